@@ -1,0 +1,63 @@
+package codec
+
+import "unicode/utf8"
+
+const hex = "0123456789abcdef"
+
+// AppendQuoted appends text as a JSON string the way SockJS wants it: what JSON must escape, and the characters that
+// browsers of the protocol's time mangled, U+200C-200F, U+2028-202F, U+2060-206F and U+FFF0-FFFF, as \uxxxx in lower
+// case. Everything else stays as it is. A byte that is no UTF-8, a lone surrogate's among them, becomes \ufffd: it must
+// never reach the wire raw. text is borrowed.
+func AppendQuoted(dst, text []byte) []byte {
+	dst = append(dst, '"')
+	for len(text) > 0 {
+		n := plainLen(text)
+		dst = append(dst, text[:n]...)
+		if text = text[n:]; len(text) == 0 {
+			break
+		}
+		if c := text[0]; c < utf8.RuneSelf {
+			dst = appendEscapedASCII(dst, c)
+			text = text[1:]
+			continue
+		}
+		r, size := utf8.DecodeRune(text)
+		if mustEscape(r) {
+			dst = append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+		} else {
+			dst = append(dst, text[:size]...)
+		}
+		text = text[size:]
+	}
+	return append(dst, '"')
+}
+
+// mustEscape tells which characters beyond ASCII leave as \uxxxx; all are in the basic plane.
+func mustEscape(r rune) bool {
+	switch {
+	case r < 0x200c:
+		return false
+	case r <= 0x206f:
+		return r <= 0x200f || r >= 0x2028 && r <= 0x202f || r >= 0x2060
+	default:
+		return r >= 0xfff0 && r <= 0xffff
+	}
+}
+
+func appendEscapedASCII(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\b':
+		return append(dst, '\\', 'b')
+	case '\f':
+		return append(dst, '\\', 'f')
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+}

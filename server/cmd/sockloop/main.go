@@ -1,0 +1,145 @@
+// Command sockloop is a SockJS and WebSocket broadcast server.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sockloop/sockloop/server"
+	"github.com/sockloop/sockloop/tuning"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "sockloop:", err)
+		os.Exit(1)
+	}
+}
+
+type commands struct {
+	Serve  serve  `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close."`
+	Doctor doctor `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
+}
+
+// run parses the arguments and runs the command they name.
+func run(args []string, stdout, stderr io.Writer) error {
+	var c commands
+	left := false
+	parser, err := kong.New(&c, kong.Name("sockloop"), kong.Description("A SockJS and WebSocket broadcast server on one epoll loop."),
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOOP"), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		return err
+	}
+	k, err := parser.Parse(args)
+	if left { // --help has been answered
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w; see sockloop --help", err)
+	}
+	k.BindTo(stdout, (*io.Writer)(nil))
+	return k.Run(stderr)
+}
+
+type serve struct {
+	Addr      string      `help:"Address to listen on." default:"127.0.0.1:8080"`
+	CPU       tuning.CPUs `help:"CPU to run on, such as 0. One is all a loop can use." name:"cpu" placeholder:"SET"`
+	SharePort bool        `help:"Share the port with other sockloop processes: one process a core."`
+
+	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N"`
+	MessageBytesMax    int           `help:"Largest message from a SockJS client." default:"65536" placeholder:"BYTES"`
+	RawMessageBytesMax int           `help:"Largest message on a raw WebSocket." default:"65536" placeholder:"BYTES"`
+	HandshakeTimeout   time.Duration `help:"Time to a whole request head." default:"10s"`
+	HeartbeatDelay     time.Duration `help:"Silence before a heartbeat or ping." default:"25s"`
+	PongTimeout        time.Duration `help:"Time to answer a ping." default:"10s"`
+	CloseTimeout       time.Duration `help:"Time to answer a close." default:"3s"`
+	LogBytesMax        int           `help:"Size of a topic's log: how far a slow reader may lag." default:"16777216" placeholder:"BYTES"`
+	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
+	LogLevel           slog.Level    `help:"debug, info, warn or error." default:"info"`
+}
+
+// Run serves until a signal ends it.
+func (s *serve) Run(stderr io.Writer) error {
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.LogLevel}))
+	descriptors, err := tuning.RaiseDescriptors()
+	if err != nil {
+		return err
+	}
+	if err := s.pin(log); err != nil {
+		return err
+	}
+	srv, err := server.New(server.Config{
+		Addr: s.Addr, SharePort: s.SharePort,
+		ConnectionsMax: s.ConnectionsMax, MessageBytesMax: s.MessageBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
+		HandshakeTimeout: s.HandshakeTimeout, HeartbeatDelay: s.HeartbeatDelay, PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
+		LogBytesMax: s.LogBytesMax, SlowConsumer: server.SlowConsumer(s.SlowConsumer), Logger: log,
+	})
+	if err != nil {
+		return plain(err)
+	}
+	for prefix, service := range map[string]server.Service{"/broadcast": srv.Broadcast(), "/echo": server.Echo(), "/close": server.Closer()} {
+		if err := srv.Handle(prefix, service); err != nil {
+			return plain(err)
+		}
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	go func() {
+		select {
+		case <-srv.Ready():
+			c := srv.Config()
+			log.Info("listening", "addr", srv.Addr().String(), "cpu", s.CPU.String(), "connections_max", c.ConnectionsMax,
+				"descriptors", descriptors, "memory_bytes_max", c.MemoryBytesMax())
+		case <-ctx.Done():
+		}
+	}()
+	if err := srv.Run(ctx); err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("port of %s is in use: stop the other server, choose another with --addr, or share it with --share-port", s.Addr)
+		}
+		return plain(err)
+	}
+	log.Info("stopped", "connections_accepted", srv.FinalStats().ConnectionsAccepted, "messages_received", srv.FinalStats().MessagesReceived)
+	return nil
+}
+
+// plain takes the package's name off an error: the command's own stands before it.
+func plain(err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), "server: "))
+}
+
+// pin keeps the process on its CPUs.
+func (s *serve) pin(log *slog.Logger) error {
+	if len(s.CPU) == 0 {
+		return nil
+	}
+	allowed, err := tuning.Allowed()
+	if err != nil {
+		return err
+	}
+	here, missing, err := s.CPU.Cut(allowed)
+	if err != nil {
+		return fmt.Errorf("--cpu: %w", err)
+	}
+	if len(missing) > 0 {
+		log.Warn("some CPUs are not there; using the others", "missing", missing.String(), "using", here.String())
+	}
+	s.CPU = here
+	return tuning.PinProcess(here)
+}
+
+type doctor struct{}
+
+// Run prints the report.
+func (doctor) Run(stdout io.Writer) error { return tuning.Examine().Print(stdout) }

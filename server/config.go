@@ -1,0 +1,167 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// SlowConsumer is what becomes of a session that falls off the end of a topic's log.
+type SlowConsumer string
+
+const (
+	SlowConsumerClose SlowConsumer = "close" // its connection is closed
+	SlowConsumerSkip  SlowConsumer = "skip"  // it goes on with what is published from now on; what it missed is counted
+)
+
+// Config holds every bound of a server; a zero field stands for the default of DefaultConfig.
+type Config struct {
+	Addr string // TCP address to listen on, host:port; port 0 takes a free one
+
+	// SharePort lets other processes of the same user listen on the same port and share the connections
+	// (SO_REUSEPORT): how one process a core is run. Without it a port in use is an error.
+	SharePort bool
+
+	ConnectionsMax      int           // connections at a time; beyond it they are answered 503 and closed
+	DescriptorsReserved int           // descriptors that are not for connections: ConnectionsMax may not touch them
+	RequestHeadBytesMax int           // size of a request head; beyond it 431
+	RequestHeadersMax   int           // header lines of a request; beyond it 431
+	MessageBytesMax     int           // one WebSocket message from a SockJS client; beyond it close code 1009
+	RawMessageBytesMax  int           // one message on the raw WebSocket endpoint; beyond it close code 1009
+	HandshakeTimeout    time.Duration // from the connect, or the last response, to a whole request head
+	HeartbeatDelay      time.Duration // silence before a heartbeat or ping is sent
+	PongTimeout         time.Duration // from a ping to the next sign of life
+	CloseTimeout        time.Duration // from our close frame, or last response, to the peer's end
+	FrameBytesMax       int           // elements of one outgoing frame, unless a single message is longer
+	BatchBytesMax       int           // messages of one turn; beyond it they leave within the turn
+	LogBytesMax         int           // log of one topic and wire
+	OutboxBytesMax      int           // what waits for one session alone; beyond it the session is a slow consumer
+	UnsentBytesMax      int           // what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log
+	MailboxMax          int           // functions posted and not yet run
+	SlowConsumer        SlowConsumer
+
+	Logger *slog.Logger // nil is silent
+}
+
+// RawMessageBytesLimit is the most that RawMessageBytesMax can be set to.
+const RawMessageBytesLimit = 16 << 20
+
+// DefaultConfig is the configuration with every bound at its default; the reasons stand in ARCHITECTURE.md. ConnectionsMax
+// is what the descriptors of the process allow.
+func DefaultConfig() Config {
+	return Config{
+		Addr:                "127.0.0.1:8080",
+		DescriptorsReserved: 256,
+		RequestHeadBytesMax: 8 << 10,
+		RequestHeadersMax:   64,
+		MessageBytesMax:     64 << 10,
+		RawMessageBytesMax:  64 << 10,
+		HandshakeTimeout:    10 * time.Second,
+		HeartbeatDelay:      25 * time.Second,
+		PongTimeout:         10 * time.Second,
+		CloseTimeout:        3 * time.Second,
+		FrameBytesMax:       64 << 10,
+		BatchBytesMax:       1 << 20,
+		LogBytesMax:         16 << 20,
+		OutboxBytesMax:      1 << 20,
+		UnsentBytesMax:      1 << 20,
+		MailboxMax:          64 << 10,
+		SlowConsumer:        SlowConsumerClose,
+	}
+}
+
+// withDefaults fills the zero fields and checks the rest.
+func (c Config) withDefaults() (Config, error) {
+	d := DefaultConfig()
+	if c.Addr == "" {
+		c.Addr = d.Addr
+	}
+	if c.SlowConsumer == "" {
+		c.SlowConsumer = d.SlowConsumer
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, f := range []struct {
+		name     string
+		n        *int
+		def, max int
+	}{
+		{"DescriptorsReserved", &c.DescriptorsReserved, d.DescriptorsReserved, 1 << 30},
+		{"ConnectionsMax", &c.ConnectionsMax, descriptors() - d.DescriptorsReserved, 1 << 30},
+		{"RequestHeadBytesMax", &c.RequestHeadBytesMax, d.RequestHeadBytesMax, 1 << 20},
+		{"RequestHeadersMax", &c.RequestHeadersMax, d.RequestHeadersMax, 1 << 16},
+		{"MessageBytesMax", &c.MessageBytesMax, d.MessageBytesMax, RawMessageBytesLimit},
+		{"RawMessageBytesMax", &c.RawMessageBytesMax, d.RawMessageBytesMax, RawMessageBytesLimit},
+		{"FrameBytesMax", &c.FrameBytesMax, d.FrameBytesMax, 1 << 30},
+		{"BatchBytesMax", &c.BatchBytesMax, d.BatchBytesMax, 1 << 30},
+		{"LogBytesMax", &c.LogBytesMax, d.LogBytesMax, 1 << 40},
+		{"OutboxBytesMax", &c.OutboxBytesMax, d.OutboxBytesMax, 1 << 40},
+		{"UnsentBytesMax", &c.UnsentBytesMax, d.UnsentBytesMax, 1 << 30},
+		{"MailboxMax", &c.MailboxMax, d.MailboxMax, 1 << 30},
+	} {
+		if *f.n == 0 {
+			*f.n = f.def
+		}
+		if *f.n < 1 || *f.n > f.max {
+			return c, fmt.Errorf("server: %s is %d, want 1 to %d", f.name, *f.n, f.max)
+		}
+	}
+	for _, f := range []struct {
+		name string
+		d    *time.Duration
+		def  time.Duration
+	}{
+		{"HandshakeTimeout", &c.HandshakeTimeout, d.HandshakeTimeout},
+		{"HeartbeatDelay", &c.HeartbeatDelay, d.HeartbeatDelay},
+		{"PongTimeout", &c.PongTimeout, d.PongTimeout},
+		{"CloseTimeout", &c.CloseTimeout, d.CloseTimeout},
+	} {
+		if *f.d == 0 {
+			*f.d = f.def
+		}
+		if *f.d < time.Millisecond {
+			return c, fmt.Errorf("server: %s is %v, want at least 1ms", f.name, *f.d)
+		}
+	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
+	if c.SlowConsumer != SlowConsumerClose && c.SlowConsumer != SlowConsumerSkip {
+		return fmt.Errorf("server: SlowConsumer is %q, want %q or %q", c.SlowConsumer, SlowConsumerClose, SlowConsumerSkip)
+	}
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return fmt.Errorf("server: address %q: want host:port, as in 127.0.0.1:8080: %w", c.Addr, errors.Unwrap(err))
+	}
+	if c.LogBytesMax < 2*c.BatchBytesMax {
+		return fmt.Errorf("server: LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone would evict its readers", c.LogBytesMax, c.BatchBytesMax)
+	}
+	// gnet ends the engine when accept fails for want of a descriptor, and with it every connection. The cap keeps clear
+	// of that.
+	if have := descriptors(); c.ConnectionsMax > have-c.DescriptorsReserved {
+		return fmt.Errorf("server: %d connections and %d reserved descriptors do not fit the limit of %d open files: raise it (ulimit -n %d) or configure fewer connections",
+			c.ConnectionsMax, c.DescriptorsReserved, have, c.ConnectionsMax+c.DescriptorsReserved)
+	}
+	return nil
+}
+
+// MemoryBytesMax is what the bounds allow to be buffered at worst on behalf of clients, in bytes: every connection with
+// the largest message half arrived and its outbox full, and the log of one topic full on every wire.
+func (c *Config) MemoryBytesMax() int64 {
+	perConnection := int64(c.RequestHeadBytesMax + 2*max(c.MessageBytesMax, c.RawMessageBytesMax) + c.OutboxBytesMax)
+	return int64(c.ConnectionsMax)*perConnection + int64(wires)*int64(c.LogBytesMax)
+}
+
+// descriptors is the soft limit of open files.
+func descriptors() int {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {
+		return 1 << 30
+	}
+	return int(l.Cur)
+}

@@ -1,0 +1,188 @@
+// Package server is a SockJS and WebSocket server on one epoll loop. Everything that arrives in one turn of the loop
+// leaves at its end, encoded once and written with one system call a connection, so its capacity rises with its load.
+//
+// A program makes a Server, gives it a Service for each prefix, and runs it:
+//
+//	s, err := server.New(server.Config{Addr: "127.0.0.1:8080"})
+//	s.Handle("/echo", server.Echo())
+//	err = s.Run(ctx)
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+)
+
+// Errors of Server.Post.
+var (
+	ErrNotRunning  = errors.New("server: not running")
+	ErrMailboxFull = errors.New("server: the mailbox is full")
+)
+
+// Server is one event loop and its services.
+type Server struct {
+	cfg      Config
+	loop     *loop
+	started  atomic.Bool
+	stopping atomic.Bool
+	stop     chan struct{} // closed when the loop shall end
+	stopped  chan struct{} // closed when Run has returned
+}
+
+// New checks the configuration and makes a server; nothing listens yet.
+func New(c Config) (*Server, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Server{cfg: c, loop: newLoop(c), stop: make(chan struct{}), stopped: make(chan struct{})}, nil
+}
+
+// Handle gives a prefix, such as "/echo", to a service. It must be called before Run.
+func (s *Server) Handle(prefix string, service Service) error {
+	if s.started.Load() {
+		return errors.New("server: Handle after Run")
+	}
+	return s.loop.routes.add(prefix, service)
+}
+
+// NewTopic makes a topic. It must be called before Run or on the loop.
+func (s *Server) NewTopic() *Topic { return newTopic(s.loop) }
+
+// Post runs a function on the loop, after those posted before. It is how other goroutines publish and send.
+func (s *Server) Post(f func()) error { return s.loop.mailbox.post(f) }
+
+// Stats takes a snapshot of the counters.
+func (s *Server) Stats(ctx context.Context) (Stats, error) {
+	snapshot := make(chan Stats, 1)
+	if err := s.Post(func() { snapshot <- s.loop.snapshot() }); err != nil {
+		return Stats{}, err
+	}
+	select {
+	case st := <-snapshot:
+		return st, nil
+	case <-s.stopped:
+		return Stats{}, ErrNotRunning
+	case <-ctx.Done():
+		return Stats{}, ctx.Err()
+	}
+}
+
+// FinalStats is what the counters were when Run returned.
+func (s *Server) FinalStats() Stats {
+	<-s.stopped
+	return s.loop.stats
+}
+
+// Config is the configuration with its defaults filled in.
+func (s *Server) Config() Config { return s.cfg }
+
+// Ready is closed when the server listens.
+func (s *Server) Ready() <-chan struct{} { return s.loop.ready }
+
+// Addr is the address that the server listens on; valid after Ready.
+func (s *Server) Addr() net.Addr { return s.loop.addr }
+
+// Run listens and serves until ctx is done or Shutdown is called; both drain, and then it returns nil. Any other end is
+// an error. It can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.started.Swap(true) {
+		return errors.New("server: Run called twice")
+	}
+	defer close(s.stopped)
+	if err := s.probe(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.runEngine() }()
+	select {
+	case err := <-ended:
+		return unexpected(err)
+	case <-ctx.Done():
+		s.drain()
+	case <-s.stop:
+	}
+	s.loop.mailbox.stop()
+	return <-ended
+}
+
+// unexpected makes an error of an end that nobody asked for: gnet gives none when accept fails.
+func unexpected(err error) error {
+	if err == nil {
+		err = errors.New("accepting failed; the log has the cause")
+	}
+	return fmt.Errorf("server: the event loop ended: %w", err)
+}
+
+// runEngine hands this goroutine's time to gnet. ReusePort is what makes gnet accept on the loop itself; without it a
+// second loop would do that.
+func (s *Server) runEngine() error {
+	return gnet.Run(s.loop, "tcp://"+s.cfg.Addr,
+		gnet.WithNumEventLoop(1),
+		gnet.WithReusePort(true),
+		gnet.WithReuseAddr(true),
+		gnet.WithLockOSThread(true),
+		gnet.WithTicker(true),
+		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
+		gnet.WithLogger(gnetLogger{s.cfg.Logger}),
+	)
+}
+
+// probe finds out whether the port is free. gnet's own listener would share it in silence with any process of the same
+// user that listens with SO_REUSEPORT too.
+func (s *Server) probe() error {
+	if s.cfg.SharePort {
+		return nil
+	}
+	ln, err := net.Listen("tcp", s.cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("server: cannot listen on %s: %w", s.cfg.Addr, err)
+	}
+	return ln.Close()
+}
+
+// drainGrace is what the drain that follows the end of Run's context may take beyond CloseTimeout.
+const drainGrace = 2 * time.Second
+
+func (s *Server) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.CloseTimeout+drainGrace)
+	defer cancel()
+	if err := s.goodbye(ctx); err != nil {
+		s.cfg.Logger.Warn("connections were cut", "error", err)
+	}
+}
+
+// goodbye sends everybody away and waits until they are gone.
+func (s *Server) goodbye(ctx context.Context) error {
+	if err := s.Post(s.loop.drain); err != nil {
+		return err
+	}
+	select {
+	case <-s.loop.drained:
+		return nil
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Shutdown ends a running server: no new connections, what is queued is sent, every client gets its close frame, and Run
+// returns. When ctx is done first, the connections that are left are cut, and the error is ctx's.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.goodbye(ctx)
+	if errors.Is(err, ErrNotRunning) {
+		return err
+	}
+	if !s.stopping.Swap(true) {
+		close(s.stop)
+	}
+	<-s.stopped
+	return err
+}

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"github.com/sockloop/sockloop/broadcast"
+	"github.com/sockloop/sockloop/codec"
+)
+
+// The wires in which a topic's batches can leave.
+const (
+	wireWebSocket    broadcast.Wire = iota // text frames a["m1","m2",…]
+	wireRawWebSocket                       // a text frame a message
+	wires
+)
+
+// Topic is a stream of messages that sessions subscribe to. Its methods may be called on the loop only: from a Service,
+// or from a function posted with Server.Post.
+type Topic struct {
+	loop  *loop
+	log   *broadcast.Topic
+	dirty bool
+}
+
+func newTopic(l *loop) *Topic {
+	t := &Topic{loop: l}
+	t.log = broadcast.NewTopic(broadcast.Config{
+		LogBytesMax: l.cfg.LogBytesMax,
+		Wires: []broadcast.Encoder{
+			wireWebSocket: func(dst []byte, b *codec.Batch) []byte {
+				return codec.AppendWebSocketArrays(dst, b, l.cfg.FrameBytesMax)
+			},
+			wireRawWebSocket: codec.AppendWebSocketTexts,
+		},
+	})
+	l.topics = append(l.topics, t)
+	return t
+}
+
+// Publish sends a message to every subscriber, the publisher included if it is one. It copies m, and that is the only
+// copy: everything published in one turn of the loop leaves at its end, encoded once for all.
+func (t *Topic) Publish(m *Message) {
+	l := t.loop
+	if l.mixed > 0 && l.lastTopic != nil && l.lastTopic != t {
+		l.lastTopic.seal() // somebody hears both, in the order of publication
+	}
+	l.lastTopic = t
+	l.stats.MessagesPublished++
+	size := t.log.Publish(m)
+	if !t.dirty {
+		t.dirty = true
+		l.dirty = append(l.dirty, t)
+		l.arm()
+	}
+	if size >= l.cfg.BatchBytesMax {
+		l.deliver()
+	}
+}
+
+// Len is the number of subscribers.
+func (t *Topic) Len() int { return t.log.Len() }
+
+func (t *Topic) seal() {
+	if t.log.IsOpen() {
+		t.log.Seal(t.loop.nextSeq())
+	}
+}

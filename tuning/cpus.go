@@ -1,0 +1,139 @@
+// Package tuning is what a process may ask of its machine: the CPUs it runs on, descriptors, and a report of how the
+// machine is set. Linux only.
+package tuning
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// CPUs is a set of CPU numbers in ascending order.
+type CPUs []int
+
+// cpuMax is the largest number a set can hold, that of unix.CPUSet.
+const cpuMax = 1023
+
+// ParseCPUs reads a set as taskset writes it: 0, 1-3, 0,2 or 0-1,4.
+func ParseCPUs(s string) (CPUs, error) {
+	var set CPUs
+	for part := range strings.SplitSeq(s, ",") {
+		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		from, err := strconv.Atoi(low)
+		to := from
+		if err == nil && isRange {
+			to, err = strconv.Atoi(high)
+		}
+		if err != nil || from < 0 || to < from || to > cpuMax {
+			return nil, fmt.Errorf("CPU set %q: want numbers and ranges from 0 to %d, such as 0, 1-3 or 0,2", s, cpuMax)
+		}
+		for n := from; n <= to; n++ {
+			set = append(set, n)
+		}
+	}
+	slices.Sort(set)
+	return slices.Compact(set), nil
+}
+
+// UnmarshalText lets a flag or a configuration hold a set.
+func (c *CPUs) UnmarshalText(text []byte) error {
+	set, err := ParseCPUs(string(text))
+	if err == nil {
+		*c = set
+	}
+	return err
+}
+
+// String writes the set the way ParseCPUs reads it.
+func (c CPUs) String() string {
+	var parts []string
+	for i := 0; i < len(c); {
+		j := i
+		for j+1 < len(c) && c[j+1] == c[j]+1 {
+			j++
+		}
+		part := strconv.Itoa(c[i])
+		if j > i {
+			part += "-" + strconv.Itoa(c[j])
+		}
+		parts = append(parts, part)
+		i = j + 1
+	}
+	return strings.Join(parts, ",")
+}
+
+// Allowed is the set of CPUs that this process may run on.
+func Allowed() (CPUs, error) {
+	var mask unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &mask); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	var set CPUs
+	for n := range cpuMax + 1 {
+		if mask.IsSet(n) {
+			set = append(set, n)
+		}
+	}
+	return set, nil
+}
+
+// Cut splits the set in what the process may run on and what it may not. A set of which nothing is there is an error.
+func (c CPUs) Cut(allowed CPUs) (here, missing CPUs, err error) {
+	for _, n := range c {
+		if slices.Contains(allowed, n) {
+			here = append(here, n)
+		} else {
+			missing = append(missing, n)
+		}
+	}
+	if len(here) == 0 {
+		return nil, missing, fmt.Errorf("no CPU of the set %s is there: this process may run on %s", c, allowed)
+	}
+	return here, missing, nil
+}
+
+func (c CPUs) mask() *unix.CPUSet {
+	var mask unix.CPUSet
+	for _, n := range c {
+		mask.Set(n)
+	}
+	return &mask
+}
+
+// PinThread keeps the calling goroutine's thread on the set; it must be locked to the thread.
+func PinThread(set CPUs) error {
+	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, set.mask()))
+}
+
+// PinProcess keeps every thread of the process on the set and lets Go use as many at a time. Threads made later inherit
+// the set.
+func PinProcess(set CPUs) error {
+	pinned := map[int]bool{}
+	for { // until a look finds no thread that is new
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		before := len(pinned)
+		for _, t := range threads {
+			id, err := strconv.Atoi(t.Name())
+			if err != nil || pinned[id] {
+				continue
+			}
+			if err := unix.SchedSetaffinity(id, set.mask()); err != nil && !errors.Is(err, unix.ESRCH) {
+				return os.NewSyscallError("sched_setaffinity", err)
+			}
+			pinned[id] = true
+		}
+		if len(pinned) == before {
+			runtime.GOMAXPROCS(len(set))
+			return nil
+		}
+	}
+}
