@@ -1,0 +1,142 @@
+package loadclient
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// Level is a number of connections to a target, open and ready for trials. Its methods belong to one goroutine.
+type Level struct {
+	Target      Target
+	Connections int
+
+	workers  []*worker
+	plans    []chan trialPlan
+	outcomes chan outcome
+	running  sync.WaitGroup
+	spin     bool
+	probe    *ServerProbe
+}
+
+type outcome struct {
+	end windowEnd
+	err error
+}
+
+// LevelConfig is how a level is opened.
+type LevelConfig struct {
+	Target      Target
+	Connections int
+	CPUs        tuning.CPUs  // one worker each, pinned; empty is one worker anywhere
+	IDBase      int          // the first connection's id; ids are not reused while a server runs
+	Probe       *ServerProbe // of the server, nil for none
+}
+
+// OpenLevel opens all connections and starts the workers.
+func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
+	conns, err := dialAll(ctx, c.Target, c.Connections)
+	if err != nil {
+		return nil, err
+	}
+	l := &Level{Target: c.Target, Connections: c.Connections, outcomes: make(chan outcome), probe: c.Probe, spin: len(c.CPUs) > 0}
+	cpus := c.CPUs
+	if len(cpus) == 0 {
+		cpus = tuning.CPUs{-1}
+	}
+	for _, cpu := range cpus[:min(len(cpus), c.Connections)] {
+		w, err := newWorker(c.Target, cpu, c.IDBase)
+		if err != nil {
+			return nil, err
+		}
+		l.workers = append(l.workers, w)
+	}
+	for i, d := range conns {
+		if adoptErr := l.workers[i%len(l.workers)].adopt(d, i); adoptErr != nil {
+			err = errors.Join(err, adoptErr)
+		}
+	}
+	if err != nil {
+		for _, w := range l.workers {
+			w.close()
+		}
+		return nil, err
+	}
+	for _, w := range l.workers {
+		plans := make(chan trialPlan)
+		l.plans = append(l.plans, plans)
+		l.running.Go(func() { w.serve(plans, l.outcomes) })
+	}
+	return l, nil
+}
+
+// Close ends the workers and their connections.
+func (l *Level) Close() {
+	for _, p := range l.plans {
+		close(p)
+	}
+	l.running.Wait()
+	for _, w := range l.workers {
+		w.close()
+	}
+}
+
+// Trial sends at a rate, in messages a second over all connections, for a time, and reports what came of it. An error
+// means that the target failed or the machine refused; whatever the server does otherwise is a result.
+func (l *Level) Trial(rate float64, window time.Duration) (Trial, error) {
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection while it runs
+	plan := trialPlan{
+		schedule: newSchedule(rate, l.Connections, window),
+		start:    time.Now().Add(settleTime), window: window, drain: drainTime, spin: l.spin,
+	}
+	for _, p := range l.plans {
+		p <- plan
+	}
+	usage := make(chan *Usage, 1)
+	go func() {
+		time.Sleep(time.Until(plan.start))
+		s := l.probe.sample()
+		time.Sleep(time.Until(plan.start.Add(window)))
+		usage <- l.probe.since(s)
+	}()
+	var ends []windowEnd
+	var failure error
+	for range l.workers {
+		o := <-l.outcomes
+		failure = errors.Join(failure, o.err)
+		ends = append(ends, o.end)
+	}
+	used := <-usage
+	if failure != nil {
+		return Trial{}, failure
+	}
+	return l.gather(plan, ends, used), nil
+}
+
+// Live is what a trial has seen so far, for a display.
+type Live struct {
+	Bytes    int64
+	Returned int64         // own messages
+	RTT      time.Duration // mean
+}
+
+// Live may be called while a trial runs, from any goroutine.
+func (l *Level) Live() Live {
+	var v Live
+	var sum int64
+	for _, w := range l.workers {
+		v.Bytes += w.live.bytes.Load()
+		v.Returned += w.live.returned.Load()
+		sum += w.live.rttSum.Load()
+	}
+	if v.Returned > 0 {
+		v.RTT = time.Duration(sum / v.Returned)
+	}
+	return v
+}

@@ -1,0 +1,78 @@
+// Package loadclient finds out what a real-time server can do: it connects clients that broadcast to each other, sends at
+// a fixed schedule whatever the server does (an open loop), measures the time until each sender sees its own message
+// again, and searches the rate at which that time gets long. It shares nothing with the server but the codec.
+package loadclient
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Protocol is how messages travel on a connection.
+type Protocol string
+
+const (
+	SockJS    Protocol = "sockjs"    // SockJS over WebSocket: sent as ["m"], received as a["m1","m2",…]
+	WebSocket Protocol = "websocket" // a text frame a message
+)
+
+// Target is a server to load.
+type Target struct {
+	Addr     string // host:port
+	Path     string // of the request that opens a connection
+	Protocol Protocol
+}
+
+// ParseTarget reads a URL: ws://host:port/prefix. With SockJS the prefix is that of the service, and connections open at
+// prefix/0/0/websocket, the same for all, as the clients of 2011 did; a path that ends in /websocket is taken as it is.
+func ParseTarget(s string, p Protocol) (Target, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "http" {
+		return Target{}, fmt.Errorf("target %q: want a URL such as ws://127.0.0.1:8080/broadcast", s)
+	}
+	t := Target{Addr: u.Host, Path: strings.TrimRight(u.EscapedPath(), "/"), Protocol: p}
+	if u.Port() == "" {
+		t.Addr += ":80"
+	}
+	if p == SockJS && !strings.HasSuffix(t.Path, "/websocket") {
+		t.Path += "/0/0/websocket"
+	}
+	if t.Path == "" {
+		t.Path = "/"
+	}
+	return t, nil
+}
+
+// String is the target's URL.
+func (t Target) String() string { return "ws://" + t.Addr + t.Path }
+
+// errTarget marks a failure that is the target's: it was not there, or is not what it was said to be.
+var errTarget = errors.New("the target failed")
+
+// handshake opens a WebSocket on a connection (RFC 6455 section 4.1) and returns what the server sent behind its answer.
+func (t Target) handshake(rw io.ReadWriter) ([]byte, error) {
+	var nonce [16]byte
+	rand.Read(nonce[:]) //nolint:errcheck // never fails
+	_, err := fmt.Fprintf(rw, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
+		t.Path, t.Addr, base64.StdEncoding.EncodeToString(nonce[:]))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: sending the handshake: %w", errTarget, t, err)
+	}
+	br := bufio.NewReaderSize(rw, 4096)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s does not answer in HTTP: %w", errTarget, t, err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return nil, fmt.Errorf("%w: %s answers %s instead of opening a WebSocket: wrong path, or wrong protocol?", errTarget, t, resp.Status)
+	}
+	rest, _ := br.Peek(br.Buffered())
+	return append([]byte(nil), rest...), nil
+}

@@ -1,0 +1,56 @@
+package loadclient
+
+// tally counts the messages of one stream by sender. Messages of one sender with the same time are the same bytes, so no
+// receiver could tell them apart; that they arrive as often as they were sent is what can be checked, and that times
+// never run backwards.
+type tally struct {
+	idBase    int
+	messages  int // ours
+	foreign   int // not of this run: somebody else is in the room, or the server garbles
+	reordered int
+	senders   []senderTally
+}
+
+type senderTally struct {
+	count int
+	sum   int64 // of the times: a loss and a duplicate of the same sender do not cancel out
+	last  int64
+}
+
+func newTally(idBase, connections int) *tally {
+	return &tally{idBase: idBase, senders: make([]senderTally, connections)}
+}
+
+// add counts a message.
+func (t *tally) add(text []byte) parsed {
+	m := parsePayload(text, t.idBase, len(t.senders))
+	if m.sender < 0 {
+		t.foreign++
+		return m
+	}
+	t.messages++
+	s := &t.senders[m.sender]
+	s.count++
+	s.sum += m.stamp
+	if m.stamp < s.last {
+		t.reordered++
+	}
+	s.last = m.stamp
+	return m
+}
+
+// compare counts what is missing and what came too often, given what was sent.
+func (t *tally) compare(sent []senderTally) (lost, duplicated int) {
+	for i, s := range t.senders {
+		switch {
+		case s.count < sent[i].count:
+			lost += sent[i].count - s.count
+		case s.count > sent[i].count:
+			duplicated += s.count - sent[i].count
+		case s.sum != sent[i].sum:
+			lost++
+			duplicated++
+		}
+	}
+	return lost, duplicated
+}

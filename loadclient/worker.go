@@ -1,0 +1,426 @@
+package loadclient
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// worker drives its share of the connections from one thread on one CPU: an epoll loop without channels, locks or
+// allocation while a trial runs.
+type worker struct {
+	target Target
+	cpu    int // to be pinned to, -1 for none
+	idBase int
+	conns  []*conn
+	byFD   map[int]*conn
+	epoll  int
+	read   []byte
+	events []unix.EpollEvent
+
+	plan      schedule
+	next      int // messages of the schedule looked at
+	start     time.Time
+	reference *reference
+	sentTally []senderTally
+	results   *recording
+
+	frames, reads, bytes int
+	returned             int   // own messages
+	rttSum               int64 // ns
+	strayed              int
+	idle                 time.Duration
+	live                 liveCounters
+}
+
+const (
+	// readBytes is what one read takes at most: enough that a burst is one system call, and still in the cache when it
+	// is compared.
+	readBytes = 512 << 10
+	// eventsMax bounds how long the schedule waits for the sockets: due messages are sent after so many reads at most.
+	eventsMax = 32
+)
+
+func newWorker(t Target, cpu, idBase int) (*worker, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	w := &worker{
+		target: t, cpu: cpu, idBase: idBase, epoll: epoll, byFD: map[int]*conn{},
+		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
+		reference: newReference(t.Protocol == SockJS), results: newRecording(),
+	}
+	w.reference.reset(newTally(idBase, 0))
+	w.reference.own = func(parsed, int) {}
+	return w, nil
+}
+
+// adopt takes a connection over, with what was received on it already.
+func (w *worker) adopt(d dialed, index int) error {
+	c := &conn{w: w, fd: d.fd, index: index, template: newTemplate(w.target.Protocol, w.idBase+index)}
+	w.conns = append(w.conns, c)
+	w.byFD[d.fd] = c
+	if err := unix.SetNonblock(d.fd, true); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	if err := unix.SetsockoptInt(d.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(d.fd)}
+	if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, d.fd, &ev); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	if err := c.feed(d.rest); err != nil {
+		return fmt.Errorf("%w: %s: %w", errTarget, w.target, err)
+	}
+	return nil
+}
+
+// watch asks for the events that a connection waits for.
+func (w *worker) watch(c *conn) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
+	if c.waiting {
+		ev.Events |= unix.EPOLLOUT
+	}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, c.fd, &ev))
+}
+
+func (w *worker) close() {
+	for _, c := range w.conns {
+		_ = unix.Close(c.fd)
+	}
+	_ = unix.Close(w.epoll)
+}
+
+// clock is the time since the start of the trial, in nanoseconds.
+func (w *worker) clock() int64 { return int64(time.Since(w.start)) }
+
+// recording is what a worker measured in one trial.
+type recording struct {
+	intended *hdrhistogram.Histogram // µs, from when the message was due: what a user feels
+	actual   *hdrhistogram.Histogram // µs, from when it was sent: 2011's definition
+	lag      *hdrhistogram.Histogram // µs, between the two: the client's own fault
+	buckets  []bucket                // round trips from due, by when due
+}
+
+type bucket struct {
+	count int
+	sum   float64 // ms
+}
+
+const (
+	bucketTime = 100 * time.Millisecond
+	// rttMax is the longest round trip told apart, in µs.
+	rttMax = 60_000_000
+)
+
+func newRecording() *recording {
+	h := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, rttMax, 3) }
+	return &recording{intended: h(), actual: h(), lag: h()}
+}
+
+func (r *recording) reset(d time.Duration) {
+	r.intended.Reset()
+	r.actual.Reset()
+	r.lag.Reset()
+	r.buckets = append(r.buckets[:0], make([]bucket, d/bucketTime+1)...)
+}
+
+// record notes a round trip: of connection c's k-th message, sent at a time and back now.
+func (w *worker) record(now, sent int64, c, k int) {
+	due := int64(w.plan.due(w.plan.index(c, k)))
+	rtt := now - due
+	_ = w.results.intended.RecordValue(min(max(rtt/1000, 1), rttMax))
+	_ = w.results.actual.RecordValue(min(max((now-sent)/1000, 1), rttMax))
+	b := &w.results.buckets[min(int(due/int64(bucketTime)), len(w.results.buckets)-1)]
+	b.count++
+	b.sum += float64(rtt) / 1e6
+	w.returned++
+	w.rttSum += rtt
+}
+
+// trialPlan is what all workers do at the same time.
+type trialPlan struct {
+	schedule schedule
+	start    time.Time
+	window   time.Duration // in which messages are sent
+	drain    time.Duration // in which the last ones may come back
+	spin     bool          // never sleep: the CPU is ours
+}
+
+// windowEnd is the state at the end of the window.
+type windowEnd struct {
+	sent      int
+	delivered int
+	idle      time.Duration
+	at        time.Duration
+}
+
+// run runs one trial and reports the state at the window's end. It must be called on the worker's own thread.
+func (w *worker) run(p trialPlan) (end windowEnd, err error) {
+	w.prepare(p)
+	for time.Until(p.start) > 0 {
+		if err := w.poll(int(time.Until(p.start) / time.Millisecond)); err != nil {
+			return end, err
+		}
+	}
+	w.idle = 0
+	inWindow := true
+	for {
+		now := time.Since(p.start)
+		if inWindow && now >= p.window {
+			inWindow = false
+			end = windowEnd{w.sent(), w.delivered(), w.idle, now}
+		}
+		if err := w.sendDue(now); err != nil {
+			return end, err
+		}
+		if !inWindow && (w.complete() || now > p.window+p.drain) {
+			return end, nil
+		}
+		if err := w.poll(w.timeout(p, now)); err != nil {
+			return end, err
+		}
+	}
+}
+
+func (w *worker) prepare(p trialPlan) {
+	w.plan, w.start, w.next = p.schedule, p.start, 0
+	w.frames, w.reads, w.bytes, w.strayed, w.returned, w.rttSum = 0, 0, 0, 0, 0, 0
+	w.sentTally = make([]senderTally, p.schedule.connections)
+	w.results.reset(p.window)
+	byIndex := make([]*conn, p.schedule.connections)
+	for _, c := range w.conns {
+		c.reset()
+		byIndex[c.index] = c
+	}
+	w.reference.reset(newTally(w.idBase, p.schedule.connections))
+	w.reference.own = func(m parsed, end int) {
+		if m.sender >= 0 {
+			if c := byIndex[m.sender]; c != nil && c.alone == nil {
+				c.marks.push(mark{end, m.stamp})
+			}
+		}
+	}
+}
+
+// sendDue sends what is due: for each connection all its due messages with one write.
+func (w *worker) sendDue(now time.Duration) error {
+	due := w.plan.dueBy(now)
+	if due <= w.next {
+		return nil
+	}
+	stamp := w.start.Add(now).UnixMilli()
+	from := w.next
+	w.next = due
+	if due-from >= w.plan.connections {
+		for _, c := range w.conns {
+			if err := w.sendConn(c, due, now, stamp); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := from; i < due; i++ {
+		if c := w.mine(i % w.plan.connections); c != nil {
+			if err := w.sendConn(c, due, now, stamp); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mine is the connection with an index, if it is this worker's. Connections are dealt to workers one by one.
+func (w *worker) mine(index int) *conn {
+	first := w.conns[0].index
+	step := 1
+	if len(w.conns) > 1 {
+		step = w.conns[1].index - first
+	}
+	if n := index - first; n >= 0 && n%step == 0 && n/step < len(w.conns) {
+		return w.conns[n/step]
+	}
+	return nil
+}
+
+func (w *worker) sendConn(c *conn, due int, now time.Duration, stamp int64) error {
+	n := w.plan.dueOf(c.index, due) - c.sent
+	if n <= 0 || c.waiting { // a socket that is full gets its messages when it drains; they keep their due times
+		return nil
+	}
+	for k := c.sent; k < c.sent+n; k++ {
+		lag := now - w.plan.due(w.plan.index(c.index, k))
+		_ = w.results.lag.RecordValue(min(max(int64(lag)/1000, 0), rttMax))
+	}
+	return w.broken(c, c.send(n, int64(now), stamp))
+}
+
+// timeout is how long to wait for events, in ms.
+func (w *worker) timeout(p trialPlan, now time.Duration) int {
+	if p.spin && now < p.window {
+		return 0
+	}
+	if w.next < w.plan.messages {
+		return int(max(w.plan.due(w.next)-now, 0) / time.Millisecond)
+	}
+	return 10
+}
+
+// poll waits for events and handles them.
+func (w *worker) poll(timeout int) error {
+	before := time.Now()
+	n, err := unix.EpollWait(w.epoll, w.events, timeout)
+	if n <= 0 || timeout > 0 {
+		w.idle += time.Since(before)
+	}
+	if err != nil && err != unix.EINTR {
+		return os.NewSyscallError("epoll_wait", err)
+	}
+	for i := range max(n, 0) {
+		c := w.byFD[int(w.events[i].Fd)]
+		if w.events[i].Events&unix.EPOLLOUT != 0 {
+			if err := w.broken(c, w.unblock(c)); err != nil {
+				return err
+			}
+		}
+		if err := w.broken(c, w.receive(c)); err != nil {
+			return err
+		}
+	}
+	if n > 0 {
+		w.live.publish(w)
+	}
+	return nil
+}
+
+// liveCounters are what the progress display may read while the worker runs.
+type liveCounters struct{ bytes, returned, rttSum atomic.Int64 }
+
+func (l *liveCounters) publish(w *worker) {
+	l.bytes.Store(int64(w.bytes))
+	l.returned.Store(int64(w.returned))
+	l.rttSum.Store(w.rttSum)
+}
+
+// unblock goes on with a connection whose socket had been full.
+func (w *worker) unblock(c *conn) error {
+	if err := c.write(c.unsent); err != nil || c.waiting || w.start.IsZero() {
+		return err
+	}
+	now := time.Since(w.start)
+	return w.sendConn(c, w.next, now, w.start.Add(now).UnixMilli())
+}
+
+// receive reads once. With one read an event, no connection keeps the others waiting.
+func (w *worker) receive(c *conn) error {
+	n, err := unix.Read(c.fd, w.read)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return nil
+	case err != nil:
+		return err
+	case n == 0:
+		return io.EOF
+	}
+	w.reads++
+	w.bytes += n
+	return c.feed(w.read[:n])
+}
+
+// broken names the connection that an error happened on.
+func (w *worker) broken(c *conn, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.EOF):
+		err = errors.New("the server closed the connection")
+	}
+	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, w.target, err)
+}
+
+func (w *worker) sent() int {
+	n := 0
+	for _, c := range w.conns {
+		n += c.sent
+	}
+	return n
+}
+
+// delivered is how many messages have been received, over all of the worker's connections.
+func (w *worker) delivered() int {
+	n := 0
+	counts := map[int]int{}
+	for _, c := range w.conns {
+		if c.alone != nil {
+			n += c.alone.tally.messages
+			continue
+		}
+		count, known := counts[c.pos]
+		if !known {
+			count = w.reference.countAt(c.pos)
+			counts[c.pos] = count
+		}
+		n += count
+	}
+	return n
+}
+
+// complete tells whether everything that was to be sent and received has been.
+func (w *worker) complete() bool {
+	if w.next < w.plan.messages || w.reference.tally.messages < w.plan.messages && w.strayed < len(w.conns) {
+		return false
+	}
+	for _, c := range w.conns {
+		if c.sent < w.plan.dueOf(c.index, w.plan.messages) {
+			return false
+		}
+		if c.alone == nil && c.pos < w.reference.end || c.alone != nil && c.alone.tally.messages < w.plan.messages {
+			return false
+		}
+	}
+	return true
+}
+
+// serve runs trials on a thread of its own, pinned to the worker's CPU. Between them it goes on reading, so that pings
+// are answered and nothing piles up.
+func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome) {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its affinity with it
+	var err error
+	if w.cpu >= 0 {
+		err = tuning.PinThread(tuning.CPUs{w.cpu})
+	}
+	for {
+		select {
+		case plan, more := <-plans:
+			if !more {
+				return
+			}
+			o := outcome{err: err}
+			if err == nil {
+				o.end, o.err = w.run(plan)
+				err = o.err
+			}
+			outcomes <- o
+		default:
+			if err == nil {
+				err = w.poll(betweenTrials)
+			} else {
+				time.Sleep(betweenTrials * time.Millisecond) // nothing left to read; the next plan hears of it
+			}
+		}
+	}
+}
+
+// betweenTrials is how long a worker without a trial waits for events before it looks for one, in ms.
+const betweenTrials = 5
