@@ -78,9 +78,7 @@ func (c *conn) feed(data []byte) error {
 				return err
 			}
 			data = data[n:]
-			if !c.inside {
-				continue
-			}
+			continue
 		}
 		n := min(len(data), int(c.frame.Length)-c.off)
 		if err := c.payload(data[:n]); err != nil {

@@ -22,7 +22,7 @@ type worker struct {
 	cpu    int // to be pinned to, -1 for none
 	idBase int
 	conns  []*conn
-	byFD   map[int]*conn
+	byFD   []*conn // nil where the descriptor is not ours
 	epoll  int
 	read   []byte
 	events []unix.EpollEvent
@@ -47,7 +47,7 @@ const (
 	// is compared.
 	readBytes = 512 << 10
 	// eventsMax bounds how long the schedule waits for the sockets: due messages are sent after so many reads at most.
-	eventsMax = 32
+	eventsMax = 8
 )
 
 func newWorker(t Target, cpu, idBase int) (*worker, error) {
@@ -56,7 +56,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	w := &worker{
-		target: t, cpu: cpu, idBase: idBase, epoll: epoll, byFD: map[int]*conn{},
+		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
 		reference: newReference(t.Protocol == SockJS), results: newRecording(),
 	}
@@ -69,6 +69,9 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 func (w *worker) adopt(d dialed, index int) error {
 	c := &conn{w: w, fd: d.fd, index: index, template: newTemplate(w.target.Protocol, w.idBase+index)}
 	w.conns = append(w.conns, c)
+	if n := d.fd + 1 - len(w.byFD); n > 0 {
+		w.byFD = append(w.byFD, make([]*conn, n)...)
+	}
 	w.byFD[d.fd] = c
 	if err := unix.SetNonblock(d.fd, true); err != nil {
 		return os.NewSyscallError("fcntl", err)
@@ -287,9 +290,9 @@ func (w *worker) poll(timeout int) error {
 	if err != nil && err != unix.EINTR {
 		return os.NewSyscallError("epoll_wait", err)
 	}
-	for i := range max(n, 0) {
-		c := w.byFD[int(w.events[i].Fd)]
-		if w.events[i].Events&unix.EPOLLOUT != 0 {
+	for _, ev := range w.events[:max(n, 0)] {
+		c := w.byFD[ev.Fd]
+		if ev.Events&unix.EPOLLOUT != 0 {
 			if err := w.broken(c, w.unblock(c)); err != nil {
 				return err
 			}
