@@ -3,6 +3,8 @@ package server
 import (
 	"runtime/debug"
 	"runtime/metrics"
+
+	"github.com/sockloop/sockloop/tuning"
 )
 
 const (
@@ -42,6 +44,7 @@ func (l *loop) trim() {
 			defer func() { <-t.busy }()
 			if slack() > slackBytes {
 				debug.FreeOSMemory()
+				_ = tuning.ReleaseStartupPages() // what remains resident is harmless
 			}
 		}()
 	default:
