@@ -102,9 +102,10 @@ func (r *MessageReader) frame(data []byte) (ws.Header, []byte, []byte, error) {
 func (r *MessageReader) resume(data []byte) (ws.Header, []byte, []byte, error) {
 	h, size, err := ParseHeader(r.cut)
 	for ; size == 0 && err == nil; h, size, err = ParseHeader(r.cut) {
-		if data = r.take(data, headerSize(r.cut)); len(r.cut) < headerSize(r.cut) {
+		if len(data) == 0 {
 			return h, nil, nil, ErrIncomplete
 		}
+		data = r.take(data, headerSize(r.cut))
 	}
 	if err == nil {
 		err = r.check(h)

@@ -111,8 +111,9 @@ func PinThread(set CPUs) error {
 	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, set.mask()))
 }
 
-// PinProcess keeps every thread of the process on the set and lets Go use as many at a time. Threads made later inherit
-// the set.
+// PinProcess keeps every thread of the process on the set, and threads made later inherit it. GOMAXPROCS becomes one more
+// than the set has CPUs: a loop that is locked to its thread never has to give up its place to a timer or a collection,
+// the kernel shares the CPU between them.
 func PinProcess(set CPUs) error {
 	pinned := map[int]bool{}
 	for { // until a look finds no thread that is new
@@ -132,7 +133,7 @@ func PinProcess(set CPUs) error {
 			pinned[id] = true
 		}
 		if len(pinned) == before {
-			runtime.GOMAXPROCS(len(set))
+			runtime.GOMAXPROCS(len(set) + 1)
 			return nil
 		}
 	}

@@ -10,27 +10,29 @@ import (
 )
 
 // ReleaseStartupPages takes the program's own read-only pages out of the process's resident memory. Most of them were
-// touched by initialization alone; what is needed comes back from the page cache with a minor fault each. Go maps its
-// text and constants privately and never writes to them, so nothing is lost.
+// touched by initialization alone; what is needed comes back from the page cache with a minor fault each. Mappings of
+// which a page was ever written are left alone (a dynamic linker writes to read-only data): that could not come back.
 func ReleaseStartupPages() error {
-	maps, err := os.Open("/proc/self/maps")
+	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return err
 	}
-	defer maps.Close() //nolint:errcheck // only read from
-	lines := bufio.NewScanner(maps)
+	defer f.Close() //nolint:errcheck // only read from
+	var from, to uintptr
+	var clean bool // the mapping is of a file and cannot be written to
+	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		var from, to uintptr
-		var mode, offset, device string
-		var inode uint64
-		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s %s %s %d", &from, &to, &mode, &offset, &device, &inode); err != nil {
-			return fmt.Errorf("/proc/self/maps: %q: %w", lines.Text(), err)
-		}
-		if inode == 0 || strings.Contains(mode, "w") || !strings.HasPrefix(mode, "r") {
-			continue
-		}
-		if err := madvise(from, to-from); err != nil {
-			return err
+		fields := strings.Fields(lines.Text())
+		switch {
+		case len(fields) >= 5 && !strings.HasSuffix(fields[0], ":"):
+			if _, err := fmt.Sscanf(fields[0], "%x-%x", &from, &to); err != nil {
+				return fmt.Errorf("/proc/self/smaps: %q: %w", lines.Text(), err)
+			}
+			clean = fields[4] != "0" && strings.HasPrefix(fields[1], "r-")
+		case clean && len(fields) == 3 && fields[0] == "Anonymous:" && fields[1] == "0":
+			if err := madvise(from, to-from); err != nil {
+				return err
+			}
 		}
 	}
 	return lines.Err()

@@ -1,0 +1,188 @@
+// Command goroutine is the opponent: a SockJS broadcast server as a good Go programmer would write it today, with a
+// goroutine that reads and one that writes for each connection, a bounded channel between them, and gorilla/websocket's
+// PreparedMessage, so that it too encodes a broadcast once. It serves /broadcast and is measured, not embedded.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/gorilla/websocket"
+
+	"github.com/sockloop/sockloop/tuning"
+)
+
+type flags struct {
+	Addr string      `help:"Address to listen on." default:"127.0.0.1:8081"`
+	CPU  tuning.CPUs `help:"CPUs to run on." name:"cpu" placeholder:"SET"`
+}
+
+func main() {
+	var f flags
+	kong.Parse(&f, kong.Description("A goroutine-per-connection SockJS broadcast server, to compare with."))
+	if err := run(f); err != nil {
+		fmt.Fprintln(os.Stderr, "goroutine:", err)
+		os.Exit(1)
+	}
+}
+
+func run(f flags) error {
+	if _, err := tuning.RaiseDescriptors(); err != nil {
+		return err
+	}
+	if len(f.CPU) > 0 {
+		if err := tuning.PinProcess(f.CPU); err != nil {
+			return err
+		}
+	}
+	ln, err := net.Listen("tcp", f.Addr)
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Handler: newHandler(), ReadHeaderTimeout: 10 * time.Second}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	context.AfterFunc(ctx, func() { _ = s.Close() })
+	log.Printf("listening on %s", ln.Addr())
+	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// newHandler serves one room at /broadcast.
+func newHandler() http.Handler {
+	room := &room{clients: map[*client]struct{}{}}
+	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /broadcast/{server}/{session}/websocket", func(w http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return // Upgrade has answered
+		}
+		c := &client{room: room, conn: conn, queue: make(chan *websocket.PreparedMessage, queueMax)}
+		go c.write()
+		c.read()
+	})
+	return mux
+}
+
+// queueMax is how many messages may wait for one client before it is a slow consumer.
+const queueMax = 1024
+
+// room is everybody who hears everybody.
+type room struct {
+	mu      sync.RWMutex
+	clients map[*client]struct{}
+}
+
+func (r *room) join(c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.clients[c] = struct{}{}
+}
+
+func (r *room) leave(c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, in := r.clients[c]; in {
+		delete(r.clients, c)
+		close(c.queue)
+	}
+}
+
+// broadcast queues a message for everybody. The lock is exclusive so that all clients get all messages in one order.
+func (r *room) broadcast(m *websocket.PreparedMessage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.clients {
+		select {
+		case c.queue <- m:
+		default: // it does not read
+			delete(r.clients, c)
+			close(c.queue)
+		}
+	}
+}
+
+type client struct {
+	room  *room
+	conn  *websocket.Conn
+	queue chan *websocket.PreparedMessage
+}
+
+const (
+	heartbeat    = 25 * time.Second
+	readTimeout  = heartbeat + 10*time.Second
+	writeTimeout = 10 * time.Second
+)
+
+// read takes the client's messages until it leaves.
+func (c *client) read() {
+	defer c.room.leave(c)
+	c.conn.SetReadLimit(64 << 10)
+	c.conn.SetPongHandler(func(string) error { return c.conn.SetReadDeadline(time.Now().Add(readTimeout)) })
+	_ = c.conn.SetReadDeadline(time.Now().Add(readTimeout))
+	open, err := websocket.NewPreparedMessage(websocket.TextMessage, []byte("o"))
+	if err != nil {
+		return
+	}
+	c.queue <- open
+	c.room.join(c)
+	for {
+		_, payload, err := c.conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		var messages []string
+		if err := json.Unmarshal(payload, &messages); err != nil {
+			return
+		}
+		for _, m := range messages {
+			frame, err := json.Marshal([]string{m})
+			if err != nil {
+				return
+			}
+			prepared, err := websocket.NewPreparedMessage(websocket.TextMessage, append([]byte{'a'}, frame...))
+			if err != nil {
+				return
+			}
+			c.room.broadcast(prepared)
+		}
+	}
+}
+
+// write sends what is queued, and a ping when there is nothing to send.
+func (c *client) write() {
+	defer c.conn.Close() //nolint:errcheck // nothing more can be done for it
+	ping := time.NewTicker(heartbeat)
+	defer ping.Stop()
+	for {
+		select {
+		case m, more := <-c.queue:
+			if !more {
+				_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+				return
+			}
+			_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if err := c.conn.WritePreparedMessage(m); err != nil {
+				return
+			}
+		case <-ping.C:
+			if err := c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout)); err != nil {
+				return
+			}
+		}
+	}
+}
