@@ -89,21 +89,28 @@ func (l *Level) Close() {
 // Trial sends at a rate, in messages a second over all connections, for a time, and reports what came of it. An error
 // means that the target failed or the machine refused; whatever the server does otherwise is a result.
 func (l *Level) Trial(rate float64, window time.Duration) (Trial, error) {
+	return l.trial(newSchedule(rate, l.Connections, window), window, func() {})
+}
+
+// listen is a trial in which nothing is sent. begun is called when all workers count.
+func (l *Level) listen(window time.Duration, begun func()) (Trial, error) {
+	return l.trial(schedule{rate: 1, connections: l.Connections}, window, begun)
+}
+
+func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, error) {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection while it runs
-	plan := trialPlan{
-		schedule: newSchedule(rate, l.Connections, window),
-		start:    time.Now().Add(settleTime), window: window, drain: drainTime, spin: l.spin,
-	}
+	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: drainTime, spin: l.spin}
 	for _, p := range l.plans {
 		p <- plan
 	}
+	begun()
 	usage := make(chan *Usage, 1)
 	go func() {
 		time.Sleep(time.Until(plan.start))
-		s := l.probe.sample()
+		before := l.probe.sample()
 		time.Sleep(time.Until(plan.start.Add(window)))
-		usage <- l.probe.since(s)
+		usage <- l.probe.since(before)
 	}()
 	var ends []windowEnd
 	var failure error

@@ -76,3 +76,7 @@ func (t Target) handshake(rw io.ReadWriter) ([]byte, error) {
 	rest, _ := br.Peek(br.Buffered())
 	return append([]byte(nil), rest...), nil
 }
+
+// IsTargetFailure tells whether an error is the target's fault: nothing listens there, it speaks something else, or it
+// broke the connection.
+func IsTargetFailure(err error) bool { return errors.Is(err, errTarget) }

@@ -29,6 +29,8 @@ type worker struct {
 
 	plan      schedule
 	next      int // messages of the schedule looked at
+	window    time.Duration
+	rested    time.Duration // when the schedule is looked at again
 	start     time.Time
 	reference *reference
 	sentTally []senderTally
@@ -198,7 +200,7 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 }
 
 func (w *worker) prepare(p trialPlan) {
-	w.plan, w.start, w.next = p.schedule, p.start, 0
+	w.plan, w.start, w.next, w.window, w.rested = p.schedule, p.start, 0, p.window, 0
 	w.frames, w.reads, w.bytes, w.strayed, w.returned, w.rttSum = 0, 0, 0, 0, 0, 0
 	w.sentTally = make([]senderTally, p.schedule.connections)
 	w.results.reset(p.window)
@@ -217,11 +219,20 @@ func (w *worker) prepare(p trialPlan) {
 	}
 }
 
+// pauseShare is how long the schedule may rest, as a share of the mean round trip so far. An overloaded server makes the
+// round trips long, and then messages that are due on one connection at nearly the same time may share a write: it keeps
+// the client from drowning in its own sends just when it has the most to receive. Messages keep the time at which they
+// were due, so the rest is part of what is measured, and too small a part to matter.
+const pauseShare = 1. / 50
+
 // sendDue sends what is due: for each connection all its due messages with one write.
 func (w *worker) sendDue(now time.Duration) error {
 	due := w.plan.dueBy(now)
-	if due <= w.next {
+	if due <= w.next || now < w.rested && now < w.window {
 		return nil
+	}
+	if w.returned > 0 {
+		w.rested = now + time.Duration(float64(w.rttSum)/float64(w.returned)*pauseShare)
 	}
 	stamp := w.start.Add(now).UnixMilli()
 	from := w.next

@@ -1,43 +1,136 @@
+// Command sockload finds the rate at which a SockJS or WebSocket broadcast server saturates.
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
-	"strconv"
-	"time"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/tuning"
 )
 
+// Exit codes.
+const (
+	exitUsage   = 1
+	exitInvalid = 3 // the client was the limit, so nothing is known of the server
+	exitTarget  = 4
+)
+
 func main() {
-	tuning.RaiseDescriptors()
-	t, err := loadclient.ParseTarget(os.Args[1], loadclient.Protocol(os.Args[2]))
-	if err != nil {
-		panic(err)
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err == nil {
+		return
 	}
-	n, _ := strconv.Atoi(os.Args[3])
-	pid, _ := strconv.Atoi(os.Args[4])
-	probe, err := loadclient.NewServerProbe(pid)
-	if err != nil {
-		panic(err)
-	}
-	cpus := tuning.CPUs{1}
-	tuning.PinProcess(cpus)
-	l, err := loadclient.OpenLevel(context.Background(), loadclient.LevelConfig{Target: t, Connections: n, CPUs: cpus, IDBase: 1, Probe: probe})
-	if err != nil {
-		panic(err)
-	}
-	for _, a := range os.Args[5:] {
-		rate, _ := strconv.ParseFloat(a, 64)
-		tr, err := l.Trial(rate/float64(n), 3*time.Second)
-		if err != nil {
-			panic(err)
-		}
-		json.NewEncoder(os.Stdout).Encode(tr)
-		fmt.Printf("nominal %.1fM delivered %.1fM rtt %.2f p99 %.2f lag %.2f busy %v server %+v %s %s mpf %.0f mpr %.0f\n", tr.Nominal/1e6, tr.Delivered/1e6, tr.RTT.Mean, tr.RTT.P99, tr.LagP99, tr.ClientBusy, tr.Server, tr.Verdict, tr.Reason, tr.MessagesPerFrame, tr.MessagesPerRead)
-	}
-	l.Close()
+	fmt.Fprintln(os.Stderr, "sockload:", err)
+	os.Exit(exitCode(err)) //nolint:gocritic // cancel has nothing left to do
 }
+
+func exitCode(err error) int {
+	switch {
+	case loadclient.IsTargetFailure(err):
+		return exitTarget
+	case errors.Is(err, errInvalid):
+		return exitInvalid
+	}
+	return exitUsage
+}
+
+var errInvalid = errors.New("the load client was the limit: give it more or quieter CPUs (--cpus)")
+
+type commands struct {
+	Run       search    `cmd:"" default:"withargs" help:"Find the saturation point at each level of connections."`
+	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
+	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
+	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var c commands
+	left := false
+	parser, err := kong.New(&c, kong.Name("sockload"), kong.Description("A load client for SockJS and WebSocket broadcast servers."),
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"target": "ws://127.0.0.1:8080/broadcast"})
+	if err != nil {
+		return err
+	}
+	k, err := parser.Parse(args)
+	if left { // --help has been answered
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w; see sockload --help", err)
+	}
+	k.BindTo(ctx, (*context.Context)(nil))
+	return k.Run(&console{out: stdout, err: stderr})
+}
+
+// client is what every command that measures has.
+type client struct {
+	CPUs tuning.CPUs `help:"CPUs to run on, one worker each, such as 1-3. Not the server's." name:"cpus" placeholder:"SET"`
+}
+
+// prepare raises the limits and moves the process to its CPUs, those of them that are there.
+func (c *client) prepare(out *console, connections int) error {
+	have, err := tuning.RaiseDescriptors()
+	if err != nil {
+		return err
+	}
+	if need := 2*dialersPeak + connections + descriptorsReserved; need > have {
+		return fmt.Errorf("%d connections need %d open files and the limit is %d: raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
+	}
+	if len(c.CPUs) == 0 {
+		return nil
+	}
+	allowed, err := tuning.Allowed()
+	if err != nil {
+		return err
+	}
+	here, missing, err := c.CPUs.Cut(allowed)
+	if err != nil {
+		return fmt.Errorf("--cpus: %w", err)
+	}
+	if len(missing) > 0 {
+		out.note("CPUs %s are not there; using %s", missing, here)
+	}
+	c.CPUs = here
+	return tuning.PinProcess(here)
+}
+
+const (
+	dialersPeak         = 32 // connections that hold two descriptors while they are opened
+	descriptorsReserved = 64
+)
+
+// target is what the commands that load a server have.
+type target struct {
+	client
+	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
+	Protocol  string `help:"sockjs or websocket." default:"sockjs" enum:"sockjs,websocket"`
+	ServerPID int    `help:"Process of the server, to read its CPU time and memory." name:"server-pid" placeholder:"PID"`
+}
+
+func (t *target) level(connections int) (loadclient.LevelConfig, error) {
+	to, err := loadclient.ParseTarget(t.Target, loadclient.Protocol(t.Protocol))
+	if err != nil {
+		return loadclient.LevelConfig{}, err
+	}
+	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1}
+	if t.ServerPID != 0 {
+		c.Probe, err = loadclient.NewServerProbe(t.ServerPID)
+	}
+	return c, err
+}
+
+type doctor struct{}
+
+// Run prints the report.
+func (doctor) Run(out *console) error { return tuning.Examine().Print(out.out) }

@@ -1,0 +1,175 @@
+package loadclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// Ceiling is what the client can receive at most at a level, from a server that does nothing but send.
+type Ceiling struct {
+	Connections      int       `json:"connections"`
+	MessagesPerFrame int       `json:"messages_per_frame"`
+	Delivered        float64   `json:"delivered_rate"` // messages a second, over all connections
+	ClientBusy       []float64 `json:"client_busy"`
+}
+
+// CalibrateConfig is how the client's ceiling is measured.
+type CalibrateConfig struct {
+	Connections      int
+	MessagesPerFrame int         // of the broadcaster's frames
+	CPUs             tuning.CPUs // the client's
+	BroadcasterCPU   int         // -1 for any
+	Window           time.Duration
+}
+
+// Calibrate loads the client with a null broadcaster: a server that writes the same prebuilt frame to one connection
+// after the other as fast as it can, and does nothing else.
+func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
+	const idBase = 1000
+	b, err := newNullBroadcaster(c.MessagesPerFrame, idBase, c.Connections)
+	if err != nil {
+		return Ceiling{}, err
+	}
+	defer b.close()
+	level, err := OpenLevel(ctx, LevelConfig{
+		Target:      Target{Addr: b.listener.Addr().String(), Path: "/", Protocol: SockJS},
+		Connections: c.Connections, CPUs: c.CPUs, IDBase: idBase,
+	})
+	if err != nil {
+		return Ceiling{}, err
+	}
+	defer level.Close()
+	if err := b.accepted(ctx, c.Connections); err != nil {
+		return Ceiling{}, err
+	}
+	sent := make(chan error, 1)
+	t, err := level.listen(c.Window, func() {
+		end := time.Now().Add(settleTime + c.Window)
+		go func() { sent <- b.send(end, c.BroadcasterCPU) }()
+	})
+	if err := errors.Join(err, <-sent); err != nil {
+		return Ceiling{}, err
+	}
+	if t.Foreign+t.Stragglers > 0 {
+		return Ceiling{}, fmt.Errorf("the client misread the broadcaster: %d foreign messages, %d stragglers", t.Foreign, t.Stragglers)
+	}
+	return Ceiling{Connections: c.Connections, MessagesPerFrame: c.MessagesPerFrame, Delivered: t.Delivered, ClientBusy: t.ClientBusy}, nil
+}
+
+// nullBroadcaster accepts WebSocket connections and sends.
+type nullBroadcaster struct {
+	listener net.Listener
+	frame    []byte
+
+	mu    sync.Mutex
+	conns []int
+	more  chan struct{}
+}
+
+func newNullBroadcaster(messages, idBase, connections int) (*nullBroadcaster, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	b := &nullBroadcaster{listener: ln, more: make(chan struct{}, 1)}
+	stamp := strconv.FormatInt(time.Now().UnixMilli(), 10)
+	var batch codec.Batch
+	for i := range messages {
+		m := codec.Text([]byte(strconv.Itoa(idBase+i%connections) + ":" + stamp))
+		batch.Append(&m)
+	}
+	b.frame = codec.AppendWebSocketArrays(nil, &batch, len(batch.JSON))
+	go b.accept()
+	return b, nil
+}
+
+func (b *nullBroadcaster) accept() {
+	for {
+		c, err := b.listener.Accept()
+		if err != nil {
+			return
+		}
+		go b.admit(c.(*net.TCPConn))
+	}
+}
+
+func (b *nullBroadcaster) admit(c *net.TCPConn) {
+	defer c.Close() //nolint:errcheck // a duplicate goes on
+	if _, err := ws.Upgrade(c); err != nil {
+		return
+	}
+	fd, err := duplicate(c)
+	if err != nil {
+		return
+	}
+	b.mu.Lock()
+	b.conns = append(b.conns, fd)
+	b.mu.Unlock()
+	select {
+	case b.more <- struct{}{}:
+	default:
+	}
+}
+
+// accepted waits for n connections.
+func (b *nullBroadcaster) accepted(ctx context.Context, n int) error {
+	for {
+		b.mu.Lock()
+		have := len(b.conns)
+		b.mu.Unlock()
+		if have >= n {
+			return nil
+		}
+		select {
+		case <-b.more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// send writes frames until the time is over.
+func (b *nullBroadcaster) send(until time.Time, cpu int) error {
+	runtime.LockOSThread() // the thread ends with the goroutine
+	if cpu >= 0 {
+		if err := tuning.PinThread(tuning.CPUs{cpu}); err != nil {
+			return err
+		}
+	}
+	off := make([]int, len(b.conns))
+	for time.Now().Before(until) {
+		for i, fd := range b.conns {
+			n, err := unix.Write(fd, b.frame[off[i]:])
+			switch err {
+			case nil:
+				off[i] = (off[i] + n) % len(b.frame)
+			case unix.EAGAIN, unix.EINTR:
+			default:
+				return os.NewSyscallError("write", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *nullBroadcaster) close() {
+	_ = b.listener.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, fd := range b.conns {
+		_ = unix.Close(fd)
+	}
+}

@@ -1,0 +1,124 @@
+package loadclient
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Record is one line of a result file: exactly one field is set.
+type Record struct {
+	Machine    *Machine    `json:"machine,omitempty"`
+	Trial      *Trial      `json:"trial,omitempty"`
+	Saturation *Saturation `json:"saturation,omitempty"`
+	Ceiling    *Ceiling    `json:"ceiling,omitempty"`
+}
+
+// Machine is where and how a result was measured.
+type Machine struct {
+	Time    time.Time `json:"time"`
+	Kernel  string    `json:"kernel"`
+	CPU     string    `json:"cpu"`
+	CPUs    int       `json:"cpus"`
+	Go      string    `json:"go"`
+	Version string    `json:"version"`
+	Command []string  `json:"command"`
+}
+
+// ThisMachine describes the machine that the process runs on.
+func ThisMachine() *Machine {
+	m := &Machine{Time: time.Now().UTC(), CPU: cpuModel(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Command: os.Args}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		m.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	if b, ok := debug.ReadBuildInfo(); ok {
+		m.Version = b.Main.Version
+	}
+	return m
+}
+
+func cpuModel() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Recorder writes records as JSON lines, each as soon as there is one.
+type Recorder struct{ w io.Writer }
+
+// NewRecorder records to w.
+func NewRecorder(w io.Writer) *Recorder { return &Recorder{w} }
+
+// Record writes one line.
+func (r *Recorder) Record(x Record) error { return json.NewEncoder(r.w).Encode(x) }
+
+// ReadRecords reads what a Recorder wrote.
+func ReadRecords(r io.Reader) ([]Record, error) {
+	var records []Record
+	for d := json.NewDecoder(r); ; {
+		var x Record
+		switch err := d.Decode(&x); err {
+		case nil:
+			records = append(records, x)
+		case io.EOF:
+			return records, nil
+		default:
+			return records, fmt.Errorf("result %d: %w", len(records)+1, err)
+		}
+	}
+}
+
+// csvHeader names the seven columns of 2011.
+var csvHeader = []string{"concurrency", "effective_rate", "N", "min", "mean", "max", "stdev"}
+
+// CSV writes trials as the load client of 2011 did: the rate at which messages were really sent, and the round trips
+// from the actual send in milliseconds.
+type CSV struct{ w *csv.Writer }
+
+// NewCSV writes the header.
+func NewCSV(w io.Writer) (*CSV, error) {
+	c := &CSV{csv.NewWriter(w)}
+	if err := c.w.Write(csvHeader); err != nil {
+		return nil, err
+	}
+	return c, c.flush()
+}
+
+// Write adds a trial. Those whose round trips say nothing of the server have no row, as in 2011.
+func (c *CSV) Write(t Trial) error {
+	if t.Verdict != OK && t.Verdict != Overloaded || t.RTTActual.Count == 0 {
+		return nil
+	}
+	ms := func(x float64) string { return strconv.FormatFloat(x, 'f', 3, 64) }
+	whole := func(x float64) string { return strconv.FormatFloat(x, 'f', 0, 64) }
+	l := t.RTTActual
+	row := []string{strconv.Itoa(t.Connections), ms(float64(t.Sent-t.SentLate) / t.Window), strconv.FormatInt(l.Count, 10), whole(l.Min), ms(l.Mean), whole(l.Max), ms(l.StdDev)}
+	if err := c.w.Write(row); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+func (c *CSV) flush() error {
+	c.w.Flush()
+	return c.w.Error()
+}
