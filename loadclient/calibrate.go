@@ -36,7 +36,8 @@ type CalibrateConfig struct {
 }
 
 // Calibrate loads the client with a null broadcaster: a server that writes the same prebuilt frame to one connection
-// after the other as fast as it can, and does nothing else.
+// after the other as fast as the client takes them, and does nothing else. It is never more than two frames a connection
+// ahead, because bytes that wait long leave the processor's cache and cost more: no server that keeps up would do that.
 func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	const idBase = 1000
 	b, err := newNullBroadcaster(c.MessagesPerFrame, idBase, c.Connections)
@@ -58,7 +59,7 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	sent := make(chan error, 1)
 	t, err := level.listen(c.Window, func() {
 		end := time.Now().Add(settleTime + c.Window)
-		go func() { sent <- b.send(end, c.BroadcasterCPU) }()
+		go func() { sent <- b.send(end, c.BroadcasterCPU, func() int64 { return level.Live().Bytes }) }()
 	})
 	if err := errors.Join(err, <-sent); err != nil {
 		return Ceiling{}, err
@@ -141,8 +142,11 @@ func (b *nullBroadcaster) accepted(ctx context.Context, n int) error {
 	}
 }
 
-// send writes frames until the time is over.
-func (b *nullBroadcaster) send(until time.Time, cpu int) error {
+// framesAhead is how far the broadcaster runs ahead of the client.
+const framesAhead = 2
+
+// send writes frames until the time is over. received is how many bytes the client has read.
+func (b *nullBroadcaster) send(until time.Time, cpu int, received func() int64) error {
 	runtime.LockOSThread() // the thread ends with the goroutine
 	if cpu >= 0 {
 		if err := tuning.PinThread(tuning.CPUs{cpu}); err != nil {
@@ -150,16 +154,20 @@ func (b *nullBroadcaster) send(until time.Time, cpu int) error {
 		}
 	}
 	off := make([]int, len(b.conns))
-	for time.Now().Before(until) {
-		for i, fd := range b.conns {
-			n, err := unix.Write(fd, b.frame[off[i]:])
-			switch err {
-			case nil:
-				off[i] = (off[i] + n) % len(b.frame)
-			case unix.EAGAIN, unix.EINTR:
-			default:
-				return os.NewSyscallError("write", err)
-			}
+	sent, ahead := int64(0), int64(framesAhead*len(b.conns)*len(b.frame))
+	for i := 0; time.Now().Before(until); i = (i + 1) % len(b.conns) {
+		if sent-received() >= ahead {
+			i += len(b.conns) - 1 // the same again
+			continue
+		}
+		n, err := unix.Write(b.conns[i], b.frame[off[i]:])
+		switch err {
+		case nil:
+			off[i] = (off[i] + n) % len(b.frame)
+			sent += int64(n)
+		case unix.EAGAIN, unix.EINTR:
+		default:
+			return os.NewSyscallError("write", err)
 		}
 	}
 	return nil

@@ -48,8 +48,8 @@ const (
 	// readBytes is what one read takes at most: enough that a burst is one system call, and still in the cache when it
 	// is compared.
 	readBytes = 512 << 10
-	// eventsMax bounds how long the schedule waits for the sockets: due messages are sent after so many reads at most.
-	eventsMax = 8
+	// eventsMax is how many sockets one epoll_wait reports at most.
+	eventsMax = 32
 )
 
 func newWorker(t Target, cpu, idBase int) (*worker, error) {
@@ -223,7 +223,7 @@ func (w *worker) prepare(p trialPlan) {
 // round trips long, and then messages that are due on one connection at nearly the same time may share a write: it keeps
 // the client from drowning in its own sends just when it has the most to receive. Messages keep the time at which they
 // were due, so the rest is part of what is measured, and too small a part to matter.
-const pauseShare = 1. / 50
+const pauseShare = 1. / 40
 
 // sendDue sends what is due: for each connection all its due messages with one write.
 func (w *worker) sendDue(now time.Duration) error {
@@ -310,6 +310,11 @@ func (w *worker) poll(timeout int) error {
 		}
 		if err := w.broken(c, w.receive(c)); err != nil {
 			return err
+		}
+		if w.next < w.plan.messages { // what has become due meanwhile does not wait for the other sockets
+			if err := w.sendDue(time.Since(w.start)); err != nil {
+				return err
+			}
 		}
 	}
 	if n > 0 {

@@ -159,7 +159,7 @@ type calibrate struct {
 	client
 	BroadcasterCPU   int           `help:"CPU of the null broadcaster: the one that the server will have." name:"broadcaster-cpu" default:"0"`
 	Levels           levels        `help:"Connections, as for run." default:"quick"`
-	MessagesPerFrame int           `help:"Size of the broadcaster's frames." default:"1000"`
+	MessagesPerFrame int           `help:"Size of the broadcaster's frames." default:"4000"`
 	Window           time.Duration `help:"Length of a trial." default:"3s"`
 	Out              string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 }

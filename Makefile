@@ -1,0 +1,56 @@
+# sockloop: everything that there is to do. `make` lists it.
+CPU   ?= 0
+CPUS  ?= 1-3
+PORT  ?= 8080
+TARGET ?= ws://127.0.0.1:$(PORT)/broadcast
+ARGS  ?=
+FUZZTIME ?= 20s
+GO    ?= go
+# Without cgo the programs are static: no C library to load, a megabyte less of resident memory.
+export CGO_ENABLED ?= 0
+
+# Pinned tools.
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## Build the programs into bin/
+	@mkdir -p bin
+	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine
+	$(GO) build -trimpath -o bin/benchmarks ./benchmarks
+
+.PHONY: run-server
+run-server: build ## Run the server: CPU=0 PORT=8080 ARGS="…"
+	bin/sockloop --cpu $(CPU) --addr 127.0.0.1:$(PORT) $(ARGS)
+
+.PHONY: load
+load: build ## Load a server: CPUS=1-3 TARGET=ws://… ARGS="…"
+	bin/sockload run --cpus $(CPUS) --target $(TARGET) $(ARGS)
+
+.PHONY: bench
+bench: build ## The main job: where do sockloop and the goroutine server saturate? ARGS="--blocks 3"
+	bin/benchmarks $(ARGS)
+
+.PHONY: test
+test: ## Run the tests, with the race detector where there is a C compiler
+	@./.ci/test
+
+.PHONY: check
+check: ## Format, lint and test
+	@test -z "$$(gofmt -l .)" || { echo "gofmt these files:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) run $(GOLANGCI_LINT) run ./...
+	@./.ci/test
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME=20s
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; \
+	done

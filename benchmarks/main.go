@@ -1,0 +1,113 @@
+// Command benchmarks compares sockloop with the goroutine server: it starts them in turn, each on one CPU, loads them
+// from the other CPUs with sockload, and prints where each saturates. The raw results go into a folder.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sockloop/sockloop/tuning"
+)
+
+type flags struct {
+	Bin       string      `help:"Folder with the built programs." default:"bin"`
+	Out       string      `help:"Folder for the results. Default: benchmarks/results/<date>-<host>." placeholder:"DIR"`
+	Levels    string      `help:"Connections, as for sockload." default:"quick"`
+	Blocks    int         `help:"Times that every server is measured, in turn." default:"1"`
+	ServerCPU int         `help:"CPU of the servers." name:"server-cpu" default:"0"`
+	CPUs      tuning.CPUs `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
+}
+
+func main() {
+	var f flags
+	kong.Parse(&f, kong.Description("Finds where sockloop and the goroutine server saturate, and prints the table."))
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, f); err != nil {
+		fmt.Fprintln(os.Stderr, "benchmarks:", err)
+		os.Exit(1) //nolint:gocritic // cancel has nothing left to do
+	}
+}
+
+// contestants are the servers, ours first: the others are compared with it.
+var contestants = []contestant{
+	{name: "sockloop", program: "sockloop"},
+	{name: "goroutine", program: "goroutine"},
+}
+
+func run(ctx context.Context, f flags) error {
+	cpus, err := clientCPUs(f)
+	if err != nil {
+		return err
+	}
+	if f.Out == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		f.Out = filepath.Join("benchmarks", "results", time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host))
+	}
+	if err := os.MkdirAll(f.Out, 0o755); err != nil {
+		return err
+	}
+	b := bench{flags: f, cpus: cpus}
+	for _, name := range append([]string{"ceiling"}, names()...) {
+		if err := os.Remove(b.file(name)); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	fmt.Printf("The load client's own ceiling (CPU %s, a null broadcaster on CPU %d):\n", cpus, f.ServerCPU)
+	if err := b.calibrate(ctx); err != nil {
+		return err
+	}
+	for block := range f.Blocks {
+		for _, c := range contestants {
+			fmt.Printf("\n%s on CPU %d, block %d of %d:\n", c.name, f.ServerCPU, block+1, f.Blocks)
+			if err := b.measure(ctx, c); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
+	return b.report()
+}
+
+func names() []string {
+	var all []string
+	for _, c := range contestants {
+		all = append(all, c.name)
+	}
+	return all
+}
+
+// clientCPUs are all CPUs but the server's, unless they are named.
+func clientCPUs(f flags) (tuning.CPUs, error) {
+	allowed, err := tuning.Allowed()
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := (tuning.CPUs{f.ServerCPU}).Cut(allowed); err != nil {
+		return nil, fmt.Errorf("--server-cpu: %w", err)
+	}
+	if len(f.CPUs) > 0 {
+		here, _, err := f.CPUs.Cut(allowed)
+		return here, err
+	}
+	var others tuning.CPUs
+	for _, n := range allowed {
+		if n != f.ServerCPU {
+			others = append(others, n)
+		}
+	}
+	if len(others) == 0 {
+		return nil, fmt.Errorf("this machine lends us CPU %s alone; server and load client need one each", allowed)
+	}
+	return others, nil
+}
