@@ -202,24 +202,36 @@ func (s *searcher) fall(rate float64, t Trial) {
 
 // bracket narrows the gap between what held and what fell, with trials that count.
 func (s *searcher) bracket() error {
-	for s.fell/s.held > 1+s.Precision {
-		rate := math.Sqrt(s.held * s.fell)
-		// What an overloaded server delivered is a good guess of its capacity.
-		if aim := s.fellT.Delivered; aim > s.held*(1+s.Precision/2) && aim < s.fell/(1+s.Precision/2) {
-			rate = aim
-			s.fellT.Delivered = 0 // once
-		}
+	for s.fell/s.held > 1+s.Precision || s.fellT.Window < s.Window.Seconds() {
+		rate := s.aim()
 		t, held, err := s.run(rate, s.Window)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if held {
-			s.held, s.heldT = rate, t
-		} else {
+		case !held:
 			s.fall(rate, t)
+		case rate < s.fell:
+			s.held, s.heldT = rate, t
+		default: // it fell in a short trial only
+			s.held, s.heldT = rate, t
+			s.fell *= 1 + s.Precision
 		}
 	}
 	return nil
+}
+
+// aim is the rate to try next: what an overloaded server delivered is a good guess of its capacity, else the middle; and
+// when the gap is small enough, the rate that fell, if it has not been tried for a whole window.
+func (s *searcher) aim() float64 {
+	if s.fell/s.held <= 1+s.Precision {
+		return s.fell
+	}
+	guess := s.fellT.Delivered
+	s.fellT.Delivered = 0 // once
+	if guess > s.held*(1+s.Precision/2) && guess < s.fell/(1+s.Precision/2) {
+		return guess
+	}
+	return math.Sqrt(s.held * s.fell)
 }
 
 // confirm repeats the rate that held. If it does not hold in most of its trials after all, the next lower one is tried:

@@ -12,6 +12,9 @@ import (
 // Message is a message of a session, see codec.Message.
 type Message = codec.Message
 
+// Text makes a message of UTF-8 text, which is borrowed.
+func Text(text []byte) Message { return codec.Text(text) }
+
 // Service answers for a prefix. All of its methods are called on the loop, one at a time: they must not block, and need
 // no locks. A panic closes the connection that caused it, and is counted and logged.
 type Service interface {

@@ -1,0 +1,258 @@
+package loadclient
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/sockloop/sockloop/codec"
+)
+
+const (
+	testBase  = 100
+	testConns = 4
+	testStamp = 1_700_000_000_000
+)
+
+func payload(sender int, stamp int64) string { return fmt.Sprintf("%d:%d", testBase+sender, stamp) }
+
+// newTestWorker is a worker whose connections have no sockets: bytes are fed by hand.
+func newTestWorker(t *testing.T, p Protocol) *worker {
+	t.Helper()
+	w, err := newWorker(Target{Protocol: p}, -1, testBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.close)
+	for i := range testConns {
+		w.conns = append(w.conns, &conn{w: w, fd: -1, index: i})
+	}
+	w.prepare(trialPlan{schedule: schedule{rate: 1000, connections: testConns, messages: 1}, window: 1e9})
+	return w
+}
+
+// wire frames messages as a server sends them.
+func wire(p Protocol, frames ...[]string) []byte {
+	var out []byte
+	for _, texts := range frames {
+		var b codec.Batch
+		for _, s := range texts {
+			m := codec.Text([]byte(s))
+			b.Append(&m)
+		}
+		if p == SockJS {
+			out = codec.AppendWebSocketArrays(out, &b, 1<<30)
+		} else {
+			out = codec.AppendWebSocketTexts(out, &b)
+		}
+	}
+	return out
+}
+
+func feed(t *testing.T, c *conn, stream []byte, cuts *rand.Rand) {
+	t.Helper()
+	for len(stream) > 0 {
+		n := len(stream)
+		if cuts != nil {
+			n = 1 + cuts.IntN(min(n, 40))
+		}
+		if err := c.feed(bytes.Clone(stream[:n])); err != nil {
+			t.Fatal(err)
+		}
+		stream = stream[n:]
+	}
+}
+
+// sentAs says that the messages were sent, as a tally.
+func sentAs(texts []string) []senderTally {
+	t := newTally(testBase, testConns)
+	for _, s := range texts {
+		t.add([]byte(s))
+	}
+	return t.senders
+}
+
+func someMessages(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, payload(i%testConns, testStamp+int64(i/50)))
+	}
+	return all
+}
+
+// Connections that get the same messages in other frames, cut anywhere, all follow the reference.
+func TestReferenceIgnoresFraming(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Protocol{SockJS, WebSocket} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			w := newTestWorker(t, p)
+			texts := someMessages(500)
+			r := rand.New(rand.NewPCG(1, 2))
+			for _, c := range w.conns {
+				var frames [][]string
+				for rest := texts; len(rest) > 0; {
+					n := 1 + r.IntN(min(len(rest), 20))
+					frames, rest = append(frames, rest[:n]), rest[n:]
+				}
+				feed(t, c, wire(p, frames...), r)
+			}
+			if w.strayed != 0 {
+				t.Errorf("%d connections strayed", w.strayed)
+			}
+			if lost, dup := w.reference.tally.compare(sentAs(texts)); lost+dup+w.reference.tally.reordered+w.reference.tally.foreign != 0 {
+				t.Errorf("%d lost, %d duplicated", lost, dup)
+			}
+			if got := w.delivered(); got != 500*testConns {
+				t.Errorf("%d delivered", got)
+			}
+		})
+	}
+}
+
+// What differs from the others is counted exactly: for each kind of damage, one connection has it.
+func TestDamageIsCounted(t *testing.T) {
+	t.Parallel()
+	texts := someMessages(300)
+	swap := func(i, j int) []string {
+		x := append([]string(nil), texts...)
+		x[i], x[j] = x[j], x[i]
+		return x
+	}
+	for _, tt := range []struct {
+		name                               string
+		got                                []string
+		lost, duplicated, reordered, alien int
+	}{
+		{"lost", append(append([]string(nil), texts[:100]...), texts[101:]...), 1, 0, 0, 0},
+		{"lost at the end", texts[:299], 1, 0, 0, 0},
+		{"duplicated", append(append(append([]string(nil), texts[:100]...), texts[99]), texts[100:]...), 0, 1, 0, 0},
+		{"one lost and another twice", append(append(append([]string(nil), texts[:100]...), texts[0]), texts[101:]...), 1, 1, 1, 0},
+		{"senders interleaved otherwise", swap(100, 101), 0, 0, 0, 0},
+		{"one sender's order", swap(0, 100), 0, 0, 2, 0}, // behind each of the two, time runs backwards
+		{"garbled", append(append(append([]string(nil), texts[:100]...), "garbage"), texts[101:]...), 1, 0, 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newTestWorker(t, SockJS)
+			feed(t, w.conns[0], wire(SockJS, texts), nil)
+			feed(t, w.conns[1], wire(SockJS, tt.got[:50], tt.got[50:]), rand.New(rand.NewPCG(3, 4)))
+			c := w.conns[1]
+			if c.alone == nil {
+				if c.pos == w.reference.end {
+					t.Fatal("nothing was noticed")
+				}
+				if missing := w.reference.tally.messages - w.reference.countAt(c.pos); missing != tt.lost {
+					t.Errorf("%d missing", missing)
+				}
+				return
+			}
+			lost, duplicated := c.alone.tally.compare(sentAs(texts))
+			if lost != tt.lost || duplicated != tt.duplicated || c.alone.tally.reordered != tt.reordered || c.alone.tally.foreign != tt.alien {
+				t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, c.alone.tally.reordered, c.alone.tally.foreign)
+			}
+		})
+	}
+}
+
+// A message that spans two blocks of the reference is read all the same.
+func TestReferenceAcrossBlocks(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	texts := someMessages(2*blockBytes/16 + 1000)
+	stream := wire(SockJS, texts)
+	for _, c := range w.conns[:2] {
+		for rest := stream; len(rest) > 0; {
+			n := min(len(rest), 100_003)
+			feed(t, c, rest[:n], nil)
+			rest = rest[n:]
+		}
+	}
+	if w.reference.tally.messages != len(texts) || w.strayed != 0 || w.delivered() != 2*len(texts) {
+		t.Errorf("%d of %d messages, %d strayed, %d delivered", w.reference.tally.messages, len(texts), w.strayed, w.delivered())
+	}
+}
+
+func TestRoundTripsAreMatchedBySend(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	w.start = w.start.Add(0)
+	c := w.conns[2]
+	// Two bursts with one time, then one with the next; the second message of the first time is lost.
+	c.bursts.push(burst{end: 1, at: 10, stamp: testStamp})
+	c.bursts.push(burst{end: 2, at: 20, stamp: testStamp})
+	c.bursts.push(burst{end: 3, at: 30, stamp: testStamp + 1})
+	feed(t, c, wire(SockJS, []string{payload(2, testStamp), payload(2, testStamp+1), payload(2, testStamp+1)}), nil)
+	if c.own != 3 || c.bursts.len() > 1 || w.results.actual.TotalCount() != 2 {
+		t.Errorf("own %d, %d bursts left, %d round trips", c.own, c.bursts.len(), w.results.actual.TotalCount())
+	}
+}
+
+func TestControlFramesBetweenAndFragments(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	whole := wire(SockJS, []string{payload(0, testStamp), payload(1, testStamp)})
+	feed(t, w.conns[0], whole, nil)
+	body := string(whole[2:])
+	part := func(op ws.OpCode, fin bool, p string) []byte {
+		f := codec.AppendFrame(nil, op, []byte(p))
+		if !fin {
+			f[0] &^= 0x80
+		}
+		return f
+	}
+	stream := bytes.Join([][]byte{part(ws.OpText, false, body[:9]), part(ws.OpPong, true, "x"), part(ws.OpContinuation, true, body[9:]), part(ws.OpText, true, "h")}, nil)
+	feed(t, w.conns[1], stream, rand.New(rand.NewPCG(5, 6)))
+	if w.strayed != 0 || w.delivered() != 4 {
+		t.Errorf("%d strayed, %d delivered", w.strayed, w.delivered())
+	}
+}
+
+func TestTargetsThatSpeakSomethingElse(t *testing.T) {
+	t.Parallel()
+	for _, stream := range [][]byte{
+		codec.AppendFrame(nil, ws.OpText, []byte("a{}")),
+		codec.AppendFrame(nil, ws.OpText, []byte(`c[3000,"Go away!"]`)),
+		codec.AppendFrame(nil, ws.OpText, []byte(`hello there`)),
+		codec.AppendCloseFrame(nil, 1001, "bye"),
+		codec.AppendMaskedFrame(nil, ws.OpText, []byte("o"), [4]byte{1}),
+		{0xf1, 0},
+	} {
+		if err := newTestWorker(t, SockJS).conns[0].feed(stream); err == nil {
+			t.Errorf("% x was taken", stream)
+		}
+	}
+}
+
+func TestTemplate(t *testing.T) {
+	t.Parallel()
+	for p, want := range map[Protocol]string{SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`} {
+		tpl := newTemplate(p, 107)
+		stream := tpl.append(nil, 1_600_000_000_000, 1)
+		stream = tpl.append(stream[:0], 1_700_000_000_123, 2)
+		r := codec.MessageReader{Role: ws.StateServerSide, BytesMax: 100}
+		for range 2 {
+			_, payload, rest, err := r.Next(stream)
+			if err != nil || string(payload) != want {
+				t.Fatalf("%s: %q %v", p, payload, err)
+			}
+			stream = rest
+		}
+	}
+}
+
+func TestParsePayload(t *testing.T) {
+	t.Parallel()
+	if m := parsePayload([]byte("103:1700000000000"), testBase, testConns); m.sender != 3 || m.stamp != testStamp {
+		t.Errorf("%+v", m)
+	}
+	for _, s := range []string{"", ":", "104:1700000000000", "99:1700000000000", "103:170000000000", "103:17000000000000", "1x3:1700000000000", "103:170000000000x", strings.Repeat("1", 30) + ":1700000000000"} {
+		if m := parsePayload([]byte(s), testBase, testConns); m.sender != -1 {
+			t.Errorf("%q: %+v", s, m)
+		}
+	}
+}
