@@ -5,7 +5,9 @@ go 1.26.0
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/alecthomas/kong v1.12.1
+	github.com/alecthomas/kong-yaml v0.2.0
 	github.com/bytedance/sonic v1.15.5
+	github.com/coder/websocket v1.8.14
 	github.com/gobwas/ws v1.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/panjf2000/gnet/v2 v2.10.0
@@ -13,6 +15,7 @@ require (
 	golang.org/x/sync v0.13.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
+	gopkg.in/yaml.v3 v3.0.1
 )
 
 require (

@@ -19,9 +19,11 @@ type Level struct {
 	workers  []*worker
 	plans    []chan trialPlan
 	outcomes chan outcome
+	resume   chan struct{} // lets a worker go on when what it measured has been read
 	running  sync.WaitGroup
 	spin     bool
 	probe    *ServerProbe
+	drain    time.Duration
 }
 
 type outcome struct {
@@ -33,9 +35,10 @@ type outcome struct {
 type LevelConfig struct {
 	Target      Target
 	Connections int
-	CPUs        tuning.CPUs  // one worker each, pinned; empty is one worker anywhere
-	IDBase      int          // the first connection's id; ids are not reused while a server runs
-	Probe       *ServerProbe // of the server, nil for none
+	CPUs        tuning.CPUs   // one worker each, pinned; empty is one worker anywhere
+	IDBase      int           // the first connection's id; ids are not reused while a server runs
+	Probe       *ServerProbe  // of the server, nil for none
+	Drain       time.Duration // how long the last messages may take after the window; 0 is the 5 s of 2011
 }
 
 // OpenLevel opens all connections and starts the workers.
@@ -44,7 +47,10 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Level{Target: c.Target, Connections: c.Connections, outcomes: make(chan outcome), probe: c.Probe, spin: len(c.CPUs) > 0}
+	l := &Level{Target: c.Target, Connections: c.Connections, outcomes: make(chan outcome), resume: make(chan struct{}), probe: c.Probe, drain: c.Drain, spin: len(c.CPUs) > 0}
+	if l.drain == 0 {
+		l.drain = drainTime
+	}
 	cpus := c.CPUs
 	if len(cpus) == 0 {
 		cpus = tuning.CPUs{-1}
@@ -70,7 +76,7 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 	for _, w := range l.workers {
 		plans := make(chan trialPlan)
 		l.plans = append(l.plans, plans)
-		l.running.Go(func() { w.serve(plans, l.outcomes) })
+		l.running.Go(func() { w.serve(plans, l.outcomes, l.resume) })
 	}
 	return l, nil
 }
@@ -100,7 +106,7 @@ func (l *Level) listen(window time.Duration, begun func()) (Trial, error) {
 func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, error) {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection while it runs
-	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: drainTime, spin: l.spin}
+	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: l.drain, spin: l.spin}
 	for _, p := range l.plans {
 		p <- plan
 	}
@@ -120,6 +126,11 @@ func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, er
 		ends = append(ends, o.end)
 	}
 	used := <-usage
+	defer func() {
+		for range l.workers {
+			l.resume <- struct{}{}
+		}
+	}()
 	if failure != nil {
 		return Trial{}, failure
 	}

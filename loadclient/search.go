@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -17,11 +18,12 @@ type SearchConfig struct {
 	StartRate float64       // first nominal rate, received messages a second
 	Precision float64       // the bracket's width in the end, as a share
 	Repeats   int           // trials at the rate that is reported
+	CoolDown  time.Duration // how long a server is left alone after a trial that it could not finish
 }
 
 // DefaultSearch is the search of the quick levels.
 func DefaultSearch(level LevelConfig) SearchConfig {
-	return SearchConfig{Level: level, Window: 3 * time.Second, Probe: time.Second, StartRate: 50_000, Precision: 0.05, Repeats: 3}
+	return SearchConfig{Level: level, Window: 3 * time.Second, Probe: time.Second, StartRate: 50_000, Precision: 0.05, Repeats: 3, CoolDown: time.Second}
 }
 
 // Saturation is what a search found at one level. Rates are received messages a second, over all connections.
@@ -51,7 +53,7 @@ type trier interface {
 // Search finds the saturation point of a level. each is called after every trial. A target that fails under a rate that
 // is too high for it has fallen like one that gets slow; one that fails at the first rate is an error.
 func Search(ctx context.Context, c SearchConfig, each func(Trial), watch func(*Level, float64)) (Saturation, error) {
-	l := &reopening{ctx: ctx, config: c.Level, watch: watch}
+	l := &reopening{ctx: ctx, config: c.Level, watch: watch, coolDown: c.CoolDown}
 	defer l.close()
 	if err := l.open(); err != nil {
 		return Saturation{}, err
@@ -68,6 +70,8 @@ type reopening struct {
 	config LevelConfig
 	level  *Level
 	watch  func(*Level, float64)
+
+	coolDown time.Duration
 }
 
 func (r *reopening) open() (err error) {
@@ -95,13 +99,10 @@ func (r *reopening) try(nominal float64, window time.Duration) (Trial, error) {
 	t, err := r.level.Trial(nominal/float64(r.config.Connections), window)
 	if err != nil || t.NotCompleted > 0 {
 		r.close()
-		time.Sleep(coolDown) // the server works off what it still has
+		time.Sleep(r.coolDown) // the server works off what it still has
 	}
 	return t, err
 }
-
-// coolDown is how long a server is left alone after a trial that it could not finish.
-const coolDown = time.Second
 
 type searcher struct {
 	SearchConfig
@@ -109,6 +110,7 @@ type searcher struct {
 	ctx    context.Context
 	each   func(Trial)
 	trials int
+	failed int // target failures in a row
 
 	held, fell   float64 // nominal rates
 	heldT, fellT Trial
@@ -146,8 +148,10 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, held boo
 				SendRate: nominal / float64(s.Level.Connections), Nominal: nominal, Verdict: TargetFailed, Reason: err.Error()}
 		}
 		s.each(t)
-		if t.Verdict == TargetFailed && !s.everHeld {
-			return t, false, fmt.Errorf("%w: %s", errTarget, t.Reason)
+		if t.Verdict != TargetFailed {
+			s.failed = 0
+		} else if s.failed++; !s.everHeld || s.failed > failuresMax {
+			return t, false, fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(t.Reason, errTarget.Error()+": "))
 		}
 		// The threshold is for a window of 3 s: an overloaded queue's mean round trip grows with the window.
 		held = t.Verdict == OK && t.RTT.Mean < saturationRTT*window.Seconds()/3
@@ -161,6 +165,9 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, held boo
 	}
 	return t, false, nil
 }
+
+// failuresMax is how many trials in a row a target may break before it is broken for good, whatever the rate.
+const failuresMax = 5
 
 // retries is how often a trial that was the client's fault is tried.
 const retries = 3
@@ -176,7 +183,7 @@ func (s *searcher) probe() error {
 			s.fall(rate, t)
 			break
 		}
-		s.held, s.heldT = rate, t
+		s.held = rate
 	}
 	for s.held == 0 { // not even the first: look below
 		rate := s.fell / 4
@@ -188,7 +195,7 @@ func (s *searcher) probe() error {
 			return err
 		}
 		if held {
-			s.held, s.heldT = rate, t
+			s.held = rate
 		} else {
 			s.fall(rate, t)
 		}
@@ -198,6 +205,9 @@ func (s *searcher) probe() error {
 
 func (s *searcher) fall(rate float64, t Trial) {
 	s.fell, s.fellT, s.limit, s.reason = rate, t, t.Verdict, t.Reason
+	if t.Verdict == OK { // in a short trial the threshold is lower
+		s.limit = Overloaded
+	}
 }
 
 // bracket narrows the gap between what held and what fell, with trials that count.
@@ -211,9 +221,9 @@ func (s *searcher) bracket() error {
 		case !held:
 			s.fall(rate, t)
 		case rate < s.fell:
-			s.held, s.heldT = rate, t
+			s.held = rate
 		default: // it fell in a short trial only
-			s.held, s.heldT = rate, t
+			s.held = rate
 			s.fell *= 1 + s.Precision
 		}
 	}

@@ -130,12 +130,12 @@ func TestJudge(t *testing.T) {
 		t    Trial
 		want Verdict
 	}{
-		{"fine", Trial{Sent: 1000, RTT: Latency{Mean: 5}}, OK},
-		{"slow", Trial{Sent: 1000, RTT: Latency{Mean: 200}}, Overloaded},
-		{"unfinished", Trial{Sent: 1000, NotCompleted: 1}, Overloaded},
-		{"lost", Trial{Sent: 1000, Lost: 1}, TargetFailed},
-		{"late sends", Trial{Sent: 1000, SentLate: 6}, ClientLimited},
-		{"a few late sends", Trial{Sent: 1000, SentLate: 5}, OK},
+		{"fine", Trial{Sent: 1000, Received: 1, RTT: Latency{Mean: 5}}, OK},
+		{"slow", Trial{Sent: 1000, Received: 1, RTT: Latency{Mean: 200}}, Overloaded},
+		{"unfinished", Trial{Sent: 1000, Received: 1, NotCompleted: 1}, Overloaded},
+		{"lost", Trial{Sent: 1000, Received: 1, Lost: 1}, TargetFailed},
+		{"late sends", Trial{Sent: 1000, Received: 1, SentLate: 6}, ClientLimited},
+		{"a few late sends", Trial{Sent: 1000, Received: 1, SentLate: 5}, OK},
 		{"lag", Trial{LagP99: 21, RTT: Latency{Mean: 10_000}}, ClientLimited},
 		{"lag for its round trip", Trial{LagP99: 6, RTT: Latency{Mean: 100}}, ClientLimited},
 		{"little lag", Trial{LagP99: 1.9, RTT: Latency{Mean: 0.1}}, OK},

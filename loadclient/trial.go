@@ -100,6 +100,8 @@ func (t *Trial) judge() {
 	}
 	over := t.RTT.Mean >= saturationRTT || t.NotCompleted > 0
 	switch {
+	case t.Sent > 0 && t.Received == 0:
+		t.Verdict, t.Reason = TargetFailed, "nothing came back"
 	case t.Lost+t.Duplicated+t.Reordered > 0:
 		t.Verdict, t.Reason = TargetFailed, fmt.Sprintf("%d lost, %d duplicated, %d reordered", t.Lost, t.Duplicated, t.Reordered)
 	case float64(t.SentLate) > notSentMax*float64(t.Sent):

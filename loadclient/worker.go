@@ -413,7 +413,7 @@ func (w *worker) complete() bool {
 
 // serve runs trials on a thread of its own, pinned to the worker's CPU. Between them it goes on reading, so that pings
 // are answered and nothing piles up.
-func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome) {
+func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome, resume <-chan struct{}) {
 	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its affinity with it
 	var err error
 	if w.cpu >= 0 {
@@ -431,6 +431,7 @@ func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome) {
 				err = o.err
 			}
 			outcomes <- o
+			<-resume
 		default:
 			if err == nil {
 				err = w.poll(betweenTrials)

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -136,7 +135,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("server: SlowConsumer is %q, want %q or %q", c.SlowConsumer, SlowConsumerClose, SlowConsumerSkip)
 	}
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return fmt.Errorf("server: address %q: want host:port, as in 127.0.0.1:8080: %w", c.Addr, errors.Unwrap(err))
+		return fmt.Errorf("server: address %q: want host:port, as in 127.0.0.1:8080", c.Addr)
 	}
 	if c.LogBytesMax < 2*c.BatchBytesMax {
 		return fmt.Errorf("server: LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone would evict its readers", c.LogBytesMax, c.BatchBytesMax)

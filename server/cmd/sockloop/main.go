@@ -27,6 +27,8 @@ func main() {
 }
 
 type commands struct {
+	Config kong.ConfigFlag `help:"YAML file with flags, under the name of their command." placeholder:"FILE"`
+
 	Serve  serve  `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close."`
 	Doctor doctor `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
 }
@@ -36,8 +38,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	var c commands
 	left := false
 	parser, err := kong.New(&c, kong.Name("sockloop"), kong.Description("A SockJS and WebSocket broadcast server on one epoll loop."),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOOP"), kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOOP"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Configuration(loadConfig))
 	if err != nil {
 		return err
 	}
@@ -48,9 +50,11 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w; see sockloop --help", err)
 	}
-	k.BindTo(stdout, (*io.Writer)(nil))
-	return k.Run(stderr)
+	return k.Run(&streams{stdout, stderr})
 }
+
+// streams are where a command writes: what it was asked for, and its log.
+type streams struct{ out, err io.Writer }
 
 type serve struct {
 	Addr      string      `help:"Address to listen on." default:"127.0.0.1:8080"`
@@ -70,8 +74,8 @@ type serve struct {
 }
 
 // Run serves until a signal ends it.
-func (s *serve) Run(stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.LogLevel}))
+func (s *serve) Run(to *streams) error {
+	log := slog.New(slog.NewTextHandler(to.err, &slog.HandlerOptions{Level: s.LogLevel}))
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
 		return err
@@ -145,4 +149,4 @@ func (s *serve) pin(log *slog.Logger) error {
 type doctor struct{}
 
 // Run prints the report.
-func (doctor) Run(stdout io.Writer) error { return tuning.Examine().Print(stdout) }
+func (doctor) Run(to *streams) error { return tuning.Examine().Print(to.out) }

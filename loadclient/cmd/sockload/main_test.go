@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/internal/room"
+)
+
+func TestBadInputIsOneLine(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+		code int
+	}{
+		{"unknown flag", []string{"run", "--speed", "9"}, "unknown flag --speed", exitUsage},
+		{"unknown command", []string{"fly"}, "unexpected argument fly", exitUsage},
+		{"levels", []string{"run", "--levels", "some"}, "want quick, full, or numbers", exitUsage},
+		{"protocol", []string{"run", "--protocol", "carrier-pigeon"}, "sockjs", exitUsage},
+		{"target", []string{"run", "--target", "there"}, "want a URL such as ws://", exitUsage},
+		{"no such CPU", []string{"run", "--cpus", "999"}, "no CPU of the set 999 is there: this process may run on", exitUsage},
+		{"no CPU set", []string{"run", "--cpus", "few"}, "want numbers and ranges", exitUsage},
+		{"descriptors", []string{"run", "--levels", "10000000"}, "raise it (ulimit -n", exitUsage},
+		{"no such process", []string{"run", "--server-pid", "999999999"}, "server process 999999999", exitUsage},
+		{"results", []string{"run", "--out", "/nonexistent/x"}, "results cannot be written", exitUsage},
+		{"CSV", []string{"run", "--csv", "/nonexistent/x"}, "results cannot be written", exitUsage},
+		{"precision", []string{"run", "--precision", "0"}, "want 0.001 to 1", exitUsage},
+		{"window", []string{"trial", "--window", "1ms"}, "at least 100ms", exitUsage},
+		{"nothing listens", []string{"run", "--target", "ws://127.0.0.1:1/broadcast", "--levels", "1"}, "nothing listens on 127.0.0.1:1: start the server first", exitTarget},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var out, log bytes.Buffer
+			err := run(context.Background(), tt.args, &out, &log)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("got %v, want one line with %q", err, tt.want)
+			}
+			if got := exitCode(err); got != tt.code {
+				t.Errorf("exit code %d, want %d", got, tt.code)
+			}
+		})
+	}
+	if exitCode(errInvalid) != exitInvalid {
+		t.Error("an invalid measurement has another exit code")
+	}
+}
+
+func TestTrialCommand(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	var out, log bytes.Buffer
+	err := run(t.Context(), []string{"trial", "--target", r.URL(), "--connections", "3", "--rate", "300", "--window", "100ms", "--count", "2", "--json"}, &out, &log)
+	if err != nil && !errors.Is(err, errInvalid) { // a machine that is busy with other tests may well be the limit
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(&out)
+	for range 2 {
+		var x loadclient.Trial
+		if err := d.Decode(&x); err != nil || x.Sent != 10 || x.Received != 30 {
+			t.Errorf("%+v %v", x, err)
+		}
+	}
+}
+
+// A target that breaks ends the run with its exit code, and what was measured until then is in the file.
+func TestRunKeepsWhatWasMeasured(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{CloseAfter: 100})
+	defer r.Close()
+	dir := t.TempDir()
+	results, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
+	var out, log bytes.Buffer
+	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--repeats", "1", "--precision", "1", "--out", results, "--csv", table}, &out, &log)
+	if exitCode(err) != exitTarget {
+		t.Fatalf("got %v\n%s", err, out.String())
+	}
+	f, err := os.Open(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	if records, err := loadclient.ReadRecords(f); err != nil || len(records) == 0 || records[0].Machine == nil {
+		t.Errorf("%d records, %v", len(records), err)
+	}
+	if p, err := os.ReadFile(table); err != nil || !strings.HasPrefix(string(p), "concurrency,") {
+		t.Errorf("%q %v", p, err)
+	}
+}
+
+func TestHelpAndDoctor(t *testing.T) {
+	t.Parallel()
+	var out, log bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, &out, &log); err != nil || !strings.Contains(out.String(), "calibrate") {
+		t.Errorf("%v %s", err, out.String())
+	}
+	out.Reset()
+	if err := run(t.Context(), []string{"doctor"}, &out, &log); err != nil || !strings.Contains(out.String(), "open files") {
+		t.Errorf("%v %s", err, out.String())
+	}
+}
+
+// What a user sees in a pipe, word for word.
+func TestConsoleLines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	c := console{out: &out, err: &out}
+	x := loadclient.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: loadclient.OK, RTT: loadclient.Latency{Mean: 21.234, P99: 50}, Server: &loadclient.Usage{CPU: 0.991, RSS: 14_400_000}}
+	s := loadclient.Saturation{Connections: 2000, Rate: 168e6, Best: &x, Limit: loadclient.Overloaded}
+	limited := s
+	limited.Connections, limited.Limit = 500, loadclient.ClientLimited
+	c.level(3, 4, 2000)
+	c.trial(x)
+	c.done()
+	c.saturation(s)
+	c.saturation(limited)
+	c.table([]loadclient.Saturation{s})
+	c.ceiling(loadclient.Ceiling{Connections: 25, Delivered: 990, MessagesPerFrame: 4000})
+	want := `level 4 of 4: 2000 connections
+ 2000 connections     120M/s nominal     120M/s delivered  round trip mean    21.23 ms  p99    50.00 ms  server  99 %  14.4 MB  OK
+ 2000 connections: saturated at 168M messages a second
+  500 connections: saturated beyond what this client can measure, above 168M messages a second
+
+  connections  saturation/s  delivered/s  mean ms  p99 ms       limit
+         2000          168M         120M     21.2    50.0  OVERLOADED
+   25 connections: this client receives 990 messages a second at most, in frames of 4000
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}

@@ -1,0 +1,121 @@
+// Package room is a small SockJS broadcast server for the load client's tests, with faults to order: it has nothing in
+// common with the server that the load client was written for.
+package room
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+
+	"github.com/gorilla/websocket"
+)
+
+// Faults are what a room does wrong.
+type Faults struct {
+	LoseEvery   int    // drops every n-th message for one of the clients
+	RepeatEvery int    // sends every n-th message twice to one of the clients
+	CloseAfter  int    // closes everybody after so many messages
+	SilentAfter int    // sends nothing any more after so many messages
+	Garbage     string // sent instead of the open frame
+	CloseAtOnce bool
+}
+
+// Room is a running server.
+type Room struct {
+	*httptest.Server
+	faults Faults
+
+	mu       sync.Mutex
+	members  []*member
+	messages int
+}
+
+type member struct {
+	conn *websocket.Conn
+	mu   sync.Mutex
+	n    int
+}
+
+// New starts a room. Close ends it.
+func New(f Faults) *Room {
+	r := &Room{faults: f}
+	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
+	return r
+}
+
+// URL is where clients find the room.
+func (r *Room) URL() string { return strings.Replace(r.Server.URL, "http", "ws", 1) + "/broadcast" }
+
+func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
+	if !strings.HasPrefix(req.URL.Path, "/broadcast/") {
+		http.NotFound(w, req)
+		return
+	}
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	conn, err := up.Upgrade(w, req, nil)
+	if err != nil {
+		return
+	}
+	defer conn.Close() //nolint:errcheck // the test has what it came for
+	if r.faults.CloseAtOnce {
+		return
+	}
+	open := "o"
+	if r.faults.Garbage != "" {
+		open = r.faults.Garbage
+	}
+	m := &member{conn: conn}
+	m.send(open)
+	r.mu.Lock()
+	r.members = append(r.members, m)
+	r.mu.Unlock()
+	for {
+		_, p, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		var texts []string
+		if json.Unmarshal(p, &texts) != nil {
+			return
+		}
+		for _, text := range texts {
+			r.broadcast(text)
+		}
+	}
+}
+
+func (m *member) send(frame string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_ = m.conn.WriteMessage(websocket.TextMessage, []byte(frame))
+}
+
+// broadcast sends a message to everybody. The lock makes one order for all.
+func (r *Room) broadcast(text string) {
+	frame, err := json.Marshal([]string{text})
+	if err != nil {
+		panic(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.messages++
+	f := r.faults
+	if f.SilentAfter > 0 && r.messages > f.SilentAfter {
+		return
+	}
+	for i, m := range r.members {
+		m.n++
+		switch {
+		case f.CloseAfter > 0 && r.messages > f.CloseAfter:
+			_ = m.conn.Close()
+			continue
+		case i == 1 && f.LoseEvery > 0 && m.n%f.LoseEvery == 0:
+			continue
+		case i == 1 && f.RepeatEvery > 0 && m.n%f.RepeatEvery == 0:
+			m.send("a" + string(frame))
+		}
+		m.send("a" + string(frame))
+	}
+}

@@ -1,0 +1,265 @@
+package loadclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockloop/sockloop/loadclient/internal/room"
+)
+
+// openLevel opens a level to a room with faults.
+func openLevel(t *testing.T, f room.Faults, connections int) (*Level, error) {
+	t.Helper()
+	r := room.New(f)
+	t.Cleanup(r.Close)
+	target, err := ParseTarget(r.URL(), SockJS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe, err := NewServerProbe(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := OpenLevel(context.Background(), LevelConfig{Target: target, Connections: connections, IDBase: 1, Probe: probe, Drain: 300 * time.Millisecond})
+	if err == nil {
+		t.Cleanup(l.Close)
+	}
+	return l, err
+}
+
+func TestTrial(t *testing.T) {
+	t.Parallel()
+	l, err := openLevel(t, room.Faults{}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second must not count what the first had
+		got, err := l.Trial(500, 200*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Sent != 100 || got.Expected != 1000 || got.Received != 1000 || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
+			t.Errorf("%+v", got)
+		}
+		if got.RTT.Count != 100 || got.RTTActual.Count != 100 || got.RTT.Mean <= 0 || got.RTT.Min > got.RTT.P50 || got.RTT.P99 > got.RTT.Max || got.RTT.Mean < got.RTTActual.Mean-0.01 {
+			t.Errorf("%+v", got.RTT)
+		}
+		if got.Server == nil || got.Server.RSS == 0 || len(got.ClientBusy) != 1 {
+			t.Errorf("%+v", got.Server)
+		}
+		if v := l.Live(); v.Returned != 100 || v.Bytes == 0 || v.RTT == 0 {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+func TestTrialSeesFaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		faults room.Faults
+		check  func(Trial) bool // the verdict also depends on how quick this machine is
+	}{
+		{"lost", room.Faults{LoseEvery: 10}, func(x Trial) bool { return x.NotCompleted == 10 && x.Received == 990 && x.Stragglers > 0 }},
+		{"repeated", room.Faults{RepeatEvery: 10}, func(x Trial) bool { return x.Verdict == TargetFailed && x.Duplicated == 10 && x.Stragglers > 0 }},
+		{"silent in the middle", room.Faults{SilentAfter: 50}, func(x Trial) bool { return x.NotCompleted == 500 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := openLevel(t, tt.faults, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := l.Trial(1000, 100*time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !tt.check(got) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestTargetsThatFail(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		faults room.Faults
+		want   string
+	}{
+		{"closes at once", room.Faults{CloseAtOnce: true}, "closed the connection"},
+		{"closes in the middle", room.Faults{CloseAfter: 20}, "closed the connection"},
+		{"garbage", room.Faults{Garbage: "hello"}, "SockJS frame"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := openLevel(t, tt.faults, 5)
+			if err == nil {
+				_, err = l.Trial(1000, 200*time.Millisecond)
+			}
+			if !IsTargetFailure(err) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestTargetsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := mute.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "SSH-2.0-nothing\r\n")
+			_ = c.Close()
+		}
+	}()
+	defer mute.Close() //nolint:errcheck // the test is over
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	for url, want := range map[string]string{
+		"ws://" + gone.Addr().String() + "/broadcast": "nothing listens",
+		"ws://" + mute.Addr().String() + "/broadcast": "does not answer in HTTP",
+		strings.TrimSuffix(r.URL(), "/broadcast"):     "404",
+	} {
+		target, err := ParseTarget(url, SockJS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenLevel(context.Background(), LevelConfig{Target: target, Connections: 3}); !IsTargetFailure(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", url, err, want)
+		}
+	}
+}
+
+// A target that breaks for good in the middle of a search is an error, not a search without an end.
+func TestSearchOfATargetThatGoesMute(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{SilentAfter: 200})
+	defer r.Close()
+	s, trials, err := searchRoom(t, r)
+	if !IsTargetFailure(err) || !anyOK(trials) || trials[len(trials)-1].Verdict != TargetFailed {
+		t.Errorf("%+v %v after %d trials", s, err, len(trials))
+	}
+}
+
+func TestSearchOfATargetThatBreaksForGood(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{CloseAfter: 200})
+	defer r.Close()
+	s, trials, err := searchRoom(t, r)
+	if !IsTargetFailure(err) || !anyOK(trials) {
+		t.Errorf("%+v %v after %d trials", s, err, len(trials))
+	}
+}
+
+func anyOK(trials []Trial) bool {
+	return slices.ContainsFunc(trials, func(t Trial) bool { return t.Verdict == OK })
+}
+
+func searchRoom(t *testing.T, r *room.Room) (Saturation, []Trial, error) {
+	t.Helper()
+	target, err := ParseTarget(r.URL(), SockJS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := DefaultSearch(LevelConfig{Target: target, Connections: 2, IDBase: 1, Drain: 100 * time.Millisecond})
+	c.Window, c.Probe, c.Precision, c.Repeats, c.StartRate, c.CoolDown = 100*time.Millisecond, 100*time.Millisecond, 0.5, 1, 400, time.Millisecond
+	var trials []Trial
+	s, err := Search(t.Context(), c, func(x Trial) { trials = append(trials, x) }, nil)
+	return s, trials, err
+}
+
+func TestCalibrate(t *testing.T) {
+	t.Parallel()
+	got, err := Calibrate(t.Context(), CalibrateConfig{Connections: 4, MessagesPerFrame: 100, BroadcasterCPU: -1, Window: 100 * time.Millisecond})
+	if err != nil || got.Delivered <= 0 || got.Connections != 4 {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func TestParseTarget(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		url      string
+		protocol Protocol
+		want     string
+	}{
+		{"ws://host:81/broadcast", SockJS, "ws://host:81/broadcast/0/0/websocket"},
+		{"ws://host/broadcast/", SockJS, "ws://host:80/broadcast/0/0/websocket"},
+		{"http://host:81/a/7/8/websocket", SockJS, "ws://host:81/a/7/8/websocket"},
+		{"ws://host:81/chat", WebSocket, "ws://host:81/chat"},
+		{"ws://host:81", WebSocket, "ws://host:81/"},
+	} {
+		if got, err := ParseTarget(tt.url, tt.protocol); err != nil || got.String() != tt.want {
+			t.Errorf("%s: %s %v, want %s", tt.url, got, err, tt.want)
+		}
+	}
+	for _, url := range []string{"", "host:81", "ftp://host/", "ws://", "wss://host/", ":"} {
+		if _, err := ParseTarget(url, SockJS); err == nil {
+			t.Errorf("%q was taken", url)
+		}
+	}
+}
+
+func TestRecordsComeBack(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	r := NewRecorder(&b)
+	for _, x := range []Record{{Machine: ThisMachine()}, {Trial: &Trial{Connections: 25, Verdict: OK}}, {Saturation: &Saturation{Rate: 1e6}}} {
+		if err := r.Record(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := ReadRecords(bytes.NewReader(b.Bytes()))
+	if err != nil || len(got) != 3 || got[1].Trial.Connections != 25 || got[2].Saturation.Rate != 1e6 || got[0].Machine.CPUs == 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := ReadRecords(strings.NewReader("{\"trial\":{}}\nnot JSON")); err == nil {
+		t.Error("garbage was read")
+	}
+	if !json.Valid(bytes.Split(b.Bytes(), []byte("\n"))[0]) {
+		t.Error("a line is no JSON")
+	}
+}
+
+// The seven columns of 2011, in their order.
+func TestCSV(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	c, err := NewCSV(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := Trial{Connections: 25, Window: 3, Sent: 303, SentLate: 3, Verdict: OK, RTTActual: Latency{Count: 303, Min: 0.6, Mean: 1.25, Max: 7.4, StdDev: 0.5}}
+	limited := x
+	limited.Verdict = ClientLimited
+	for _, trial := range []Trial{x, limited} {
+		if err := c.Write(trial); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "concurrency,effective_rate,N,min,mean,max,stdev\n25,100.000,303,1,1.250,7,0.500\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+func TestBadInputIsOneLine(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	broken := filepath.Join(t.TempDir(), "sockloop.yaml")
+	if err := os.WriteFile(broken, []byte("addr: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	misspelt := filepath.Join(t.TempDir(), "sockloop.yaml")
+	if err := os.WriteFile(misspelt, []byte("serve: {conections-max: 10}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown flag", []string{"--fast"}, "unknown flag --fast"},
+		{"no duration", []string{"--heartbeat-delay", "soon"}, "heartbeat-delay"},
+		{"policy", []string{"--slow-consumer", "ask"}, `"close","skip"`},
+		{"port in use", []string{"--addr", taken.Addr().String()}, "is in use: stop the other server, choose another with --addr"},
+		{"address", []string{"--addr", "8080"}, "want host:port"},
+		{"no such CPU", []string{"--cpu", "999"}, "no CPU of the set 999 is there"},
+		{"no CPU", []string{"--cpu", "fast"}, "want numbers and ranges"},
+		{"descriptors", []string{"--connections-max", "100000000"}, "ulimit -n"},
+		{"message size", []string{"--message-bytes-max", "99999999"}, "MessageBytesMax"},
+		{"configuration file", []string{"--config", broken}, "yaml"},
+		{"misspelt in the file", []string{"--config", misspelt}, `"conections-max" under serve, which is no flag`},
+		{"no configuration file", []string{"--config", "/nonexistent.yaml"}, "no such file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var out, log bytes.Buffer
+			err := run(tt.args, &out, &log)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one line with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestHelpAndDoctor(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{"--help": "doctor", "doctor": "accept backlog"} {
+		var out, log bytes.Buffer
+		if err := run([]string{args}, &out, &log); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v %s", args, err, out.String())
+		}
+	}
+}
+
+// build builds the program once for the tests that need a process of its own.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "sockloop")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return bin
+}
+
+// process is a running sockloop.
+type process struct {
+	*exec.Cmd
+	addr string
+}
+
+func startProcess(t *testing.T, limit string, bin string, args ...string) *process {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{addr: ln.Addr().String()}
+	_ = ln.Close()
+	command := limit + `exec "$0" "$@"`
+	p.Cmd = exec.Command("sh", append([]string{"-c", command, bin, "--addr", p.addr}, args...)...)
+	log, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Process.Kill(); _ = p.Wait() })
+	buf := make([]byte, 4096)
+	n, err := log.Read(buf) // its first line is that it listens
+	if err != nil || !strings.Contains(string(buf[:n]), "listening") {
+		t.Fatalf("%q %v", buf[:n], err)
+	}
+	go func() {
+		for err == nil {
+			_, err = log.Read(buf)
+		}
+	}()
+	return p
+}
+
+// SIGTERM drains: every client is told, and the process ends with 0.
+func TestTermDrains(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, "", build(t), "--cpu", "0")
+	ctx := t.Context()
+	c, _, err := websocket.Dial(ctx, "ws://"+p.addr+"/broadcast/0/0/websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(want string) {
+		t.Helper()
+		if _, got, err := c.Read(ctx); err != nil || string(got) != want {
+			t.Fatalf("got %q %v, want %q", got, err, want)
+		}
+	}
+	read("o")
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	read(`c[3000,"Go away!"]`)
+	if _, _, err := c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		t.Errorf("closed with %v", err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Errorf("the process ended with %v", err)
+	}
+}
+
+// A flood of connections on few descriptors: those beyond the cap are refused, and the server lives.
+func TestRunningOutOfDescriptors(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, "ulimit -n 300; ", build(t)) // 44 connections
+	var in []net.Conn
+	for range 400 {
+		c, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in = append(in, c)
+	}
+	for _, c := range in {
+		_ = c.Close()
+	}
+	for {
+		c, _, err := websocket.Dial(context.Background(), "ws://"+p.addr+"/echo/websocket", nil)
+		if err != nil { // until it has noticed that the flood is gone
+			if p.ProcessState != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		defer c.CloseNow() //nolint:errcheck // the test is over
+		if err := c.Write(t.Context(), websocket.MessageText, []byte("alive")); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := c.Read(t.Context()); err != nil || string(got) != "alive" {
+			t.Errorf("%q %v", got, err)
+		}
+		return
+	}
+}
+
+// A flag, an environment variable and a line of the file mean the same; the flag wins.
+func TestConfigurationComesFromThreePlaces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sockloop.yaml")
+	if err := os.WriteFile(file, []byte("serve:\n  connections-max: 100000001\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails := func(number string, args ...string) {
+		t.Helper()
+		var out, log bytes.Buffer
+		if err := run(args, &out, &log); err == nil || !strings.Contains(err.Error(), number) {
+			t.Errorf("%v: got %v, want an error about %s", args, err, number)
+		}
+	}
+	fails("100000001", "--config", file)
+	t.Setenv("SOCKLOOP_CONNECTIONS_MAX", "100000002")
+	fails("100000002")
+	fails("100000003", "--connections-max", "100000003")
+}

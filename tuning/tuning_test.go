@@ -1,0 +1,143 @@
+package tuning
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseCPUs(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]CPUs{"0": {0}, "1-3": {1, 2, 3}, "0,2": {0, 2}, "3,0-1,1": {0, 1, 3}, " 1 , 2 ": {1, 2}, "1023": {1023}} {
+		got, err := ParseCPUs(s)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %v %v", s, got, err)
+		}
+		if again, err := ParseCPUs(got.String()); err != nil || !slices.Equal(again, want) {
+			t.Errorf("%q is written as %q", s, got)
+		}
+	}
+	for _, s := range []string{"", "a", "3-1", "-1", "1-", "0,,1", "1024", "0x1", "1 2"} {
+		if got, err := ParseCPUs(s); err == nil {
+			t.Errorf("%q: %v", s, got)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	here, missing, err := CPUs{1, 2, 3}.Cut(CPUs{0, 1})
+	if err != nil || !slices.Equal(here, CPUs{1}) || !slices.Equal(missing, CPUs{2, 3}) {
+		t.Errorf("%v %v %v", here, missing, err)
+	}
+	if _, _, err := (CPUs{7}).Cut(CPUs{0, 1}); err == nil || !strings.Contains(err.Error(), "may run on 0-1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Pinning is tried on a thread that ends with the test.
+func TestPinThread(t *testing.T) {
+	t.Parallel()
+	allowed, err := Allowed()
+	if err != nil || len(allowed) == 0 {
+		t.Fatal(allowed, err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := PinThread(allowed[:1])
+		if now, _ := Allowed(); err == nil && !slices.Equal(now, allowed[:1]) {
+			t.Errorf("the thread runs on %v", now)
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if now, err := Allowed(); err != nil || !slices.Equal(now, allowed) {
+		t.Errorf("the others run on %v %v", now, err)
+	}
+}
+
+func TestRaiseDescriptors(t *testing.T) {
+	t.Parallel()
+	n, err := RaiseDescriptors()
+	if err != nil || n < 3 {
+		t.Errorf("%d %v", n, err)
+	}
+}
+
+// The program goes on after its pages are gone: they come back.
+func TestReleaseStartupPages(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		if err := ReleaseStartupPages(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Repeat("x", 3); got != "xxx" {
+		t.Error(got)
+	}
+}
+
+// fake is a machine made of files.
+func fake(t *testing.T, files map[string]string) machine {
+	t.Helper()
+	m := machine{root: t.TempDir()}
+	for path, text := range files {
+		path = filepath.Join(m.root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
+}
+
+func TestDoctorAdvises(t *testing.T) {
+	t.Parallel()
+	bad := fake(t, map[string]string{
+		"proc/sys/net/core/somaxconn":                          "128\n",
+		"proc/sys/net/ipv4/ip_local_port_range":                "32768\t40000\n",
+		"proc/stat":                                            "cpu 100 0 100 700 0 0 0 100 0 0\ncpu0 1\n",
+		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
+	})
+	good := fake(t, map[string]string{
+		"proc/sys/net/core/somaxconn":                          "4096\n",
+		"proc/sys/net/ipv4/ip_local_port_range":                "10000 65535\n",
+		"proc/stat":                                            "cpu 100 0 100 800 0 0 0 1 0 0\n",
+		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
+	})
+	empty := fake(t, nil)
+	for _, look := range []func(machine) Finding{machine.somaxconn, machine.portRange, machine.governor, machine.steal} {
+		if f := look(bad); f.Advice == "" || f.Value == "" {
+			t.Errorf("nothing to say of %+v", f)
+		}
+		if f := look(good); f.Advice != "" {
+			t.Errorf("%+v", f)
+		}
+		if f := look(empty); f.Advice != "" || f.Value == "" {
+			t.Errorf("a machine that does not tell: %+v", f)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	f := Findings{{Name: "a", Value: "1"}, {Name: "b", Value: "2", Advice: "make it 3"}}
+	if err := f.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "ok    a  1  \nlook  b  2  make it 3\n1 of 2 settings deserve a look\n"; b.String() != want {
+		t.Errorf("got %q", b.String())
+	}
+	if len(Examine()) < 7 {
+		t.Error("settings are missing")
+	}
+}
