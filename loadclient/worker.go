@@ -362,7 +362,7 @@ func (w *worker) broken(c *conn, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		err = errors.New("the server closed the connection")
 	}
 	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, w.target, err)

@@ -27,7 +27,7 @@ type trimmer struct {
 
 func (l *loop) trim() {
 	t := &l.trimmer
-	if l.now-t.at < trimInterval {
+	if l.now-t.at < trimInterval && t.at > 0 {
 		return
 	}
 	moved := l.stats.BytesSent + l.stats.BytesReceived - t.bytes
@@ -44,8 +44,8 @@ func (l *loop) trim() {
 			defer func() { <-t.busy }()
 			if slack() > slackBytes {
 				debug.FreeOSMemory()
-				_ = tuning.ReleaseStartupPages() // what remains resident is harmless
 			}
+			_ = tuning.ReleaseStartupPages() // what remains resident is harmless
 		}()
 	default:
 	}

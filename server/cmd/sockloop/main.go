@@ -102,9 +102,6 @@ func (s *serve) Run(to *streams) error {
 	go func() {
 		select {
 		case <-srv.Ready():
-			if err := tuning.ReleaseStartupPages(); err != nil {
-				log.Debug("releasing the pages of start-up", "error", err)
-			}
 			c := srv.Config()
 			log.Info("listening", "addr", srv.Addr().String(), "cpu", s.CPU.String(), "connections_max", c.ConnectionsMax,
 				"descriptors", descriptors, "memory_bytes_max", c.MemoryBytesMax())
