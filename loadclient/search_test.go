@@ -165,3 +165,23 @@ func TestSlope(t *testing.T) {
 		t.Errorf("nothing: %g", s)
 	}
 }
+
+func TestIDsKeepFourDigits(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{25, 2000, 4999} {
+		base, seen := 1, map[int]bool{}
+		for range 1000 {
+			if base < 1 || base+n-1 > idMax {
+				t.Fatalf("%d connections: ids from %d", n, base)
+			}
+			next := NextIDBase(base, n)
+			if next < base+n && next != 1 {
+				t.Fatalf("%d connections: %d after %d", n, next, base)
+			}
+			seen[base], base = true, next
+		}
+		if len(seen) != idMax/n {
+			t.Errorf("%d connections: %d different bases", n, len(seen))
+		}
+	}
+}

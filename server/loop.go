@@ -206,10 +206,16 @@ func (l *loop) bury() {
 			_ = c.gc.Close()
 		}
 		l.remove(c)
-		c.protocol.closed()
+		c.bury()
 	}
 	clear(l.dead)
 	l.dead = l.dead[:0]
+}
+
+// bury tells the connection's protocol that it is over.
+func (c *conn) bury() {
+	defer c.guard()
+	c.protocol.closed()
 }
 
 func (l *loop) remove(c *conn) {
@@ -320,10 +326,24 @@ func (l *loop) checkDrained() {
 // guard is deferred around the callbacks of a service: a panic costs the connection that caused it, no other.
 func (c *conn) guard() {
 	if p := recover(); p != nil {
-		c.loop.stats.HandlerPanics++
-		c.loop.log.Error("a handler panicked; its connection is closed", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		c.loop.panicked(p)
 		c.kill()
 	}
+}
+
+func (l *loop) panicked(p any) {
+	l.stats.HandlerPanics++
+	l.log.Error("a handler panicked; if it had a connection, that is closed", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+}
+
+// run runs a posted function; it may panic as a handler may.
+func (l *loop) run(letter func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.panicked(p)
+		}
+	}()
+	letter()
 }
 
 // doorman marks the connection through which the mailbox found the loop.
@@ -415,7 +435,7 @@ func (b *mailbox) read() {
 	b.letters = nil
 	b.mu.Unlock()
 	for _, letter := range letters {
-		letter()
+		b.loop.run(letter)
 	}
 }
 

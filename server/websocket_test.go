@@ -212,16 +212,19 @@ func TestPanicCostsItsOwnConnectionOnly(t *testing.T) {
 	c.expectEnd()
 	bystander.send(`["alive"]`)
 	bystander.expect(`a["alive"]`)
-	if st := s.stats(t); st.HandlerPanics != 1 {
-		t.Errorf("%+v", st)
+	if err := s.Post(func() { panic("posted") }); err != nil {
+		t.Fatal(err)
 	}
+	s.eventually(t, "three panics", func(st server.Stats) bool { return st.HandlerPanics == 3 }) // OnClose and Post, too
+	bystander.send(`["still"]`)
+	bystander.expect(`a["still"]`)
 }
 
 type panicking struct{}
 
 func (panicking) OnOpen(*server.Session)                      {}
 func (panicking) OnMessage(*server.Session, *server.Message)  { panic("as the test wants it") }
-func (panicking) OnClose(*server.Session, server.CloseReason) {}
+func (panicking) OnClose(*server.Session, server.CloseReason) { panic("and at the end") }
 
 func TestMessagesAfterCloseAreNotHeard(t *testing.T) {
 	t.Parallel()

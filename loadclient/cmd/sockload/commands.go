@@ -71,7 +71,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 			return err
 		}
 		level.IDBase = idBase
-		idBase += reopeningsMax * n
+		idBase = loadclient.NextIDBase(idBase, n)
 		c := loadclient.DefaultSearch(level)
 		c.Window, c.Precision, c.Repeats = s.Window, s.Precision, s.Repeats
 		out.level(i, len(s.Levels), n)
@@ -98,9 +98,6 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	}
 	return nil
 }
-
-// reopeningsMax is how many ids are set aside for a level each time its connections are opened anew.
-const reopeningsMax = 200
 
 // trial is the command for one rate.
 type trial struct {

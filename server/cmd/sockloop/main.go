@@ -114,7 +114,7 @@ func (s *serve) Run(to *streams) error {
 		}
 		return plain(err)
 	}
-	log.Info("stopped", "connections_accepted", srv.FinalStats().ConnectionsAccepted, "messages_received", srv.FinalStats().MessagesReceived)
+	log.Info("stopped", "stats", fmt.Sprintf("%+v", srv.FinalStats()))
 	return nil
 }
 
