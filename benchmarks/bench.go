@@ -36,13 +36,20 @@ func (b *bench) calibrate(ctx context.Context) error {
 func (b *bench) sockload(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(b.Bin, "sockload"), args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	err := cmd.Run()
+	return measured(cmd.Run())
+}
+
+// measured takes the exit code for an invalid measurement as none: the results say so themselves.
+func measured(err error) error {
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 3 {
-		return nil // the client was the limit: the results say so
+	if errors.As(err, &exit) && exit.ExitCode() == exitInvalid {
+		return nil
 	}
 	return err
 }
+
+// exitInvalid is sockload's exit code when the client was the limit.
+const exitInvalid = 3
 
 // lightRate is the load of 2011's memory table, in received messages a second at 2000 connections.
 const (
@@ -80,7 +87,7 @@ func (b *bench) light(ctx context.Context, c contestant, load []string, window t
 	cmd := exec.CommandContext(ctx, filepath.Join(b.Bin, "sockload"), args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := cmd.Run(); err != nil {
+	if err := measured(cmd.Run()); err != nil {
 		return err
 	}
 	p := phase{Phase: name}

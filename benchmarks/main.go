@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -68,15 +69,16 @@ func run(ctx context.Context, f flags) error {
 	if err := b.calibrate(ctx); err != nil {
 		return err
 	}
+	var failed error
 	for block := range f.Blocks {
 		for _, c := range contestants {
 			fmt.Printf("\n%s on CPU %d, block %d of %d:\n", c.name, f.ServerCPU, block+1, f.Blocks)
 			if err := b.measure(ctx, c); err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
+				failed = errors.Join(failed, fmt.Errorf("%s: %w", c.name, err)) // the others are measured all the same
 			}
 		}
 	}
-	return b.report()
+	return errors.Join(b.report(), failed)
 }
 
 func names() []string {

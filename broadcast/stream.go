@@ -1,7 +1,6 @@
 package broadcast
 
 import (
-	"math/bits"
 	"sort"
 
 	"github.com/sockloop/sockloop/codec"
@@ -76,7 +75,7 @@ func (s *stream) append(b *codec.Batch, seq uint64) {
 
 // grow adds a segment with room for at least n bytes.
 func (s *stream) grow(n int) *segment {
-	size := max(s.segmentBytes, 1<<bits.Len(uint(n-1)))
+	size := (max(n, 1) + s.segmentBytes - 1) / s.segmentBytes * s.segmentBytes
 	at := s.spare.take(size)
 	if at == nil {
 		at = &segment{data: make([]byte, 0, size)}

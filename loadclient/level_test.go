@@ -15,7 +15,7 @@ import (
 )
 
 // openLevel opens a level to a room with faults.
-func openLevel(t *testing.T, f room.Faults, connections int) (*Level, error) {
+func openLevel(t *testing.T, f room.Faults, connections int, drain time.Duration) (*Level, error) {
 	t.Helper()
 	r := room.New(f)
 	t.Cleanup(r.Close)
@@ -27,7 +27,7 @@ func openLevel(t *testing.T, f room.Faults, connections int) (*Level, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := OpenLevel(context.Background(), LevelConfig{Target: target, Connections: connections, IDBase: 1, Probe: probe, Drain: 300 * time.Millisecond})
+	l, err := OpenLevel(context.Background(), LevelConfig{Target: target, Connections: connections, IDBase: 1, Probe: probe, Drain: drain})
 	if err == nil {
 		t.Cleanup(l.Close)
 	}
@@ -36,7 +36,7 @@ func openLevel(t *testing.T, f room.Faults, connections int) (*Level, error) {
 
 func TestTrial(t *testing.T) {
 	t.Parallel()
-	l, err := openLevel(t, room.Faults{}, 10)
+	l, err := openLevel(t, room.Faults{}, 10, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestTrialSeesFaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := openLevel(t, tt.faults, 10)
+			l, err := openLevel(t, tt.faults, 10, time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func TestTargetsThatFail(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := openLevel(t, tt.faults, 5)
+			l, err := openLevel(t, tt.faults, 5, time.Second)
 			if err == nil {
 				_, err = l.Trial(1000, 200*time.Millisecond)
 			}

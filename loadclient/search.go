@@ -179,7 +179,7 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, held boo
 }
 
 // failuresMax is how many trials in a row a target may break before it is broken for good, whatever the rate.
-const failuresMax = 5
+const failuresMax = 12
 
 // retries is how often a trial that was the client's fault is tried.
 const retries = 3
@@ -259,27 +259,37 @@ func (s *searcher) aim() float64 {
 // confirm repeats the rate that held. If it does not hold in most of its trials after all, the next lower one is tried:
 // a rate that fell counts against the higher ones that once held.
 func (s *searcher) confirm() (Saturation, error) {
-	for {
-		held, fell := []Trial{}, Trial{}
-		for range s.Repeats {
-			t, ok, err := s.run(s.held, s.Window)
-			if err != nil {
-				return Saturation{}, err
-			}
-			if ok {
-				held = append(held, t)
-			} else {
-				fell = t
-			}
+	for step := s.Precision; ; step *= 2 { // a server that broke at a rate often takes a larger step to recover
+		held, fell, err := s.repeat()
+		if err != nil {
+			return Saturation{}, err
 		}
 		if 2*len(held) > s.Repeats {
 			return s.result(held), nil
 		}
 		s.fall(s.held, fell)
-		if s.held /= 1 + s.Precision; s.held*s.Window.Seconds() < float64(s.Level.Connections) {
+		if s.held /= 1 + step; s.held*s.Window.Seconds() < float64(s.Level.Connections) {
 			return Saturation{}, fmt.Errorf("%w: %w", errTarget, errNothingHeld)
 		}
 	}
+}
+
+// repeat runs the rate that held again and returns the trials in which it did, and the last in which it did not. It stops
+// when most have failed.
+func (s *searcher) repeat() (held []Trial, fell Trial, err error) {
+	for failed := 0; len(held)+failed < s.Repeats && 2*failed <= s.Repeats; {
+		t, ok, err := s.run(s.held, s.Window)
+		if err != nil {
+			return nil, t, err
+		}
+		if ok {
+			held = append(held, t)
+		} else {
+			fell = t
+			failed++
+		}
+	}
+	return held, fell, nil
 }
 
 func (s *searcher) result(held []Trial) Saturation {

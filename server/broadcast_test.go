@@ -181,7 +181,7 @@ func (l leaving) OnMessage(s *server.Session, m *server.Message) {
 }
 
 // stalled joins with small socket buffers and never reads.
-func (r *running) stalled(t *testing.T) *client {
+func (r *running) stalled(t *testing.T, prefix string) *client {
 	t.Helper()
 	d := net.Dialer{Control: smallReceiveBuffer}
 	c, err := d.Dial("tcp", r.addr)
@@ -190,7 +190,7 @@ func (r *running) stalled(t *testing.T) *client {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	x := &client{t: t, Conn: c}
-	x.say("GET /broadcast/0/stalled/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n")
+	x.say("GET " + prefix + "/0/stalled/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n")
 	return x
 }
 
@@ -200,7 +200,7 @@ func TestReadersThatNeverReadAreClosed(t *testing.T) {
 	reader := s.join(t, "/broadcast")
 	const stalled = 10
 	for range stalled {
-		s.stalled(t)
+		s.stalled(t, "/broadcast")
 	}
 	s.eventually(t, "everybody in", func(st server.Stats) bool { return st.Sessions == stalled+1 })
 	message := strings.Repeat("x", 50_000)
@@ -223,7 +223,7 @@ func TestSlowConsumerSkips(t *testing.T) {
 	t.Parallel()
 	s := start(t, server.Config{SlowConsumer: server.SlowConsumerSkip, LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19, UnsentBytesMax: 64 << 10})
 	reader := s.join(t, "/broadcast")
-	slow := s.stalled(t)
+	slow := s.stalled(t, "/broadcast")
 	s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
 	message := strings.Repeat("x", 50_000)
 	sent := 0
@@ -290,6 +290,66 @@ func (r *running) wake(t *testing.T, c *client) chan string {
 		}
 	}()
 	return out
+}
+
+// kicking is a room that anybody can empty of the others, with a last word to each.
+type kicking struct {
+	topic *server.Topic
+	in    map[*server.Session]bool
+}
+
+func (k *kicking) OnOpen(s *server.Session)                        { k.in[s] = true; s.Subscribe(k.topic) }
+func (k *kicking) OnClose(s *server.Session, _ server.CloseReason) { delete(k.in, s) }
+func (k *kicking) OnMessage(s *server.Session, m *server.Message) {
+	if string(m.Text()) != "kick" {
+		k.topic.Publish(m)
+		return
+	}
+	bye := server.Text([]byte("bye"))
+	for other := range k.in {
+		if other != s {
+			other.Unsubscribe(k.topic)
+			if err := other.Send(&bye); err != nil {
+				panic(err)
+			}
+		}
+	}
+}
+
+// A subscription that ends in the middle of a frame lets the frame end: what follows must be readable.
+func TestUnsubscribeInTheMiddleOfAFrame(t *testing.T) {
+	t.Parallel()
+	srv, err := server.New(server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 100, UnsentBytesMax: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Handle("/kicking", &kicking{srv.NewTopic(), map[*server.Session]bool{}}); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, srv)
+	talker := s.join(t, "/kicking")
+	slow := s.stalled(t, "/kicking")
+	s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
+	message := strings.Repeat("x", 50_000)
+	for sent := 0; s.stats(t).LaggingConns == 0; sent++ {
+		talker.send(`["` + message + `"]`)
+		talker.messages(1)
+		if sent > 5000 {
+			t.Fatal("it does not lag")
+		}
+	}
+	talker.send(`["kick"]`)
+	talker.send(`["alone"]`)
+	talker.expect(`a["alone"]`)
+	awake := s.wake(t, slow)
+	for text := range awake {
+		if text == "bye" {
+			return
+		}
+		if text != message {
+			t.Fatalf("%.50q (%d bytes)", text, len(text))
+		}
+	}
 }
 
 func TestClientsThatVanish(t *testing.T) {

@@ -67,7 +67,7 @@ func DefaultConfig() Config {
 		BatchBytesMax:       1 << 20,
 		LogBytesMax:         16 << 20,
 		OutboxBytesMax:      1 << 20,
-		UnsentBytesMax:      1 << 20,
+		UnsentBytesMax:      128 << 10,
 		MailboxMax:          64 << 10,
 		SlowConsumer:        SlowConsumerClose,
 	}

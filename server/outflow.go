@@ -38,12 +38,16 @@ func (o *outflow) next() []byte {
 	return o.oldest()
 }
 
-// begun is the rest of a frame or batch that was sent in part.
+// begun is the rest of a batch that was sent in part: of one subscription at most, since nothing else is sent before it
+// is finished. (A parcel that was sent in part bears the lowest number still.)
 func (o *outflow) begun() []byte {
-	if o.source == fromOutbox || o.source >= len(o.subscriptions) {
-		return nil // a parcel keeps its number, so oldest finds it again
+	for i, s := range o.subscriptions {
+		if s.InBatch() {
+			o.source = i
+			return s.RestOfBatch()
+		}
 	}
-	return o.subscriptions[o.source].RestOfBatch()
+	return nil
 }
 
 // oldest is what bears the lowest number, up to where another source has its turn.
@@ -83,6 +87,17 @@ func (o *outflow) advance(n int) {
 	if o.first++; o.first == len(o.parcels) {
 		o.reset()
 	}
+}
+
+// finish takes over the rest of a batch whose subscription ends: frames that have begun must end. It goes before
+// everything else.
+func (o *outflow) finish(rest []byte) {
+	unsent := append(append([]byte(nil), rest...), o.outbox[o.sent:]...)
+	parcels := []parcel{{len(rest), 0}}
+	for _, p := range o.parcels[o.first:] {
+		parcels = append(parcels, parcel{p.end - o.sent + len(rest), p.seq})
+	}
+	o.outbox, o.parcels, o.sent, o.first = unsent, parcels, 0, 0
 }
 
 // outboxKept is the outbox memory that an idle session may keep, in bytes.

@@ -128,15 +128,22 @@ func (s *Session) Subscribe(t *Topic) {
 	}
 }
 
-// Unsubscribe ends a subscription. What was published before and has not left yet is not sent any more.
+// Unsubscribe ends a subscription. What was published before and has not left yet is not sent any more, except for a
+// batch of which a part has left.
 func (s *Session) Unsubscribe(t *Topic) {
-	if i := s.subscriptionOf(t); i >= 0 {
-		if len(s.out.subscriptions) == 2 {
-			s.loop.mixed--
-		}
-		t.log.Unsubscribe(&s.out.subscriptions[i].Cursor)
-		s.out.subscriptions = slices.Delete(s.out.subscriptions, i, i+1)
+	i := s.subscriptionOf(t)
+	if i < 0 {
+		return
 	}
+	sub := s.out.subscriptions[i]
+	if rest := sub.RestOfBatch(); len(rest) > 0 && s.state != closed {
+		s.out.finish(rest)
+	}
+	if len(s.out.subscriptions) == 2 {
+		s.loop.mixed--
+	}
+	t.log.Unsubscribe(&sub.Cursor)
+	s.out.subscriptions = slices.Delete(s.out.subscriptions, i, i+1)
 }
 
 // Transport is the name of the SockJS transport: websocket or rawwebsocket.
