@@ -23,6 +23,7 @@ type flags struct {
 	Out       string      `help:"Folder for the results. Default: benchmarks/results/<date>-<host>." placeholder:"DIR"`
 	Levels    string      `help:"Connections, as for sockload." default:"quick"`
 	Blocks    int         `help:"Times that every server is measured, in turn." default:"1"`
+	Report    bool        `help:"Measure nothing: write the summary of the results in --out again."`
 	ServerCPU int         `help:"CPU of the servers." name:"server-cpu" default:"0"`
 	CPUs      tuning.CPUs `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
 }
@@ -60,6 +61,9 @@ func run(ctx context.Context, f flags) error {
 		return err
 	}
 	b := bench{flags: f, cpus: cpus}
+	if f.Report {
+		return b.report()
+	}
 	for _, name := range append([]string{"ceiling"}, names()...) {
 		if err := os.Remove(b.file(name)); err != nil && !os.IsNotExist(err) {
 			return err

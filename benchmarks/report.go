@@ -100,7 +100,7 @@ func read(path string) (found, error) {
 }
 
 // writeTable writes a row a level and server: where it saturates, what it delivered at the highest rate that held (the
-// median of the trials, lowest and highest behind it), and how many times the goroutine server that is.
+// median of the trials, lowest and highest behind it; of an even number of blocks the lower middle one), and how many times the goroutine server that is.
 func writeTable(w io.Writer, all map[string]found, ceilings map[int]float64) {
 	fmt.Fprintln(w, "| connections | server | saturation (200 ms), messages/s | delivered, messages/s | mean ms | p99 ms | limit | × goroutine | client's ceiling |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
@@ -120,7 +120,7 @@ func writeTable(w io.Writer, all map[string]found, ceilings map[int]float64) {
 				continue
 			}
 			sort.Slice(runs, func(i, j int) bool { return runs[i].Rate < runs[j].Rate })
-			median := runs[len(runs)/2]
+			median := runs[(len(runs)-1)/2]
 			var rates []float64
 			low, high := math.Inf(1), 0.0
 			limits := map[string]bool{}
@@ -156,7 +156,7 @@ func middle(trials []loadclient.Trial, figure func(loadclient.Trial) float64) fl
 		all = append(all, figure(t))
 	}
 	sort.Float64s(all)
-	return all[len(all)/2]
+	return all[(len(all)-1)/2]
 }
 
 func geometricMean(x []float64) float64 {

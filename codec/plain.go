@@ -12,7 +12,7 @@ const (
 
 // plainLen is the number of bytes at the front of p that are the same inside a JSON string and outside it: ASCII, no
 // control character, no quote, no backslash. It looks at eight bytes at a time; byte by byte a message of 2011 (17
-// bytes) costs 14 ns instead of 3 (BenchmarkPlainLen).
+// bytes) costs 16 ns instead of 4 (BenchmarkPlainLen).
 func plainLen(p []byte) int {
 	n := 0
 	for ; len(p)-n >= 8; n += 8 {
