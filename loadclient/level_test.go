@@ -258,3 +258,18 @@ func TestCSV(t *testing.T) {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }
+
+func TestFindListener(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	addr := r.Listener.Addr().String()
+	if pid, ok := FindListener(addr); !ok || pid != os.Getpid() {
+		t.Errorf("%s: %d %v, want %d", addr, pid, ok, os.Getpid())
+	}
+	for _, addr := range []string{"192.0.2.1:80", "127.0.0.1:1", "nonsense"} {
+		if pid, ok := FindListener(addr); ok {
+			t.Errorf("%s: %d", addr, pid)
+		}
+	}
+}

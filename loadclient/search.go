@@ -124,11 +124,11 @@ type searcher struct {
 	trials int
 	failed int // target failures in a row
 
-	held, fell   float64 // nominal rates
-	heldT, fellT Trial
-	limit        Verdict
-	reason       string
-	everHeld     bool
+	held, fell float64 // nominal rates
+	fellT      Trial
+	limit      Verdict
+	reason     string
+	everHeld   bool
 }
 
 var errNothingHeld = errors.New("the target does not hold even the lowest rate")
@@ -171,7 +171,7 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, held boo
 			s.everHeld = true
 			return t, true, nil
 		}
-		if t.Verdict != ClientLimited {
+		if t.Verdict != ClientLimited || t.RTT.Mean > 2*saturationRTT { // so slow is not noise
 			return t, false, nil
 		}
 	}

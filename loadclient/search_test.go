@@ -139,8 +139,10 @@ func TestJudge(t *testing.T) {
 		{"lag", Trial{LagP99: 21, RTT: Latency{Mean: 10_000}}, ClientLimited},
 		{"lag for its round trip", Trial{LagP99: 6, RTT: Latency{Mean: 100}}, ClientLimited},
 		{"little lag", Trial{LagP99: 1.9, RTT: Latency{Mean: 0.1}}, OK},
-		{"busy worker, idle server", Trial{ClientBusy: []float64{0.2, 0.9}, Server: &Usage{CPU: 0.5}}, ClientLimited},
-		{"busy worker, busy server", Trial{ClientBusy: []float64{0.9}, Server: busy}, OK},
+		{"busy worker, quick answers", Trial{ClientBusy: []float64{0.2, 0.9}, Server: &Usage{CPU: 0.5}}, OK},
+		{"busy worker, idle server", Trial{ClientBusy: []float64{0.2, 0.9}, Server: &Usage{CPU: 0.5}, RTT: Latency{Mean: 300}}, ClientLimited},
+		{"busy worker, unknown server", Trial{ClientBusy: []float64{0.9}, RTT: Latency{Mean: 300}}, ClientLimited},
+		{"busy worker, busy server", Trial{ClientBusy: []float64{0.9}, Server: busy, RTT: Latency{Mean: 300}}, Overloaded},
 	} {
 		if tt.t.judge(); tt.t.Verdict != tt.want {
 			t.Errorf("%s: %s, want %s (%s)", tt.name, tt.t.Verdict, tt.want, tt.t.Reason)

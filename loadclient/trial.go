@@ -92,7 +92,8 @@ const (
 	serverBusyAtKnee = 0.90
 )
 
-// judge gives the verdict.
+// judge gives the verdict. That a worker was busy says nothing by itself: with time to spare it reads in smaller pieces.
+// But if the round trips were long, the server idle, and a worker busy, then it was the worker.
 func (t *Trial) judge() {
 	busiest := 0.0
 	for _, b := range t.ClientBusy {
@@ -108,8 +109,10 @@ func (t *Trial) judge() {
 		t.Verdict, t.Reason = ClientLimited, fmt.Sprintf("%.1f %% of the messages were sent after the window", 100*float64(t.SentLate)/float64(t.Sent))
 	case t.LagP99 > lagMax || t.LagP99 > lagNegligible && t.LagP99 > lagShareMax*t.RTT.Mean:
 		t.Verdict, t.Reason = ClientLimited, fmt.Sprintf("the schedule lagged %.1f ms at p99", t.LagP99)
-	case busiest > clientBusyMax && !(t.Server != nil && t.Server.CPU >= serverBusyAtKnee):
-		t.Verdict, t.Reason = ClientLimited, fmt.Sprintf("a worker was busy %.0f %% of the time", 100*busiest)
+	case over && busiest > clientBusyMax && t.Server == nil:
+		t.Verdict, t.Reason = ClientLimited, fmt.Sprintf("a worker was busy %.0f %% of the time, and of the server's CPU nothing is known (--server-pid)", 100*busiest)
+	case over && busiest > clientBusyMax && t.Server.CPU < serverBusyAtKnee:
+		t.Verdict, t.Reason = ClientLimited, fmt.Sprintf("a worker was busy %.0f %% of the time, and the server's CPU only %.0f %%", 100*busiest, 100*t.Server.CPU)
 	case over:
 		t.Verdict = Overloaded
 		if t.Server != nil && t.Server.CPU < serverBusyAtKnee {

@@ -540,7 +540,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	turn := func() {
 		c.say(burst)
 		for got := 0; got < each; {
-			n, err := c.Conn.Read(answer)
+			n, err := c.Read(answer)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -115,7 +115,7 @@ type target struct {
 	client
 	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
 	Protocol  string `help:"sockjs or websocket." default:"sockjs" enum:"sockjs,websocket"`
-	ServerPID int    `help:"Process of the server, to read its CPU time and memory." name:"server-pid" placeholder:"PID"`
+	ServerPID int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
 }
 
 func (t *target) level(connections int) (loadclient.LevelConfig, error) {
@@ -124,8 +124,12 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 		return loadclient.LevelConfig{}, err
 	}
 	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1}
-	if t.ServerPID != 0 {
-		c.Probe, err = loadclient.NewServerProbe(t.ServerPID)
+	pid := t.ServerPID
+	if pid == 0 {
+		pid, _ = loadclient.FindListener(to.Addr)
+	}
+	if pid != 0 {
+		c.Probe, err = loadclient.NewServerProbe(pid)
 	}
 	return c, err
 }
