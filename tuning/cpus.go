@@ -138,3 +138,20 @@ func PinProcess(set CPUs) error {
 		}
 	}
 }
+
+// Pin keeps the process on those CPUs of the set that are there, and tells which they are and which are not; see Cut and
+// PinProcess. An empty set changes nothing.
+func Pin(set CPUs) (here, missing CPUs, err error) {
+	if len(set) == 0 {
+		return nil, nil, nil
+	}
+	allowed, err := Allowed()
+	if err != nil {
+		return nil, nil, err
+	}
+	here, missing, err = set.Cut(allowed)
+	if err != nil {
+		return nil, missing, err
+	}
+	return here, missing, PinProcess(here)
+}

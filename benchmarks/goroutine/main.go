@@ -41,10 +41,8 @@ func run(f flags) error {
 	if _, err := tuning.RaiseDescriptors(); err != nil {
 		return err
 	}
-	if len(f.CPU) > 0 {
-		if err := tuning.PinProcess(f.CPU); err != nil {
-			return err
-		}
+	if _, _, err := tuning.Pin(f.CPU); err != nil {
+		return err
 	}
 	ln, err := net.Listen("tcp", f.Addr)
 	if err != nil {

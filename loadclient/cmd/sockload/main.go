@@ -87,14 +87,7 @@ func (c *client) prepare(out *console, connections int) error {
 	if need := 2*dialersPeak + connections + descriptorsReserved; need > have {
 		return fmt.Errorf("%d connections need %d open files and the limit is %d: raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
 	}
-	if len(c.CPUs) == 0 {
-		return nil
-	}
-	allowed, err := tuning.Allowed()
-	if err != nil {
-		return err
-	}
-	here, missing, err := c.CPUs.Cut(allowed)
+	here, missing, err := tuning.Pin(c.CPUs)
 	if err != nil {
 		return fmt.Errorf("--cpus: %w", err)
 	}
@@ -102,7 +95,7 @@ func (c *client) prepare(out *console, connections int) error {
 		out.note("CPUs %s are not there; using %s", missing, here)
 	}
 	c.CPUs = here
-	return tuning.PinProcess(here)
+	return nil
 }
 
 const (

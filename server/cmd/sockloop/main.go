@@ -125,14 +125,7 @@ func plain(err error) error {
 
 // pin keeps the process on its CPUs.
 func (s *serve) pin(log *slog.Logger) error {
-	if len(s.CPU) == 0 {
-		return nil
-	}
-	allowed, err := tuning.Allowed()
-	if err != nil {
-		return err
-	}
-	here, missing, err := s.CPU.Cut(allowed)
+	here, missing, err := tuning.Pin(s.CPU)
 	if err != nil {
 		return fmt.Errorf("--cpu: %w", err)
 	}
@@ -140,7 +133,7 @@ func (s *serve) pin(log *slog.Logger) error {
 		log.Warn("some CPUs are not there; using the others", "missing", missing.String(), "using", here.String())
 	}
 	s.CPU = here
-	return tuning.PinProcess(here)
+	return nil
 }
 
 type doctor struct{}
