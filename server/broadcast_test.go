@@ -575,3 +575,46 @@ func TestStatsCount(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// Clients that come before the server says that it is ready are served like any other.
+func TestClientsBeforeReady(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := ln.Addr().String()
+		_ = ln.Close()
+		srv, err := server.New(server.Config{Addr: addr, ConnectionsMax: 10, SharePort: true}) // no probe, which would take the first client
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Handle("/echo", server.Echo()); err != nil {
+			t.Fatal(err)
+		}
+		r := &running{Server: srv, addr: addr, done: make(chan error, 1)}
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() { r.done <- srv.Run(ctx) }()
+		deadline := time.Now().Add(patience)
+		for {
+			c, err := net.Dial("tcp", addr)
+			if err == nil {
+				_ = c.Close()
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err, <-r.done)
+			}
+		}
+		c := r.join(t, "/echo")
+		c.send(`["early"]`)
+		c.expect(`a["early"]`)
+		<-srv.Ready()
+		_ = c.Close()
+		cancel()
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+	}
+}

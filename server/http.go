@@ -45,28 +45,27 @@ func (h *httpProtocol) receive(data []byte) []byte {
 
 // takeHead cuts a request head off data, or keeps data as a part of one.
 func (h *httpProtocol) takeHead(data []byte) (head, rest []byte) {
-	max := h.c.loop.cfg.RequestHeadBytesMax
+	limit := h.c.loop.cfg.RequestHeadBytesMax
 	if len(h.head) == 0 {
 		if data = bytes.TrimLeft(data, "\r\n"); len(data) == 0 { // RFC 9112 section 2.2
 			return nil, nil
 		}
-		if end := bytes.Index(data[:min(len(data), max)], endOfHead); end >= 0 {
+		if end := bytes.Index(data[:min(len(data), limit)], endOfHead); end >= 0 {
 			end += len(endOfHead)
 			return data[:end], data[end:]
 		}
 	}
 	kept := len(h.head)
-	h.head = append(h.head, data[:min(len(data), max+1-kept)]...)
-	end := bytes.Index(h.head[max0(kept-3):min(len(h.head), max)], endOfHead)
+	h.head = append(h.head, data[:min(len(data), limit+1-kept)]...)
+	from := max(kept-len(endOfHead)+1, 0) // its end may have begun in what was kept
+	end := bytes.Index(h.head[from:min(len(h.head), limit)], endOfHead)
 	if end < 0 {
 		return nil, nil
 	}
-	end += max0(kept-3) + len(endOfHead)
+	end += from + len(endOfHead)
 	head, h.head = h.head[:end], nil
 	return head, data[end-kept:]
 }
-
-func max0(n int) int { return max(n, 0) }
 
 // serve answers the request whose head is given and returns what is left of rest.
 func (h *httpProtocol) serve(head, rest []byte) []byte {

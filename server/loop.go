@@ -110,8 +110,9 @@ func (l *loop) tickInterval() time.Duration {
 
 // OnOpen admits a connection or refuses it.
 func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
+	l.mailbox.enter(gc.EventLoop())
 	if _, ours := gc.Context().(doorman); ours {
-		return nil, gnet.None
+		return nil, gnet.Close
 	}
 	if l.draining || len(l.conns) >= l.cfg.ConnectionsMax {
 		l.stats.ConnectionsRefused++
@@ -351,15 +352,17 @@ type doorman struct{}
 
 // mailbox is the one way into the loop from other goroutines. Posts are bounded and share one task a burst.
 type mailbox struct {
-	loop *loop
-	max  int
+	loop    *loop
+	max     int
+	entered bool // the loop's own: it has been entered, perhaps left again
 
 	mu      sync.Mutex
 	entry   gnet.EventLoop // nil before the start and after the end
 	letters []func()
 }
 
-// open finds the event loop. gnet hands it out with a connection only, so one is made, to ourselves, and closed again.
+// open lets the loop be entered before the first client comes. gnet hands out its event loop with a connection only, so
+// one is made, to ourselves; OnOpen takes the loop from it and closes it.
 func (b *mailbox) open(e gnet.Engine) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -370,19 +373,23 @@ func (b *mailbox) open(e gnet.Engine) error {
 	if err != nil {
 		return err
 	}
-	ctx := gnet.NewNetConnContext(gnet.NewContext(context.Background(), doorman{}), c)
-	results, err := e.Register(ctx)
+	results, err := e.Register(gnet.NewNetConnContext(gnet.NewContext(context.Background(), doorman{}), c))
 	if err != nil {
 		return err
 	}
-	r := <-results
-	if r.Err != nil {
-		return r.Err
+	return (<-results).Err
+}
+
+// enter takes the event loop from a connection. A client may come before the doorman does, and what it publishes must
+// find its way: a flush that is armed and lost would be the last.
+func (b *mailbox) enter(el gnet.EventLoop) {
+	if b.entered {
+		return
 	}
+	b.entered = true
 	b.mu.Lock()
-	b.entry = r.Conn.EventLoop()
+	b.entry = el
 	b.mu.Unlock()
-	return r.Conn.EventLoop().Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error { return r.Conn.Close() }))
 }
 
 // close makes every later post an error: gnet must not be called once it shuts down.
