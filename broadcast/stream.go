@@ -8,15 +8,17 @@ import (
 
 // stream is a topic's log in the form of one wire: segments from the oldest that a cursor still needs to the newest.
 type stream struct {
-	encode       Encoder
-	logBytesMax  int
-	spareBytes   int
-	segmentBytes int
+	encode        Encoder
+	logBytesMax   int
+	spareBytes    int
+	segmentBytes  int
+	frameBytesMax int
 
 	first, last *segment
 	cursors     int    // subscribers of this wire
 	bytes       int    // memory of the segments in the log
 	messages    uint64 // messages appended so far
+	frames      []frame
 	scratch     []byte // a batch that turned out not to fit its segment
 	spare       spares
 }
@@ -25,17 +27,17 @@ type stream struct {
 // write to a socket may read it at any time; only bytes behind len(data) are still free.
 type segment struct {
 	data    []byte
-	batches []batch
+	frames  []frame
 	before  uint64 // messages of the stream before it
 	next    *segment
 	resting int  // cursors in this segment
 	evicted bool // fell off the log while cursors rested here
 }
 
-// batch is where a sealed batch lies.
-type batch struct {
+// frame is where a frame lies: a sealed batch is one, or several when it is large.
+type frame struct {
 	end      int    // offset behind it in the segment
-	seq      uint64 // as given to Seal
+	seq      uint64 // of its batch, as given to Seal
 	messages uint64 // messages of the stream up to its end
 }
 
@@ -55,22 +57,36 @@ func (s *stream) append(b *codec.Batch, seq uint64) {
 	free := at.data[from:from:cap(at.data)]
 	encoded := free
 	if cap(free) >= len(b.JSON) {
-		encoded = s.encode(free, b)
+		encoded = s.encodeFrames(free, b)
 	}
 	switch {
 	case len(encoded) > 0 && cap(encoded) == cap(free):
 		at.data = at.data[:from+len(encoded)]
-	case len(encoded) > 0: // frame headers made it outgrow the rest of the segment
-		at = s.grow(len(encoded))
+	case len(encoded) > 0: // what stands around the messages made it outgrow the rest of the segment
+		at, from = s.grow(len(encoded)), 0
 		at.data = append(at.data, encoded...)
 	default:
-		s.scratch = s.encode(s.scratch[:0], b)
-		at = s.grow(len(s.scratch))
+		s.scratch = s.encodeFrames(s.scratch[:0], b)
+		at, from = s.grow(len(s.scratch)), 0
 		at.data = append(at.data, s.scratch...)
 	}
+	for _, f := range s.frames {
+		at.frames = append(at.frames, frame{from + f.end, seq, s.messages + f.messages})
+	}
 	s.messages += uint64(b.Len())
-	at.batches = append(at.batches, batch{len(at.data), seq, s.messages})
 	s.evict()
+}
+
+// encodeFrames appends the batch to dst and notes where its frames end.
+func (s *stream) encodeFrames(dst []byte, b *codec.Batch) []byte {
+	s.frames = s.frames[:0]
+	messages := uint64(0)
+	b.Split(s.frameBytesMax, func(part codec.Batch) {
+		dst = s.encode(dst, part)
+		messages += uint64(part.Len())
+		s.frames = append(s.frames, frame{end: len(dst), messages: messages})
+	})
+	return dst
 }
 
 // grow adds a segment with room for at least n bytes.
@@ -128,12 +144,12 @@ func (s *stream) clear() {
 	s.last = nil
 }
 
-// batchAt is the index of the first batch that ends behind off.
-func (g *segment) batchAt(off int) int {
-	if n := len(g.batches); n == 0 || g.batches[n-1].end <= off {
+// frameAt is the index of the first frame that ends behind off.
+func (g *segment) frameAt(off int) int {
+	if n := len(g.frames); n == 0 || g.frames[n-1].end <= off {
 		return n
 	}
-	return sort.Search(len(g.batches), func(i int) bool { return g.batches[i].end > off })
+	return sort.Search(len(g.frames), func(i int) bool { return g.frames[i].end > off })
 }
 
 // spares are segments kept for reuse.
@@ -143,7 +159,7 @@ type spares struct {
 }
 
 func (p *spares) put(at *segment) {
-	at.data, at.batches = at.data[:0], at.batches[:0]
+	at.data, at.frames = at.data[:0], at.frames[:0]
 	p.list = append(p.list, at)
 	p.bytes += cap(at.data)
 }

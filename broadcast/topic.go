@@ -13,22 +13,25 @@ import "github.com/sockloop/sockloop/codec"
 // Wire names an encoding, as an index into Config.Wires.
 type Wire int
 
-// Encoder appends a batch to dst in the form of one wire, as whole frames. The batch is borrowed.
-type Encoder func(dst []byte, b *codec.Batch) []byte
+// Encoder appends a batch, or a part of a large one, to dst in the form of one wire: what it appends is one frame, which
+// is sent whole or not at all. The batch is borrowed.
+type Encoder func(dst []byte, b codec.Batch) []byte
 
 // Config is what a topic is made with.
 type Config struct {
-	Wires        []Encoder // one per Wire; each is called at most once a batch
-	LogBytesMax  int       // memory of the log of one wire, in bytes; beyond it the oldest bytes are evicted
-	SpareBytes   int       // memory of a wire kept for reuse when all of its subscribers have caught up, in bytes
-	SegmentBytes int       // size of a segment of the log, in bytes; a larger batch gets a larger one
+	Wires         []Encoder // one per Wire; each is called at most once a frame
+	FrameBytesMax int       // messages of a frame, in bytes of their JSON form, unless a single one is longer
+	LogBytesMax   int       // memory of the log of one wire, in bytes; beyond it the oldest bytes are evicted
+	SpareBytes    int       // memory of a wire kept for reuse when all of its subscribers have caught up, in bytes
+	SegmentBytes  int       // size of a segment of the log, in bytes; a larger batch gets a larger one
 }
 
 // Defaults of Config.
 const (
-	LogBytesMax  = 16 << 20
-	SpareBytes   = 2 << 20
-	SegmentBytes = 64 << 10
+	FrameBytesMax = 64 << 10
+	LogBytesMax   = 16 << 20
+	SpareBytes    = 2 << 20
+	SegmentBytes  = 64 << 10
 )
 
 // Receiver is told that a topic it subscribes to has something new. It must not unsubscribe anybody from within.
@@ -47,10 +50,11 @@ func NewTopic(c Config) *Topic {
 	t := &Topic{streams: make([]stream, len(c.Wires))}
 	for i, encode := range c.Wires {
 		t.streams[i] = stream{
-			encode:       encode,
-			logBytesMax:  orDefault(c.LogBytesMax, LogBytesMax),
-			spareBytes:   orDefault(c.SpareBytes, SpareBytes),
-			segmentBytes: orDefault(c.SegmentBytes, SegmentBytes),
+			encode:        encode,
+			frameBytesMax: orDefault(c.FrameBytesMax, FrameBytesMax),
+			logBytesMax:   orDefault(c.LogBytesMax, LogBytesMax),
+			spareBytes:    orDefault(c.SpareBytes, SpareBytes),
+			segmentBytes:  orDefault(c.SegmentBytes, SegmentBytes),
 		}
 	}
 	return t

@@ -11,17 +11,15 @@ import (
 )
 
 // lines is a wire for tests: each message and a newline. A batch is several of them.
-func lines(dst []byte, b *codec.Batch) []byte {
-	from := 0
-	for _, end := range b.Ends {
-		dst = append(append(dst, b.JSON[from+1:end-1]...), '\n')
-		from = end + 1
+func lines(dst []byte, b codec.Batch) []byte {
+	for text := range bytes.SplitSeq(b.Elements(), []byte{','}) {
+		dst = append(append(dst, bytes.Trim(text, `"`)...), '\n')
 	}
 	return dst
 }
 
 // loud is another wire.
-func loud(dst []byte, b *codec.Batch) []byte { return append(dst, bytes.ToUpper(lines(nil, b))...) }
+func loud(dst []byte, b codec.Batch) []byte { return append(dst, bytes.ToUpper(lines(nil, b))...) }
 
 type silent struct{}
 
@@ -89,7 +87,7 @@ func TestBytesAreShared(t *testing.T) {
 func TestEncodersRunOncePerBatch(t *testing.T) {
 	t.Parallel()
 	calls := 0
-	topic := NewTopic(Config{Wires: []Encoder{func(dst []byte, b *codec.Batch) []byte { calls++; return lines(dst, b) }, loud}})
+	topic := NewTopic(Config{Wires: []Encoder{func(dst []byte, b codec.Batch) []byte { calls++; return lines(dst, b) }, loud}})
 	cursors := make([]Cursor, 100)
 	for i := range cursors {
 		topic.Subscribe(&cursors[i], 0, silent{}, 1)
@@ -182,12 +180,49 @@ func TestSequenceNumbers(t *testing.T) {
 		t.Errorf("%d %q", c.Seq(), c.UnreadBefore(30))
 	}
 	c.Advance(1)
-	if !c.InBatch() || string(c.RestOfBatch()) != "\n" || c.Seq() != 10 {
-		t.Errorf("%v %q %d", c.InBatch(), c.RestOfBatch(), c.Seq())
+	if !c.InFrame() || string(c.RestOfFrame()) != "\n" || c.Seq() != 10 {
+		t.Errorf("%v %q %d", c.InFrame(), c.RestOfFrame(), c.Seq())
 	}
 	c.Advance(1)
-	if c.InBatch() || c.Seq() != 20 || string(c.UnreadBefore(30)) != "b\n" {
-		t.Errorf("%v %d %q", c.InBatch(), c.Seq(), c.UnreadBefore(30))
+	if c.InFrame() || c.Seq() != 20 || string(c.UnreadBefore(30)) != "b\n" {
+		t.Errorf("%v %d %q", c.InFrame(), c.Seq(), c.UnreadBefore(30))
+	}
+}
+
+// A large batch is several frames, which lie in one piece; a look ahead sees them all.
+func TestLargeBatchesAreSeveralFrames(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}, FrameBytesMax: 10, SegmentBytes: 32})
+	var c Cursor
+	topic.Subscribe(&c, 0, silent{}, 1)
+	publish(topic, "early")
+	topic.Seal(2)
+	for i := range 10 {
+		publish(topic, fmt.Sprintf("%04d", i)) // with quotes six bytes: one a frame
+	}
+	topic.Seal(3)
+	ahead := c.Ahead()
+	sizes, numbers := []int{}, []uint64{}
+	for size, seq := ahead.Frame(); size > 0; size, seq = ahead.Frame() {
+		sizes, numbers = append(sizes, size), append(numbers, seq)
+		ahead.Pass(size)
+	}
+	if fmt.Sprint(sizes) != "[6 5 5 5 5 5 5 5 5 5 5]" || fmt.Sprint(numbers) != "[2 3 3 3 3 3 3 3 3 3 3]" {
+		t.Errorf("frames of %v bytes with numbers %v", sizes, numbers)
+	}
+	if _, seq := ahead.Frame(); seq != NoSeq {
+		t.Errorf("behind the end: %d", seq)
+	}
+	readAll(&c, len("early\n")+7)
+	if !c.InFrame() || string(c.RestOfFrame()) != "01\n" {
+		t.Errorf("in the second frame: %v %q", c.InFrame(), c.RestOfFrame())
+	}
+	if len(c.Unread()) != 50-7 {
+		t.Errorf("%d bytes in one piece", len(c.Unread()))
+	}
+	ahead = c.Ahead()
+	if size, _ := ahead.Frame(); size != 3 {
+		t.Errorf("%d bytes are unread of the frame", size)
 	}
 }
 
@@ -315,9 +350,7 @@ func FuzzEviction(f *testing.F) {
 }
 
 func BenchmarkPublishSealRead(b *testing.B) {
-	topic := NewTopic(Config{Wires: []Encoder{func(dst []byte, batch *codec.Batch) []byte {
-		return codec.AppendWebSocketArrays(dst, batch, 64<<10)
-	}}})
+	topic := NewTopic(Config{Wires: []Encoder{codec.AppendWebSocketArray}})
 	cursors := make([]Cursor, 100)
 	for i := range cursors {
 		topic.Subscribe(&cursors[i], 0, silent{}, 0)

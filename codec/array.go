@@ -1,7 +1,12 @@
 package codec
 
 import (
+	"bytes"
 	"errors"
+	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 	"unsafe"
 
@@ -95,7 +100,7 @@ func (a *Array) element(p []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.messages = append(a.messages, Message{json: AppendQuoted(nil, text), text: text})
+	a.messages = append(a.messages, Message{json: appendRequoted(nil, text, p[:end+1]), text: text})
 	return p[end+1:], nil
 }
 
@@ -112,6 +117,69 @@ func closingQuote(p []byte, at int) int {
 		}
 	}
 	return -1
+}
+
+// appendRequoted appends the JSON form of the string that came as quoted and reads as text. A text has no place for a lone
+// surrogate, which a string of JavaScript may hold; its escape has, so that goes on as it came.
+func appendRequoted(dst, text, quoted []byte) []byte {
+	rest := quoted[1 : len(quoted)-1]
+	at, size := loneSurrogate(rest)
+	if size == 0 { // nearly always
+		return AppendQuoted(dst, text)
+	}
+	dst = append(dst, '"')
+	for ; size > 0; at, size = loneSurrogate(rest) {
+		dst = appendEscaped(dst, unescape(rest[:at]))
+		dst = append(dst, bytes.ToLower(rest[at:at+size])...)
+		rest = rest[at+size:]
+	}
+	dst = appendEscaped(dst, unescape(rest))
+	return append(dst, '"')
+}
+
+// unescape decodes a part of a JSON string that has been decoded once and was cut beside an escape.
+func unescape(part []byte) []byte {
+	text, err := unquote(slices.Concat([]byte{'"'}, part, []byte{'"'}))
+	if err != nil {
+		panic("codec: half of a legal JSON string is not one: " + err.Error())
+	}
+	return text
+}
+
+// loneSurrogate finds the first escape \ud800 to \udfff in the inside of a JSON string that is not one of a pair; its size
+// is 0 when there is none.
+func loneSurrogate(s []byte) (at, size int) {
+	for at < len(s) {
+		i := bytes.IndexByte(s[at:], '\\')
+		if i < 0 {
+			break
+		}
+		at += i
+		r := escapedUnit(s[at:])
+		switch {
+		case r < 0:
+			at += len(`\n`)
+		case !utf16.IsSurrogate(r):
+			at += len(`\u0000`)
+		case utf16.DecodeRune(r, escapedUnit(s[at+len(`\u0000`):])) != unicode.ReplacementChar:
+			at += 2 * len(`\u0000`)
+		default:
+			return at, len(`\u0000`)
+		}
+	}
+	return 0, 0
+}
+
+// escapedUnit is the UTF-16 unit whose escape \uxxxx s begins with, -1 if it begins with anything else.
+func escapedUnit(s []byte) rune {
+	if len(s) < len(`\u0000`) || s[0] != '\\' || s[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(s[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 // unquote decodes a JSON string with its quotes. p is borrowed, the text owned by the caller.

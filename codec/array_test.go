@@ -26,7 +26,8 @@ func TestArrayDecode(t *testing.T) {
 		{"UTF-8 stays", `["grüße 🎉"]`, []string{"grüße 🎉"}, `"grüße 🎉"`},
 		{"surrogate pair", `["\ud83c\udf89"]`, []string{"🎉"}, `"🎉"`},
 		{"29 escaped on output", `["` + "\u200c\u2028\u2060\ufff0" + `"]`, []string{"\u200c\u2028\u2060\ufff0"}, `"\u200c\u2028\u2060\ufff0"`},
-		{"lone surrogate", `["a\ud800b"]`, []string{"a\ufffdb"}, `"a\ufffdb"`},
+		{"29 lone surrogates stay, escaped", `["a\uD800b","\uDC00\u2028\ud83c\udf89\ud83c","\ud800\ud83c\udf89","\\ud800"]`,
+			[]string{"a\ufffdb", "\ufffd\u2028🎉\ufffd", "\ufffd🎉", `\ud800`}, `"a\ud800b","\udc00\u2028🎉\ud83c","\ud800🎉","\\ud800"`},
 		{"delete is plain", "[\"\x7f\"]", []string{"\x7f"}, "\"\x7f\""},
 		{"plain behind not plain", `["é","b"]`, []string{"é", "b"}, `"é","b"`},
 		{"eight-byte borders", `["0123456","01234567","012345678"]`, []string{"0123456", "01234567", "012345678"}, `"0123456","01234567","012345678"`},
@@ -95,8 +96,10 @@ func TestPlainPathDoesNotAllocate(t *testing.T) {
 		for i := range messages {
 			b.Append(&messages[i])
 		}
-		frame = AppendWebSocketArrays(frame[:0], &b, 64<<10)
-		frame = AppendWebSocketTexts(frame[:0], &b)
+		frame = frame[:0]
+		for _, encode := range []func([]byte, Batch) []byte{AppendWebSocketArray, AppendWebSocketTexts, AppendElements, AppendScriptElements} {
+			b.Split(64<<10, func(part Batch) { frame = encode(frame, part) })
+		}
 	}
 	run()
 	if n := testing.AllocsPerRun(100, run); n != 0 {
@@ -221,16 +224,26 @@ func BenchmarkArray(b *testing.B) {
 	}
 }
 
-func BenchmarkAppendWebSocketArrays(b *testing.B) {
+func BenchmarkEncoders(b *testing.B) {
 	var batch Batch
 	for range 1000 {
 		m := Text([]byte("17:1700000000000"))
 		batch.Append(&m)
 	}
-	dst := AppendWebSocketArrays(nil, &batch, 64<<10)
-	b.SetBytes(int64(len(dst)))
-	b.ReportAllocs()
-	for b.Loop() {
-		dst = AppendWebSocketArrays(dst[:0], &batch, 64<<10)
+	for _, tt := range []struct {
+		name   string
+		encode func([]byte, Batch) []byte
+	}{
+		{"WebSocketArray", AppendWebSocketArray}, {"WebSocketTexts", AppendWebSocketTexts},
+		{"Elements", AppendElements}, {"ScriptElements", AppendScriptElements},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			dst := tt.encode(nil, batch)
+			b.SetBytes(int64(len(dst)))
+			b.ReportAllocs()
+			for b.Loop() {
+				dst = tt.encode(dst[:0], batch)
+			}
+		})
 	}
 }

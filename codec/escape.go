@@ -1,6 +1,9 @@
 package codec
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 const hex = "0123456789abcdef"
 
@@ -9,7 +12,11 @@ const hex = "0123456789abcdef"
 // case. Everything else stays as it is. A byte that is no UTF-8, a lone surrogate's among them, becomes \ufffd: it must
 // never reach the wire raw. text is borrowed.
 func AppendQuoted(dst, text []byte) []byte {
-	dst = append(dst, '"')
+	return append(appendEscaped(append(dst, '"'), text), '"')
+}
+
+// appendEscaped appends the inside of the string.
+func appendEscaped(dst, text []byte) []byte {
 	for len(text) > 0 {
 		n := plainLen(text)
 		dst = append(dst, text[:n]...)
@@ -29,7 +36,7 @@ func AppendQuoted(dst, text []byte) []byte {
 		}
 		text = text[size:]
 	}
-	return append(dst, '"')
+	return dst
 }
 
 // mustEscape tells which characters beyond ASCII leave as \uxxxx; all are in the basic plane.
@@ -60,4 +67,39 @@ func appendEscapedASCII(dst []byte, c byte) []byte {
 		return append(dst, '\\', 't')
 	}
 	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+}
+
+// AppendScript appends a SockJS frame, or a part of one, as the inside of a JavaScript string that may stand in an HTML
+// page: quotes and backslashes are escaped, and no < is left that could begin </script> or a comment. What else a string
+// literal cannot hold is escaped in the frame already. frame is borrowed.
+func AppendScript(dst, frame []byte) []byte {
+	from := 0
+	for i, c := range frame {
+		switch c {
+		case '"', '\\':
+			dst = append(append(dst, frame[from:i]...), '\\', c)
+		case '<':
+			dst = append(append(dst, frame[from:i]...), `\u003c`...)
+		default:
+			continue
+		}
+		from = i + 1
+	}
+	return append(dst, frame[from:]...)
+}
+
+// AppendUnscript undoes AppendScript. It panics on what AppendScript did not make.
+func AppendUnscript(dst, script []byte) []byte {
+	for {
+		i := bytes.IndexByte(script, '\\')
+		if i < 0 {
+			return append(dst, script...)
+		}
+		dst = append(dst, script[:i]...)
+		if script = script[i+1:]; script[0] == 'u' {
+			dst, script = append(dst, '<'), script[len("u003c"):]
+			continue
+		}
+		dst, script = append(dst, script[0]), script[1:]
+	}
 }

@@ -34,6 +34,7 @@ func AppendCloseArray(dst []byte, code int, reason string) []byte {
 type Batch struct {
 	JSON []byte
 	Ends []int
+	from int // where the first message begins; not 0 in a part of a batch, which shares its memory
 }
 
 // Append adds a message to the batch, in its JSON form: the one copy that a broadcast makes of it.
@@ -51,40 +52,54 @@ func (b *Batch) Reset() { b.JSON, b.Ends = b.JSON[:0], b.Ends[:0] }
 // Len is the number of messages.
 func (b *Batch) Len() int { return len(b.Ends) }
 
-// split cuts the batch into runs of whole messages of at most bytesMax bytes, a longer message being a run of its own,
-// and calls each with its elements.
-func (b *Batch) split(bytesMax int, each func(elements []byte)) {
-	from, end := 0, 0
-	for _, next := range b.Ends {
-		if next-from > bytesMax && end > from {
-			each(b.JSON[from:end])
-			from = end + 1
+// Elements is the messages in their JSON form, joined by commas.
+func (b Batch) Elements() []byte { return b.JSON[b.from:] }
+
+// Split cuts the batch into parts of whole messages, of at most bytesMax bytes of elements unless a message alone is
+// longer, and calls each with them. A part is borrowed and shares the batch's memory.
+func (b *Batch) Split(bytesMax int, each func(part Batch)) {
+	part := Batch{from: b.from}
+	first, end := 0, b.from
+	for i, next := range b.Ends {
+		if next-part.from > bytesMax && i > first {
+			part.JSON, part.Ends = b.JSON[:end], b.Ends[first:i]
+			each(part)
+			first, part.from = i, end+1
 		}
 		end = next
 	}
-	if end > from {
-		each(b.JSON[from:end])
+	if first < len(b.Ends) {
+		part.JSON, part.Ends = b.JSON[:end], b.Ends[first:]
+		each(part)
 	}
 }
 
-// AppendWebSocketArrays appends the batch as SockJS sends it on a WebSocket: text frames a[…] of at most frameBytesMax
-// bytes of elements, unless one message alone is longer.
-func AppendWebSocketArrays(dst []byte, b *Batch, frameBytesMax int) []byte {
-	b.split(frameBytesMax, func(elements []byte) {
-		dst = AppendHeader(dst, ws.OpText, len(elements)+3)
-		dst = AppendArrayFrame(dst, elements)
-	})
-	return dst
+// AppendWebSocketArray appends the batch as SockJS sends it on a WebSocket: a text frame a[…].
+func AppendWebSocketArray(dst []byte, b Batch) []byte {
+	dst = AppendHeader(dst, ws.OpText, len(b.Elements())+len("a[]"))
+	return AppendArrayFrame(dst, b.Elements())
 }
 
 // AppendWebSocketTexts appends the batch as a raw WebSocket carries it: a text frame a message.
-func AppendWebSocketTexts(dst []byte, b *Batch) []byte {
-	from := 0
+func AppendWebSocketTexts(dst []byte, b Batch) []byte {
+	from := b.from
 	for _, end := range b.Ends {
 		dst = AppendFrame(dst, ws.OpText, plainText(b.JSON[from:end]))
 		from = end + 1
 	}
 	return dst
+}
+
+// AppendElements appends the batch as the inside of an array that goes on: "m1","m2", with the last comma. What the
+// transports over HTTP have in common; the rest of a frame is a few bytes around it.
+func AppendElements(dst []byte, b Batch) []byte {
+	return append(append(dst, b.Elements()...), ',')
+}
+
+// AppendScriptElements appends the batch as AppendElements does, quoted once more for the transports whose frames are
+// JavaScript: \"m1\",\"m2\",
+func AppendScriptElements(dst []byte, b Batch) []byte {
+	return append(AppendScript(dst, b.Elements()), ',')
 }
 
 // plainText undoes the JSON form of a message. The form is our own, so it cannot be broken.

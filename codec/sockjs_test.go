@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -32,7 +33,14 @@ func frames(t *testing.T, p []byte) []string {
 	return all
 }
 
-func TestWebSocketArraysSplitAtMessages(t *testing.T) {
+// split is how the batch leaves in frames of at most bytesMax.
+func split(b *Batch, bytesMax int, encode func(dst []byte, b Batch) []byte) []byte {
+	var all []byte
+	b.Split(bytesMax, func(part Batch) { all = encode(all, part) })
+	return all
+}
+
+func TestBatchesSplitAtMessages(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
@@ -49,7 +57,7 @@ func TestWebSocketArraysSplitAtMessages(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := frames(t, AppendWebSocketArrays(nil, batchOf(tt.texts...), tt.max)); !slices.Equal(got, tt.want) {
+			if got := frames(t, split(batchOf(tt.texts...), tt.max, AppendWebSocketArray)); !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -59,8 +67,10 @@ func TestWebSocketArraysSplitAtMessages(t *testing.T) {
 func TestWebSocketTextsUndoTheEscapes(t *testing.T) {
 	t.Parallel()
 	texts := []string{"plain", "", `"quoted"`, "é\u2028", "line\nline"}
-	if got := frames(t, AppendWebSocketTexts(nil, batchOf(texts...))); !slices.Equal(got, texts) {
-		t.Errorf("got %q, want %q", got, texts)
+	for _, max := range []int{1, 20, 1000} {
+		if got := frames(t, split(batchOf(texts...), max, AppendWebSocketTexts)); !slices.Equal(got, texts) {
+			t.Errorf("got %q, want %q", got, texts)
+		}
 	}
 }
 
@@ -122,4 +132,45 @@ func TestMessageForms(t *testing.T) {
 	if b := Binary([]byte{1}); !b.IsBinary() {
 		t.Error("binary is not")
 	}
+}
+
+// The elements of a batch are the same, however it is split.
+func TestElements(t *testing.T) {
+	t.Parallel()
+	b := batchOf("a", `say "</script>"`, "\u2028\\")
+	const elements = `"a","say \"</script>\"","\u2028\\",`
+	const script = `\"a\",\"say \\\"\u003c/script>\\\"\",\"\\u2028\\\\\",`
+	for _, max := range []int{1, 20, 1000} {
+		if got := string(split(b, max, AppendElements)); got != elements {
+			t.Errorf("got %s, want %s", got, elements)
+		}
+		got := split(b, max, AppendScriptElements)
+		if string(got) != script {
+			t.Errorf("got %s, want %s", got, script)
+		}
+		if back := string(AppendUnscript(nil, got)); back != elements {
+			t.Errorf("undone, it is %s, want %s", back, elements)
+		}
+	}
+}
+
+// A script's inside is what JavaScript reads as the frame; JSON's strings are a part of JavaScript's.
+func FuzzScript(f *testing.F) {
+	for _, s := range []string{`a["x"]`, `a["\"\\ </script><!--"]`, "o", `c[3000,"Go away!"]`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		frame := AppendQuoted(nil, []byte(text))
+		script := AppendScript(nil, frame)
+		var read string
+		if err := json.Unmarshal(slices.Concat([]byte{'"'}, script, []byte{'"'}), &read); err != nil || read != string(frame) {
+			t.Fatalf("%s reads as %s (%v), want %s", script, read, err, frame)
+		}
+		if strings.Contains(string(script), "<") {
+			t.Fatalf("%s could end its script", script)
+		}
+		if back := AppendUnscript(nil, script); string(back) != string(frame) {
+			t.Fatalf("undone, %s is %s, want %s", script, back, frame)
+		}
+	})
 }

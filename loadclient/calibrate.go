@@ -92,7 +92,7 @@ func newNullBroadcaster(messages, idBase, connections int) (*nullBroadcaster, er
 		m := codec.Text([]byte(strconv.Itoa(idBase+i%connections) + ":" + stamp))
 		batch.Append(&m)
 	}
-	b.frame = codec.AppendWebSocketArrays(nil, &batch, len(batch.JSON))
+	b.frame = codec.AppendWebSocketArray(nil, batch)
 	go b.accept()
 	return b, nil
 }

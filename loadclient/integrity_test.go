@@ -45,9 +45,9 @@ func wire(p Protocol, frames ...[]string) []byte {
 			b.Append(&m)
 		}
 		if p == SockJS {
-			out = codec.AppendWebSocketArrays(out, &b, 1<<30)
+			out = codec.AppendWebSocketArray(out, b)
 		} else {
-			out = codec.AppendWebSocketTexts(out, &b)
+			out = codec.AppendWebSocketTexts(out, b)
 		}
 	}
 	return out
