@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,18 +22,25 @@ const (
 type Config struct {
 	Addr string // TCP address to listen on, host:port; port 0 takes a free one
 
+	// Prefix stands before the path of every service and page, as in "/chat"; empty by default.
+	Prefix string
+
+	// Options are the services' own, unless Handle is told otherwise for one of them.
+	Options
+
 	// SharePort lets other processes of the same user listen on the same port and share the connections
 	// (SO_REUSEPORT): how one process a core is run. Without it a port in use is an error.
 	SharePort bool
 
 	ConnectionsMax      int           // connections at a time; beyond it they are answered 503 and closed
+	SessionsMax         int           // sessions over HTTP at a time, which outlive their connections; beyond it 503
 	DescriptorsReserved int           // descriptors that are not for connections: ConnectionsMax may not touch them
 	RequestHeadBytesMax int           // size of a request head; beyond it 431
 	RequestHeadersMax   int           // header lines of a request; beyond it 431
-	MessageBytesMax     int           // one WebSocket message from a SockJS client; beyond it close code 1009
+	MessageBytesMax     int           // one WebSocket message from a SockJS client, beyond it close code 1009; one request body, beyond it 413
 	RawMessageBytesMax  int           // one message on the raw WebSocket endpoint; beyond it close code 1009
-	HandshakeTimeout    time.Duration // from the connect, or the last response, to a whole request head
-	HeartbeatDelay      time.Duration // silence before a heartbeat or ping is sent
+	HandshakeTimeout    time.Duration // from the connect, or the first byte of a request, to its last
+	KeepAliveTimeout    time.Duration // from a response to the first byte of the next request
 	PongTimeout         time.Duration // from a ping to the next sign of life
 	CloseTimeout        time.Duration // from our close frame, or last response, to the peer's end
 	FrameBytesMax       int           // elements of one outgoing frame, unless a single message is longer
@@ -60,7 +68,8 @@ func DefaultConfig() Config {
 		MessageBytesMax:     64 << 10,
 		RawMessageBytesMax:  64 << 10,
 		HandshakeTimeout:    10 * time.Second,
-		HeartbeatDelay:      25 * time.Second,
+		KeepAliveTimeout:    75 * time.Second,
+		Options:             DefaultOptions(),
 		PongTimeout:         10 * time.Second,
 		CloseTimeout:        3 * time.Second,
 		FrameBytesMax:       64 << 10,
@@ -116,7 +125,7 @@ func (c Config) withDefaults() (Config, error) {
 		def  time.Duration
 	}{
 		{"HandshakeTimeout", &c.HandshakeTimeout, d.HandshakeTimeout},
-		{"HeartbeatDelay", &c.HeartbeatDelay, d.HeartbeatDelay},
+		{"KeepAliveTimeout", &c.KeepAliveTimeout, d.KeepAliveTimeout},
 		{"PongTimeout", &c.PongTimeout, d.PongTimeout},
 		{"CloseTimeout", &c.CloseTimeout, d.CloseTimeout},
 	} {
@@ -127,6 +136,10 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("server: %s is %v, want at least 1ms", f.name, *f.d)
 		}
 	}
+	if c.SessionsMax == 0 {
+		c.SessionsMax = 2 * c.ConnectionsMax
+	}
+	c.fillIn()
 	return c, c.check()
 }
 
@@ -136,6 +149,15 @@ func (c *Config) check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
 		return fmt.Errorf("server: address %q: want host:port, as in 127.0.0.1:8080", c.Addr)
+	}
+	if c.Prefix != "" && (!legalPath(c.Prefix) || strings.HasSuffix(c.Prefix, "/")) {
+		return fmt.Errorf("server: prefix %q: want a path such as /chat", c.Prefix)
+	}
+	if c.SessionsMax < 1 {
+		return fmt.Errorf("server: SessionsMax is %d, want at least 1", c.SessionsMax)
+	}
+	if err := c.Options.check(); err != nil {
+		return err
 	}
 	if c.LogBytesMax < 2*c.BatchBytesMax {
 		return fmt.Errorf("server: LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone would evict its readers", c.LogBytesMax, c.BatchBytesMax)
@@ -150,10 +172,10 @@ func (c *Config) check() error {
 }
 
 // MemoryBytesMax is what the bounds allow to be buffered at worst on behalf of clients, in bytes: every connection with
-// the largest message half arrived and its outbox full, and the log of one topic full on every wire.
+// the largest message half arrived, every session with its outbox full, and the log of one topic full on every wire.
 func (c *Config) MemoryBytesMax() int64 {
 	perConnection := int64(c.RequestHeadBytesMax + 2*max(c.MessageBytesMax, c.RawMessageBytesMax) + c.OutboxBytesMax)
-	return int64(c.ConnectionsMax)*perConnection + int64(wires)*int64(c.LogBytesMax)
+	return int64(c.ConnectionsMax)*perConnection + int64(c.SessionsMax)*int64(c.OutboxBytesMax) + int64(wires)*int64(c.LogBytesMax)
 }
 
 // descriptors is the soft limit of open files.

@@ -86,9 +86,42 @@ func (c *conn) write(p []byte) int {
 	if n < len(p) {
 		n += c.watch(p[n:])
 	}
+	c.wrote(n)
+	return n
+}
+
+func (c *conn) wrote(n int) {
 	c.wroteAt = c.loop.now
 	c.loop.stats.BytesSent += uint64(n)
-	return n
+}
+
+// writeFrame sends shared bytes between a few that are this connection's own, with one system call, and returns how many
+// of the shared ones it took, as write does. Of its own bytes none is left: what the socket does not take, gnet keeps.
+func (c *conn) writeFrame(before, shared, after []byte) int {
+	n, err := writevSocket(c.fd, before, shared, after)
+	if err != nil {
+		c.interrupted = true
+		c.kill()
+		return 0
+	}
+	c.wrote(n)
+	if n < len(before) {
+		c.send(before[n:])
+		return 0
+	}
+	if n -= len(before); n < len(shared) {
+		taken := c.watch(shared[n:])
+		c.wrote(taken)
+		if n += taken; n < len(shared) || c.dead {
+			return n
+		}
+		c.send(after)
+		return n
+	}
+	if rest := after[n-len(shared):]; len(rest) > 0 {
+		c.send(rest)
+	}
+	return len(shared)
 }
 
 // watch hands gnet the first few bytes of what a full socket did not take.
@@ -112,9 +145,12 @@ func (c *conn) send(p []byte) {
 		c.abort()
 		return
 	}
-	if _, err := c.gc.Write(p); err == nil {
-		c.wroteAt = c.loop.now
-		c.loop.stats.BytesSent += uint64(len(p))
+	if _, err := c.gc.Write(p); err != nil { // gnet has called OnClose
+		return
+	}
+	c.wrote(len(p))
+	if c.gc.OutboundBuffered() > 0 { // what is written directly may not overtake it
+		c.loop.lag(c)
 	}
 }
 
@@ -139,16 +175,29 @@ func (c *conn) remoteAddr() net.Addr {
 // writeSocket is write(2), whose only errors worth having are those that end a connection.
 func writeSocket(fd int, p []byte) (int, error) {
 	for {
-		n, err := unix.Write(fd, p)
-		switch err {
-		case nil:
-			return n, nil
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return 0, nil
-		default:
-			return 0, err
+		if n, err := unix.Write(fd, p); err != unix.EINTR {
+			return written(n, err)
 		}
+	}
+}
+
+// writevSocket is the same of several slices.
+func writevSocket(fd int, p ...[]byte) (int, error) {
+	for {
+		if n, err := unix.Writev(fd, p); err != unix.EINTR {
+			return written(n, err)
+		}
+	}
+}
+
+func written(n int, err error) (int, error) {
+	switch err {
+	case nil:
+		return n, nil
+	case unix.EAGAIN:
+		return 0, nil
+	default:
+		return 0, err
 	}
 }
 

@@ -4,49 +4,113 @@ import (
 	"bufio"
 	"bytes"
 	"net/http"
-	"strconv"
 	"strings"
 )
 
-// httpProtocol reads requests off a connection, one after the other, until one of them upgrades it.
+// httpProtocol reads requests off a connection, one after the other, until one of them upgrades it. What comes while the
+// response to an earlier request is on its way waits.
 type httpProtocol struct {
-	c     *conn
-	head  []byte // of a request that has begun and not ended
-	since int64  // loop time at which we began to wait for a whole head
+	c        *conn
+	input    []byte    // a head that has begun and not ended; or, while a receiver is attached, all that comes
+	request  *exchange // whose body is on its way
+	body     body
+	receiver *receiver // a response on its way
+	serving  *fallback // whose service is running, on this connection's account
+	inServe  bool      // a request is being answered
+	served   bool      // a request has been
+	since    int64     // loop time at which we began to wait for what we wait for
 }
 
 func newHTTP(c *conn) *httpProtocol { return &httpProtocol{c: c, since: c.loop.now} }
 
-func (h *httpProtocol) drained() {}
-func (h *httpProtocol) closed()  {}
-func (h *httpProtocol) goAway()  { h.c.linger() }
+func (h *httpProtocol) drained() {
+	if h.receiver != nil {
+		h.receiver.session.pump()
+	}
+}
+
+// closed tells the session whose receiver, or whose request, the connection was.
+func (h *httpProtocol) closed() {
+	if h.serving != nil {
+		h.serving.end(CloseReason{Code: codeBroken})
+	}
+	if h.receiver != nil {
+		h.receiver.session.interrupted()
+	}
+}
+
+func (h *httpProtocol) goAway() {
+	if h.receiver != nil {
+		h.receiver.session.session.Close(CodeGoAway, reasonGoAway)
+		return
+	}
+	h.c.linger()
+}
 
 func (h *httpProtocol) tick() {
-	if h.c.loop.now-h.since > h.c.loop.cfg.HandshakeTimeout.Milliseconds() {
-		h.c.loop.stats.HandshakeTimeouts++
+	cfg := &h.c.loop.cfg
+	timeout := cfg.HandshakeTimeout
+	switch {
+	case h.receiver != nil:
+		h.receiver.tick()
+		return
+	case h.served && len(h.input) == 0 && h.request == nil:
+		timeout = cfg.KeepAliveTimeout
+	}
+	if h.c.loop.now-h.since > timeout.Milliseconds() {
+		if !h.served || len(h.input) > 0 || h.request != nil {
+			h.c.loop.stats.HandshakeTimeouts++
+		}
 		h.c.kill()
 	}
 }
 
-var endOfHead = []byte("\r\n\r\n")
-
-// receive answers one request, once its head is whole.
+// receive reads on where it was: a head, a body, or something that must wait.
 func (h *httpProtocol) receive(data []byte) []byte {
+	switch {
+	case h.receiver != nil:
+		h.wait(data)
+		return nil
+	case h.request != nil:
+		return h.receiveBody(data)
+	default:
+		return h.receiveHead(data)
+	}
+}
+
+// wait keeps what a client sends before it has its response. One that sends more than a request is cut off.
+func (h *httpProtocol) wait(data []byte) {
+	if h.input = append(h.input, data...); len(h.input) > h.c.loop.cfg.RequestHeadBytesMax+h.c.loop.cfg.MessageBytesMax {
+		h.c.loop.stats.RequestsRefused++
+		h.c.kill()
+	}
+}
+
+// resume goes on with what waited for a response.
+func (h *httpProtocol) resume() {
+	data := h.input
+	h.input = nil
+	h.c.receive(data)
+}
+
+func (h *httpProtocol) receiveHead(data []byte) []byte {
 	head, rest := h.takeHead(data)
 	switch {
 	case head != nil:
 		h.since = h.c.loop.now
-		return h.serve(head, rest)
-	case len(h.head) > h.c.loop.cfg.RequestHeadBytesMax:
+		return h.begin(head, rest)
+	case len(h.input) > h.c.loop.cfg.RequestHeadBytesMax:
 		h.refuse(http.StatusRequestHeaderFieldsTooLarge, "The request head is too large.\n")
 	}
 	return nil
 }
 
+var endOfHead = []byte("\r\n\r\n")
+
 // takeHead cuts a request head off data, or keeps data as a part of one.
 func (h *httpProtocol) takeHead(data []byte) (head, rest []byte) {
 	limit := h.c.loop.cfg.RequestHeadBytesMax
-	if len(h.head) == 0 {
+	if len(h.input) == 0 {
 		if data = bytes.TrimLeft(data, "\r\n"); len(data) == 0 { // RFC 9112 section 2.2
 			return nil, nil
 		}
@@ -54,24 +118,31 @@ func (h *httpProtocol) takeHead(data []byte) (head, rest []byte) {
 			end += len(endOfHead)
 			return data[:end], data[end:]
 		}
+		if h.served {
+			h.since = h.c.loop.now
+		}
 	}
-	kept := len(h.head)
-	h.head = append(h.head, data[:min(len(data), limit+1-kept)]...)
+	kept := len(h.input)
+	h.input = append(h.input, data[:min(len(data), limit+1-kept)]...)
 	from := max(kept-len(endOfHead)+1, 0) // its end may have begun in what was kept
-	end := bytes.Index(h.head[from:min(len(h.head), limit)], endOfHead)
+	end := bytes.Index(h.input[from:min(len(h.input), limit)], endOfHead)
 	if end < 0 {
 		return nil, nil
 	}
 	end += from + len(endOfHead)
-	head, h.head = h.head[:end], nil
+	head, h.input = h.input[:end], nil
 	return head, data[end-kept:]
 }
 
-// serve answers the request whose head is given and returns what is left of rest.
-func (h *httpProtocol) serve(head, rest []byte) []byte {
+// begin looks at the request whose head is given, reads its body, and returns what is left of rest.
+func (h *httpProtocol) begin(head, rest []byte) []byte {
 	l := h.c.loop
 	if bytes.Count(head, []byte("\n"))-2 > l.cfg.RequestHeadersMax {
 		h.refuse(http.StatusRequestHeaderFieldsTooLarge, "The request has too many headers.\n")
+		return nil
+	}
+	if status, why := checkHead(head); status != 0 {
+		h.refuse(status, why)
 		return nil
 	}
 	r, err := parseHead(l.head, head)
@@ -79,16 +150,11 @@ func (h *httpProtocol) serve(head, rest []byte) []byte {
 		h.refuse(http.StatusBadRequest, "The request is malformed.\n")
 		return nil
 	}
-	x := exchange{h: h, r: r, keepAlive: !r.Close && r.ContentLength == 0 && len(r.TransferEncoding) == 0}
-	l.serve(&x)
-	switch {
-	case x.upgraded || h.c.dead:
-	case x.keepAlive:
-	default:
-		h.c.linger()
+	x := &exchange{h: h, r: r, out: response{loop: l, c: h.c, keepAlive: !r.Close, http10: !r.ProtoAtLeast(1, 1), bodiless: r.Method == http.MethodHead}}
+	if !h.expectBody(x, len(rest)) {
 		return nil
 	}
-	return rest
+	return h.receiveBody(rest)
 }
 
 // parseHead leaves the parsing of requests to net/http. Everything in r is a copy.
@@ -105,37 +171,59 @@ func parseHead(reader *bufio.Reader, head []byte) (*http.Request, error) {
 	return r, nil
 }
 
+// serve answers the request whose body has come, and goes on with the connection.
+func (h *httpProtocol) serve(x *exchange, rest []byte) []byte {
+	h.served, h.inServe = true, true
+	h.c.loop.stats.Requests++
+	h.c.loop.serve(x)
+	h.inServe = false
+	switch {
+	case x.upgraded || h.c.dead || h.receiver != nil:
+	case x.out.keepAlive:
+		h.since = h.c.loop.now
+	default:
+		h.c.linger()
+		return nil
+	}
+	return rest
+}
+
+// responded follows the end of a response that was on its way.
+func (h *httpProtocol) responded(keepAlive bool) {
+	h.receiver, h.since = nil, h.c.loop.now
+	switch {
+	case h.inServe: // the answer came at once; serve goes on
+	case !keepAlive || h.c.loop.draining:
+		h.c.linger()
+	case len(h.input) > 0: // not now: services may not be called while a topic is delivered
+		h.c.loop.resumed = append(h.c.loop.resumed, h)
+		h.c.loop.arm()
+	}
+}
+
 // refuse answers what is not a request and ends the connection.
 func (h *httpProtocol) refuse(status int, body string) {
-	x := exchange{h: h, r: &http.Request{Method: http.MethodGet, ProtoMajor: 1, ProtoMinor: 1}}
+	x := exchange{h: h, r: &http.Request{}, out: response{loop: h.c.loop, c: h.c}}
 	x.text(status, body)
 	h.c.linger()
 }
 
 // exchange is one request and its response.
 type exchange struct {
-	h         *httpProtocol
-	r         *http.Request
-	keepAlive bool
-	upgraded  bool
-	header    []string // name, value, name, value
+	h        *httpProtocol
+	r        *http.Request
+	body     []byte // borrowed
+	out      response
+	upgraded bool
 }
 
 // set adds a header to the response.
-func (x *exchange) set(name, value string) { x.header = append(x.header, name, value) }
-
-const (
-	textPlain = "text/plain; charset=UTF-8"
-	// neverCached is for everything dynamic, word for word as the SockJS protocol wants it.
-	neverCached = "no-store, no-cache, no-transform, must-revalidate, max-age=0"
-	// busyResponse answers a connection that is one too many.
-	busyResponse = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
-)
+func (x *exchange) set(name, value string) { x.out.header = append(x.out.header, name, value) }
 
 // text answers with a line of text.
 func (x *exchange) text(status int, body string) {
 	if status >= 400 {
-		x.h.c.loop.stats.RequestsRefused++
+		x.out.loop.stats.RequestsRefused++
 	}
 	x.set("Content-Type", textPlain)
 	x.respond(status, body)
@@ -143,41 +231,16 @@ func (x *exchange) text(status int, body string) {
 
 // respond sends the response: whole, with its length.
 func (x *exchange) respond(status int, body string) {
-	p := x.statusLine(status)
-	if status != http.StatusNoContent && status != http.StatusNotModified {
-		p = appendHeader(p, "Content-Length", strconv.Itoa(len(body)))
+	length := len(body)
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		length = noLength
 	}
-	if !x.keepAlive {
-		p = appendHeader(p, "Connection", "close")
-	} else if !x.r.ProtoAtLeast(1, 1) {
-		p = appendHeader(p, "Connection", "keep-alive")
-	}
-	p = append(p, "\r\n"...)
-	if x.r.Method != http.MethodHead {
+	p := x.out.appendHead(x.out.loop.scratch[:0], status, length)
+	if !x.out.bodiless {
 		p = append(p, body...)
 	}
-	x.h.c.loop.scratch = p
-	x.h.c.send(p)
-}
-
-// statusLine begins the response in the loop's scratch memory, with the headers set so far.
-func (x *exchange) statusLine(status int) []byte {
-	p := append(x.h.c.loop.scratch[:0], "HTTP/1.1 "...)
-	p = strconv.AppendInt(p, int64(status), 10)
-	p = append(p, ' ')
-	p = append(p, http.StatusText(status)...)
-	p = append(p, "\r\n"...)
-	for i := 0; i < len(x.header); i += 2 {
-		p = appendHeader(p, x.header[i], x.header[i+1])
-	}
-	return p
-}
-
-func appendHeader(p []byte, name, value string) []byte {
-	p = append(p, name...)
-	p = append(p, ": "...)
-	p = append(p, value...)
-	return append(p, "\r\n"...)
+	x.out.loop.scratch = p
+	x.out.c.send(p)
 }
 
 // hasToken tells whether a comma-separated header contains a token, in any case.

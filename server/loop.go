@@ -24,6 +24,7 @@ type loop struct {
 	cfg    Config
 	log    *slog.Logger
 	routes routes
+	pages  map[string]*page // by path
 	stats  Stats
 
 	now   int64 // milliseconds since start, as of the last tick: fine enough for every timeout, and no clock to read
@@ -31,10 +32,14 @@ type loop struct {
 
 	conns   []*conn
 	topics  []*Topic
-	dirty   []*Topic   // published to in this turn
-	pending []*Session // sent to in this turn
-	dead    []*conn    // died in this turn
-	mixed   int        // sessions that subscribe to several topics
+	dirty   []*Topic        // published to in this turn
+	pending []*Session      // sent to in this turn
+	dead    []*conn         // died in this turn
+	resumed []*httpProtocol // have requests that waited for a response
+	ending  []*fallback     // sessions over HTTP whose services must be told
+	mixed   int             // sessions that subscribe to several topics
+
+	fallbacks int // sessions over HTTP, and those of them that are over and not forgotten
 
 	laggards      []*conn // their sockets are full
 	laggardsSpare []*conn
@@ -48,6 +53,7 @@ type loop struct {
 	message Message // the one that a raw WebSocket is delivering
 	head    *bufio.Reader
 	scratch []byte
+	closing []byte // scratch too, for what stands behind a frame
 
 	trimmer trimmer
 	mailbox mailbox
@@ -65,6 +71,7 @@ func newLoop(cfg Config) *loop {
 	l := &loop{
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		drained: make(chan struct{}), ready: make(chan struct{}),
+		pages:   map[string]*page{},
 		head:    bufio.NewReader(nil),
 		trimmer: trimmer{busy: make(chan struct{}, 1)},
 	}
@@ -104,7 +111,10 @@ func (l *loop) OnTick() (time.Duration, gnet.Action) {
 
 // tickInterval is an eighth of the shortest timeout: no timeout is late by more.
 func (l *loop) tickInterval() time.Duration {
-	shortest := min(l.cfg.HandshakeTimeout, l.cfg.HeartbeatDelay, l.cfg.PongTimeout, l.cfg.CloseTimeout)
+	shortest := min(l.cfg.HandshakeTimeout, l.cfg.KeepAliveTimeout, l.cfg.PongTimeout, l.cfg.CloseTimeout)
+	for _, r := range l.routes {
+		shortest = min(shortest, r.options.HeartbeatDelay, r.options.DisconnectDelay)
+	}
 	return min(max(shortest/8, time.Millisecond), 500*time.Millisecond)
 }
 
@@ -126,6 +136,8 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	gc.SetContext(c)
 	// Failure leaves the kernel's own, larger bound.
 	_ = unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, l.cfg.UnsentBytesMax)
+	// A receiver has no way to answer a heartbeat, but its kernel has.
+	_ = unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int((l.cfg.HeartbeatDelay + l.cfg.PongTimeout).Milliseconds()))
 	return nil, gnet.None
 }
 
@@ -175,6 +187,7 @@ func (l *loop) flush() {
 	l.armed = false
 	l.stats.Turns++
 	l.deliver()
+	l.resume()
 	l.bury()
 	l.checkDrained()
 }
@@ -193,14 +206,31 @@ func (l *loop) deliver() {
 	for i := 0; i < len(l.pending); i++ {
 		s := l.pending[i]
 		s.pending = false
-		s.pump()
+		s.transport.pump()
 	}
 	clear(l.pending)
 	l.pending = l.pending[:0]
 }
 
-// bury closes the connections that died and tells their services, who may go on to publish or to kill others.
+// resume goes on with the requests that waited for a response to end.
+func (l *loop) resume() {
+	for i := 0; i < len(l.resumed); i++ {
+		if h := l.resumed[i]; !h.c.dead {
+			h.resume()
+		}
+	}
+	clear(l.resumed)
+	l.resumed = l.resumed[:0]
+}
+
+// bury closes the connections that died and tells their services, and those of sessions that are over. They may go on to
+// publish or to kill others.
 func (l *loop) bury() {
+	for i := 0; i < len(l.ending); i++ {
+		l.run(l.ending[i].session.ended)
+	}
+	clear(l.ending)
+	l.ending = l.ending[:0]
 	for i := 0; i < len(l.dead); i++ {
 		c := l.dead[i]
 		if !c.gone {
@@ -269,6 +299,9 @@ func (l *loop) tick() {
 			c.protocol.tick()
 		}
 	}
+	for _, r := range l.routes {
+		l.timeOut(r)
+	}
 	l.trim()
 	l.bury()
 	l.checkDrained()
@@ -305,6 +338,13 @@ func (l *loop) drain() {
 		return
 	}
 	l.draining = true
+	for _, r := range l.routes {
+		for _, f := range r.sessions {
+			if f.receiver == nil { // there is nobody to tell
+				l.run(func() { f.end(CloseReason{CodeGoAway, reasonGoAway}) })
+			}
+		}
+	}
 	for _, c := range l.conns {
 		if !c.dead {
 			c.protocol.goAway()

@@ -6,11 +6,12 @@ import "github.com/sockloop/sockloop/broadcast"
 // each a cursor, and its outbox, for what is meant for it alone.
 type outflow struct {
 	subscriptions []*subscription
-	outbox        []byte // whole frames
+	outbox        []byte // in the form that the transport gives it: whole frames, or elements of arrays
 	parcels       []parcel
-	first         int // of the parcels, the first that has not left
-	sent          int // bytes of the outbox that have left
-	source        int // of what next returned: an index of subscriptions, or fromOutbox
+	first         int    // of the parcels, the first that has not left
+	sent          int    // bytes of the outbox that have left
+	source        int    // of what next returned: an index of subscriptions, or fromOutbox
+	end           uint64 // when not 0, what bears this number or a higher one came after the session's end
 }
 
 const fromOutbox = -1
@@ -38,13 +39,13 @@ func (o *outflow) next() []byte {
 	return o.oldest()
 }
 
-// begun is the rest of a batch that was sent in part: of one subscription at most, since nothing else is sent before it
+// begun is the rest of a frame that was sent in part: of one subscription at most, since nothing else is sent before it
 // is finished. (A parcel that was sent in part bears the lowest number still.)
 func (o *outflow) begun() []byte {
 	for i, s := range o.subscriptions {
-		if s.InBatch() {
+		if s.InFrame() {
 			o.source = i
-			return s.RestOfBatch()
+			return s.RestOfFrame()
 		}
 	}
 	return nil
@@ -68,9 +69,53 @@ func (o *outflow) oldest() []byte {
 	case first == broadcast.NoSeq:
 		return nil
 	case o.source == fromOutbox:
-		return o.outbox[o.sent:o.parcels[o.first].end]
+		return o.parcelsBefore(second)
 	default:
 		return o.subscriptions[o.source].UnreadBefore(second)
+	}
+}
+
+// parcelsBefore is the parcels with lower numbers than seq, which lie in one piece.
+func (o *outflow) parcelsBefore(seq uint64) []byte {
+	end := o.sent
+	for _, p := range o.parcels[o.first:] {
+		if p.seq >= seq {
+			break
+		}
+		end = p.end
+	}
+	return o.outbox[o.sent:end]
+}
+
+// due is how much may leave as one frame of messages: as much as bytesMax allows, at least one message if there is any,
+// and nothing that was sent after end. What next returns until then is the same bytes, in the same order.
+func (o *outflow) due(bytesMax int) int {
+	var few [4]broadcast.Ahead
+	ahead := few[:0]
+	for _, s := range o.subscriptions {
+		ahead = append(ahead, s.Ahead())
+	}
+	parcel, from := o.first, o.sent
+	for total := 0; ; {
+		size, seq, source := 0, broadcast.NoSeq, fromOutbox
+		if parcel < len(o.parcels) {
+			size, seq = o.parcels[parcel].end-from, o.parcels[parcel].seq
+		}
+		for i := range ahead {
+			if n, next := ahead[i].Frame(); next < seq {
+				size, seq, source = n, next, i
+			}
+		}
+		if size == 0 || o.end > 0 && seq >= o.end || total > 0 && total+size > bytesMax {
+			return total
+		}
+		total += size
+		if source == fromOutbox {
+			from = o.parcels[parcel].end
+			parcel++
+		} else {
+			ahead[source].Pass(size)
+		}
 	}
 }
 
@@ -80,25 +125,39 @@ func (o *outflow) advance(n int) {
 		o.subscriptions[o.source].Advance(n)
 		return
 	}
-	o.sent += n
-	if o.sent < o.parcels[o.first].end {
-		return
+	for o.sent += n; o.first < len(o.parcels) && o.parcels[o.first].end <= o.sent; {
+		o.first++
 	}
-	if o.first++; o.first == len(o.parcels) {
+	if o.first == len(o.parcels) {
 		o.reset()
 	}
 }
 
-// finish takes over the rest of a batch whose subscription ends: frames that have begun must end. It goes before
-// everything else.
-func (o *outflow) finish(rest []byte) {
-	unsent := append(append([]byte(nil), rest...), o.outbox[o.sent:]...)
-	parcels := []parcel{{len(rest), 0}}
-	for _, p := range o.parcels[o.first:] {
-		parcels = append(parcels, parcel{p.end - o.sent + len(rest), p.seq})
+// hold moves the next n bytes to the front of the outbox, in the form that convert gives them: a subscription is about to
+// end that has begun a frame, or changes its wire.
+func (o *outflow) hold(n int, convert func(dst, p []byte) []byte) {
+	var held []byte
+	for n > 0 {
+		p := o.next()
+		if p = p[:min(n, len(p))]; len(p) == 0 {
+			break
+		}
+		held = convert(held, p)
+		o.advance(len(p))
+		n -= len(p)
 	}
-	o.outbox, o.parcels, o.sent, o.first = unsent, parcels, 0, 0
+	if len(held) == 0 {
+		return
+	}
+	parcels := []parcel{{len(held), 0}}
+	for _, p := range o.parcels[o.first:] {
+		parcels = append(parcels, parcel{p.end - o.sent + len(held), p.seq})
+	}
+	o.outbox, o.parcels, o.sent, o.first = append(held, o.outbox[o.sent:]...), parcels, 0, 0
 }
+
+// asIs is the conversion for hold that leaves everything as it is.
+func asIs(dst, p []byte) []byte { return append(dst, p...) }
 
 // outboxKept is the outbox memory that an idle session may keep, in bytes.
 const outboxKept = 512
@@ -113,7 +172,22 @@ func (o *outflow) reset() {
 }
 
 // post ends a parcel: what was appended to the outbox since the last one.
-func (o *outflow) post(seq uint64) { o.parcels = append(o.parcels, parcel{len(o.outbox), seq}) }
+func (o *outflow) post(seq uint64) {
+	o.parcels = append(o.parcels, parcel{len(o.outbox), seq})
+	if o.sent > max(len(o.outbox)/2, outboxKept) { // it is never empty, but most of it has left
+		o.compact()
+	}
+}
+
+// compact gives up the room of what has left.
+func (o *outflow) compact() {
+	o.outbox = o.outbox[:copy(o.outbox, o.outbox[o.sent:])]
+	o.parcels = o.parcels[:copy(o.parcels, o.parcels[o.first:])]
+	for i := range o.parcels {
+		o.parcels[i].end -= o.sent
+	}
+	o.sent, o.first = 0, 0
+}
 
 // waiting is the size of what waits in the outbox, in bytes.
 func (o *outflow) waiting() int { return len(o.outbox) - o.sent }

@@ -44,12 +44,17 @@ func New(c Config) (*Server, error) {
 	return &Server{cfg: c, loop: newLoop(c), stop: make(chan struct{}), stopped: make(chan struct{})}, nil
 }
 
-// Handle gives a prefix, such as "/echo", to a service. It must be called before Run.
-func (s *Server) Handle(prefix string, service Service) error {
+// Handle gives a prefix, such as "/echo", to a service, behind Config.Prefix. Each change may change the options for this
+// service, which are else those of the configuration. It must be called before Run.
+func (s *Server) Handle(prefix string, service Service, changes ...func(*Options)) error {
 	if s.started.Load() {
 		return errors.New("server: Handle after Run")
 	}
-	return s.loop.routes.add(prefix, service)
+	o := s.cfg.Options
+	for _, change := range changes {
+		change(&o)
+	}
+	return s.loop.routes.add(s.cfg.Prefix+prefix, service, o)
 }
 
 // NewTopic makes a topic. It must be called before Run or on the loop.

@@ -66,20 +66,22 @@ const (
 	closed
 )
 
-// transport carries a session: one SockJS transport.
+// transport carries a session: a WebSocket, or one HTTP response after the other.
 type transport interface {
 	name() string
 	remoteAddr() net.Addr
 	// wire is the encoding in which the session receives broadcasts.
 	wire() broadcast.Wire
-	// appendMessage appends a message for this session alone, as a frame.
+	// appendMessage appends a message for this session alone to the outbox.
 	appendMessage(dst []byte, m *Message) []byte
-	// appendClose appends the goodbye.
-	appendClose(dst []byte, reason CloseReason) []byte
-	// connection is the one to write to; nil while the client has none.
-	connection() *conn
-	// flushed tells that a closing session has sent its goodbye.
-	flushed()
+	// goodbye sends the reason behind everything else.
+	goodbye(reason CloseReason)
+	// pump sends what is due until there is no more, or the socket is full.
+	pump()
+	// begun is how many of the next bytes must leave before anything else, a subscription being about to end.
+	begun(sub *subscription) int
+	// slow ends a session that does not read.
+	slow()
 }
 
 var errClosed = errors.New("server: the session is closed")
@@ -103,12 +105,10 @@ func (s *Session) Close(code int, reason string) {
 		return
 	}
 	s.sealTopics()
-	s.out.outbox = s.transport.appendClose(s.out.outbox, CloseReason{code, reason})
-	s.end(CloseReason{code, reason})
-	s.posted()
+	s.transport.goodbye(CloseReason{code, reason})
 }
 
-// end begins the end of the session; its goodbye is in the outbox, or about to be.
+// end begins the end of the session; its goodbye is on its way, or about to be.
 func (s *Session) end(reason CloseReason) {
 	if s.state == open {
 		s.state, s.reason = closing, reason
@@ -129,15 +129,15 @@ func (s *Session) Subscribe(t *Topic) {
 }
 
 // Unsubscribe ends a subscription. What was published before and has not left yet is not sent any more, except for a
-// batch of which a part has left.
+// frame of which a part has left.
 func (s *Session) Unsubscribe(t *Topic) {
 	i := s.subscriptionOf(t)
 	if i < 0 {
 		return
 	}
 	sub := s.out.subscriptions[i]
-	if rest := sub.RestOfBatch(); len(rest) > 0 && s.state != closed {
-		s.out.finish(rest)
+	if s.state != closed {
+		s.out.hold(s.transport.begun(sub), asIs)
 	}
 	if len(s.out.subscriptions) == 2 {
 		s.loop.mixed--
@@ -146,10 +146,12 @@ func (s *Session) Unsubscribe(t *Topic) {
 	s.out.subscriptions = slices.Delete(s.out.subscriptions, i, i+1)
 }
 
-// Transport is the name of the SockJS transport: websocket or rawwebsocket.
+// Transport is the name of the transport, one of Transports; of a session over HTTP, that of the receiver it has or last
+// had.
 func (s *Session) Transport() string { return s.transport.name() }
 
-// RemoteAddr is the peer's address, nil once the connection is gone.
+// RemoteAddr is the peer's address. A session over HTTP keeps that of its last receiver; on a WebSocket it is nil once the
+// connection is gone.
 func (s *Session) RemoteAddr() net.Addr { return s.transport.remoteAddr() }
 
 func (s *Session) subscriptionOf(t *Topic) int {
@@ -167,38 +169,14 @@ func (s *Session) sealTopics() {
 func (s *Session) posted() {
 	s.out.post(s.loop.nextSeq())
 	if s.out.waiting() > s.loop.cfg.OutboxBytesMax {
-		s.slow()
+		s.transport.slow()
 		return
 	}
 	s.loop.sessionPending(s)
 }
 
 // Deliver is how a topic says that it has something new.
-func (s *Session) Deliver() { s.pump() }
-
-// pump sends what is due until there is no more or the socket is full.
-func (s *Session) pump() {
-	c := s.transport.connection()
-	if c == nil || c.dead || s.state >= flushed {
-		return
-	}
-	for s.keepsUp() && !c.blocked() {
-		if s.state == closing && s.out.waiting() == 0 { // the goodbye was the last thing in the outbox
-			s.state = flushed
-			s.transport.flushed()
-			return
-		}
-		p := s.out.next()
-		if len(p) == 0 {
-			return
-		}
-		n := c.write(p)
-		if c.dead {
-			return
-		}
-		s.out.advance(n)
-	}
-}
+func (s *Session) Deliver() { s.transport.pump() }
 
 // keepsUp gives the verdict on subscriptions that fell off their logs; false means that it was the end of the session.
 func (s *Session) keepsUp() bool {
@@ -207,7 +185,7 @@ func (s *Session) keepsUp() bool {
 			continue
 		}
 		if s.loop.cfg.SlowConsumer == SlowConsumerClose {
-			s.slow()
+			s.transport.slow()
 			return false
 		}
 		if len(sub.Unread()) == 0 { // what it had begun is finished
@@ -216,14 +194,6 @@ func (s *Session) keepsUp() bool {
 		}
 	}
 	return true
-}
-
-// slow ends a session that does not read.
-func (s *Session) slow() {
-	if c := s.transport.connection(); c != nil && !c.dead {
-		s.loop.stats.SlowConsumersClosed++
-		c.abort()
-	}
 }
 
 // opened begins the session's life.

@@ -11,6 +11,9 @@ type Stats struct {
 	ConnectionsAccepted    uint64
 	ConnectionsRefused     uint64 // beyond ConnectionsMax, or while shutting down
 	SessionsOpened         uint64
+	SessionsRefused        uint64 // over HTTP, beyond SessionsMax or while shutting down
+	SessionsTimedOut       uint64 // over HTTP, without a receiver for too long
+	Requests               uint64
 	MessagesReceived       uint64
 	MessagesPublished      uint64
 	MessagesSent           uint64 // to one session alone

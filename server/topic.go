@@ -9,6 +9,8 @@ import (
 const (
 	wireWebSocket    broadcast.Wire = iota // text frames a["m1","m2",…]
 	wireRawWebSocket                       // a text frame a message
+	wireElements                           // "m1","m2",… for the transports over HTTP, which differ in what they put around it
+	wireScript                             // the same quoted once more, for those whose frames are strings of JavaScript
 	wires
 )
 
@@ -23,12 +25,13 @@ type Topic struct {
 func newTopic(l *loop) *Topic {
 	t := &Topic{loop: l}
 	t.log = broadcast.NewTopic(broadcast.Config{
-		LogBytesMax: l.cfg.LogBytesMax,
+		LogBytesMax:   l.cfg.LogBytesMax,
+		FrameBytesMax: l.cfg.FrameBytesMax,
 		Wires: []broadcast.Encoder{
-			wireWebSocket: func(dst []byte, b *codec.Batch) []byte {
-				return codec.AppendWebSocketArrays(dst, b, l.cfg.FrameBytesMax)
-			},
+			wireWebSocket:    codec.AppendWebSocketArray,
 			wireRawWebSocket: codec.AppendWebSocketTexts,
+			wireElements:     codec.AppendElements,
+			wireScript:       codec.AppendScriptElements,
 		},
 	})
 	l.topics = append(l.topics, t)

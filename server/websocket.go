@@ -14,11 +14,14 @@ import (
 	"github.com/sockloop/sockloop/codec"
 )
 
-// serveWebSocket answers an opening handshake (RFC 6455 section 4.2) or says what is wrong with it.
-func serveWebSocket(x *exchange, service Service, raw bool) {
-	if !x.allow(http.MethodGet) {
-		return
-	}
+// webSocketEndpoint is the transport that everything else is a fallback of. Its session ids mean nothing: a session lives
+// as long as its connection.
+var webSocketEndpoint = endpoint{method: http.MethodGet, transports: []string{TransportWebSocket}, serve: serveWebSocket, noCORS: true}
+
+func serveWebSocket(x *exchange, r *route, _ string) { handshake(x, r, false) }
+
+// handshake answers an opening handshake (RFC 6455 section 4.2) or says what is wrong with it.
+func handshake(x *exchange, r *route, raw bool) {
 	h := x.r.Header
 	key := h.Get("Sec-WebSocket-Key")
 	switch {
@@ -33,7 +36,7 @@ func serveWebSocket(x *exchange, service Service, raw bool) {
 	case !validKey(key):
 		x.text(http.StatusBadRequest, "\"Sec-WebSocket-Key\" must be 16 bytes in base64.\n")
 	default:
-		upgrade(x, service, raw, key)
+		upgrade(x, r, raw, key)
 	}
 }
 
@@ -49,25 +52,25 @@ func acceptKey(key string) string {
 }
 
 // upgrade turns the connection into a WebSocket and opens its session.
-func upgrade(x *exchange, service Service, raw bool, key string) {
-	c := x.h.c
+func upgrade(x *exchange, r *route, raw bool, key string) {
+	c := x.out.c
 	x.upgraded = true
 	x.set("Upgrade", "websocket")
 	x.set("Connection", "Upgrade")
 	x.set("Sec-WebSocket-Accept", acceptKey(key))
-	c.loop.scratch = append(x.statusLine(http.StatusSwitchingProtocols), "\r\n"...)
+	c.loop.scratch = x.out.appendHead(c.loop.scratch[:0], http.StatusSwitchingProtocols, noLength)
 	c.send(c.loop.scratch)
 	if c.dead {
 		return
 	}
 	w := &webSocket{
-		c: c, raw: raw, heardAt: c.loop.now,
+		c: c, raw: raw, heardAt: c.loop.now, heartbeatDelay: r.options.HeartbeatDelay.Milliseconds(),
 		reader: codec.MessageReader{Role: ws.StateServerSide, BytesMax: int64(c.loop.cfg.MessageBytesMax)},
 	}
 	if raw {
 		w.reader.BytesMax = int64(c.loop.cfg.RawMessageBytesMax)
 	}
-	w.session = &Session{loop: c.loop, service: service, transport: w}
+	w.session = &Session{loop: c.loop, service: r.service, transport: w}
 	c.protocol = w
 	if !raw {
 		w.control(codec.AppendFrame(nil, ws.OpText, []byte(codec.OpenFrame)))
@@ -82,6 +85,8 @@ type webSocket struct {
 	reader  codec.MessageReader
 	raw     bool
 
+	heartbeatDelay int64 // ms
+
 	heardAt  int64 // loop time of the last byte from the peer, or of our ping since
 	pinged   bool  // and no sign of life since
 	ending   bool  // our close frame is queued
@@ -89,15 +94,14 @@ type webSocket struct {
 	finished bool  // the peer's close frame has come: nothing is read any more
 }
 
-func (w *webSocket) connection() *conn    { return w.c }
 func (w *webSocket) remoteAddr() net.Addr { return w.c.remoteAddr() }
-func (w *webSocket) drained()             { w.session.pump() }
+func (w *webSocket) drained()             { w.pump() }
 
 func (w *webSocket) name() string {
 	if w.raw {
-		return "rawwebsocket"
+		return TransportRawWebSocket
 	}
-	return "websocket"
+	return TransportWebSocket
 }
 
 func (w *webSocket) wire() broadcast.Wire {
@@ -239,23 +243,58 @@ func (w *webSocket) appendMessage(dst []byte, m *Message) []byte {
 	}
 }
 
-// appendClose appends the goodbye: on SockJS the frame c[…] and a normal closure, on the raw endpoint a close frame with
-// code and reason.
-func (w *webSocket) appendClose(dst []byte, r CloseReason) []byte {
+// goodbye is, on SockJS, the frame c[…] and a normal closure; on the raw endpoint a close frame with code and reason.
+func (w *webSocket) goodbye(r CloseReason) {
 	w.end(r)
+	out := &w.session.out
 	if w.raw {
-		return codec.AppendCloseFrame(dst, ws.StatusCode(r.Code), r.Reason)
+		out.outbox = codec.AppendCloseFrame(out.outbox, ws.StatusCode(r.Code), r.Reason)
+	} else {
+		out.outbox = codec.AppendFrame(out.outbox, ws.OpText, codec.AppendCloseArray(nil, r.Code, r.Reason))
+		out.outbox = codec.AppendCloseFrame(out.outbox, ws.StatusNormalClosure, "")
 	}
-	frame := codec.AppendCloseArray(nil, r.Code, r.Reason)
-	dst = codec.AppendFrame(dst, ws.OpText, frame)
-	return codec.AppendCloseFrame(dst, ws.StatusNormalClosure, "")
+	w.session.posted()
+}
+
+// pump writes shared bytes as they lie in the log.
+func (w *webSocket) pump() {
+	s := w.session
+	if w.c.dead || s.state >= flushed {
+		return
+	}
+	for s.keepsUp() && !w.c.blocked() {
+		if s.state == closing && s.out.waiting() == 0 { // the close frame was the last thing in the outbox
+			w.flushed()
+			return
+		}
+		p := s.out.next()
+		if len(p) == 0 {
+			return
+		}
+		n := w.c.write(p)
+		if w.c.dead {
+			return
+		}
+		s.out.advance(n)
+	}
 }
 
 // flushed follows the close frame: when the peer has sent its own, or has broken the protocol, the connection ends; else
 // the peer has until CloseTimeout.
 func (w *webSocket) flushed() {
+	w.session.state = flushed
 	if w.finished {
 		w.c.linger()
+	}
+}
+
+// begun is what is left of a frame of the subscription that has begun to leave.
+func (w *webSocket) begun(sub *subscription) int { return len(sub.RestOfFrame()) }
+
+func (w *webSocket) slow() {
+	if !w.c.dead {
+		w.c.loop.stats.SlowConsumersClosed++
+		w.c.abort()
 	}
 }
 
@@ -288,11 +327,11 @@ func (w *webSocket) tick() {
 		l.stats.PongTimeouts++
 		w.c.abort()
 		return
-	case !w.pinged && silence >= l.cfg.HeartbeatDelay.Milliseconds():
+	case !w.pinged && silence >= w.heartbeatDelay:
 		w.pinged, w.heardAt = true, l.now
 		w.control(codec.AppendHeader(nil, ws.OpPing, 0))
 	}
-	if !w.raw && l.now-w.c.wroteAt >= l.cfg.HeartbeatDelay.Milliseconds() {
+	if !w.raw && l.now-w.c.wroteAt >= w.heartbeatDelay {
 		w.control(codec.AppendFrame(nil, ws.OpText, []byte(codec.HeartbeatFrame)))
 	}
 }

@@ -168,7 +168,7 @@ func TestBinaryInTheBroadcastRoom(t *testing.T) {
 
 func TestHalfAFrameThenSilence(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{HeartbeatDelay: 30 * time.Millisecond, PongTimeout: 30 * time.Millisecond})
+	s := start(t, server.Config{Options: server.Options{HeartbeatDelay: 30 * time.Millisecond}, PongTimeout: 30 * time.Millisecond})
 	c := s.join(t, "/echo")
 	c.say(frame(ws.OpText, `["x"]`)[:4])
 	s.eventually(t, "the end of the silent", func(st server.Stats) bool { return st.PongTimeouts == 1 && st.Connections == 0 })
@@ -176,7 +176,7 @@ func TestHalfAFrameThenSilence(t *testing.T) {
 
 func TestPongKeepsTheConnection(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{HeartbeatDelay: 20 * time.Millisecond, PongTimeout: 2 * time.Second})
+	s := start(t, server.Config{Options: server.Options{HeartbeatDelay: 20 * time.Millisecond}, PongTimeout: 2 * time.Second})
 	c := s.join(t, "/echo")
 	pings, beats := 0, 0
 	for pings < 3 || beats < 3 {

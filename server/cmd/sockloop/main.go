@@ -39,7 +39,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	left := false
 	parser, err := kong.New(&c, kong.Name("sockloop"), kong.Description("A SockJS and WebSocket broadcast server on one epoll loop."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOOP"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Configuration(loadConfig))
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Configuration(loadConfig),
+		kong.Vars{"transports": strings.Join(server.Transports(), ", ")})
 	if err != nil {
 		return err
 	}
@@ -57,20 +58,46 @@ func run(args []string, stdout, stderr io.Writer) error {
 type streams struct{ out, err io.Writer }
 
 type serve struct {
-	Addr      string      `help:"Address to listen on." default:"127.0.0.1:8080"`
-	CPU       tuning.CPUs `help:"CPU to run on, such as 0. One is all a loop can use." name:"cpu" placeholder:"SET"`
-	SharePort bool        `help:"Share the port with other sockloop processes: one process a core."`
+	Addr        string      `help:"Address to listen on." default:"127.0.0.1:8080"`
+	CPU         tuning.CPUs `help:"CPU to run on, such as 0. One is all a loop can use." name:"cpu" placeholder:"SET"`
+	SharePort   bool        `help:"Share the port with other sockloop processes: one process a core."`
+	Conformance bool        `help:"Serve what the SockJS protocol's test suite expects: /echo, /disabled_websocket_echo, /cookie_needed_echo and /close, with a response limit of 4096 and messages of 16 MiB."`
+
+	SockJS sockJS `embed:""`
 
 	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N"`
-	MessageBytesMax    int           `help:"Largest message from a SockJS client." default:"65536" placeholder:"BYTES"`
+	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N"`
+	MessageBytesMax    int           `help:"Largest message or request body from a SockJS client." default:"65536" placeholder:"BYTES"`
 	RawMessageBytesMax int           `help:"Largest message on a raw WebSocket." default:"65536" placeholder:"BYTES"`
-	HandshakeTimeout   time.Duration `help:"Time to a whole request head." default:"10s"`
-	HeartbeatDelay     time.Duration `help:"Silence before a heartbeat or ping." default:"25s"`
+	HandshakeTimeout   time.Duration `help:"Time to a whole request." default:"10s"`
+	KeepAliveTimeout   time.Duration `help:"Time between two requests on a connection." default:"75s"`
 	PongTimeout        time.Duration `help:"Time to answer a ping." default:"10s"`
 	CloseTimeout       time.Duration `help:"Time to answer a close." default:"3s"`
 	LogBytesMax        int           `help:"Size of a topic's log: how far a slow reader may lag." default:"16777216" placeholder:"BYTES"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
 	LogLevel           slog.Level    `help:"debug, info, warn or error." default:"info"`
+}
+
+// sockJS are the options of sockjs-node, under its names.
+type sockJS struct {
+	Prefix          string        `help:"Path before that of every service and of the page, such as /chat." placeholder:"PATH"`
+	ResponseLimit   int           `help:"Payload after which a streaming response ends and the client asks anew." default:"131072" placeholder:"BYTES"`
+	HeartbeatDelay  time.Duration `help:"Silence before a heartbeat or ping." default:"25s"`
+	DisconnectDelay time.Duration `help:"Time that a session over HTTP may be without a receiver." default:"5s"`
+	SockjsURL       string        `name:"sockjs-url" help:"The client's script, for the iframe page. Default: the copy that the server has." placeholder:"URL"`
+	WebSocket       bool          `name:"websocket" help:"Offer WebSocket, raw WebSocket included." default:"true" negatable:""`
+	JSessionID      bool          `name:"jsessionid" help:"Set the cookie JSESSIONID, for load balancers that are sticky by it."`
+	BaseURL         string        `name:"base-url" help:"URL that clients are told to use for the service." placeholder:"URL"`
+	Transports      []string      `help:"Transports that are on: ${transports}. Default: all." placeholder:"NAME,…"`
+	Origins         []string      `help:"Origins whose pages may use the services, such as https://example.com. Default: any." placeholder:"ORIGIN,…"`
+}
+
+func (o *sockJS) options() server.Options {
+	return server.Options{
+		ResponseLimit: o.ResponseLimit, HeartbeatDelay: o.HeartbeatDelay, DisconnectDelay: o.DisconnectDelay,
+		SockJSURL: o.SockjsURL, NoWebSocket: !o.WebSocket, JSessionID: o.JSessionID, BaseURL: o.BaseURL,
+		Transports: o.Transports, Origins: o.Origins,
+	}
 }
 
 // Run serves until a signal ends it.
@@ -83,19 +110,9 @@ func (s *serve) Run(to *streams) error {
 	if err := s.pin(log); err != nil {
 		return err
 	}
-	srv, err := server.New(server.Config{
-		Addr: s.Addr, SharePort: s.SharePort,
-		ConnectionsMax: s.ConnectionsMax, MessageBytesMax: s.MessageBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
-		HandshakeTimeout: s.HandshakeTimeout, HeartbeatDelay: s.HeartbeatDelay, PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
-		LogBytesMax: s.LogBytesMax, SlowConsumer: server.SlowConsumer(s.SlowConsumer), Logger: log,
-	})
+	srv, err := s.server(log)
 	if err != nil {
 		return plain(err)
-	}
-	for prefix, service := range map[string]server.Service{"/broadcast": srv.Broadcast(), "/echo": server.Echo(), "/close": server.Closer()} {
-		if err := srv.Handle(prefix, service); err != nil {
-			return plain(err)
-		}
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
@@ -116,6 +133,31 @@ func (s *serve) Run(to *streams) error {
 	}
 	log.Info("stopped", "stats", fmt.Sprintf("%+v", srv.FinalStats()))
 	return nil
+}
+
+// server makes the server with its services.
+func (s *serve) server(log *slog.Logger) (*server.Server, error) {
+	c := server.Config{
+		Addr: s.Addr, Prefix: s.SockJS.Prefix, Options: s.SockJS.options(), SharePort: s.SharePort,
+		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax, MessageBytesMax: s.MessageBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
+		HandshakeTimeout: s.HandshakeTimeout, KeepAliveTimeout: s.KeepAliveTimeout, PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
+		LogBytesMax: s.LogBytesMax, SlowConsumer: server.SlowConsumer(s.SlowConsumer), Logger: log,
+	}
+	if s.Conformance {
+		server.ForConformance(&c)
+	}
+	srv, err := server.New(c)
+	if err != nil {
+		return nil, err
+	}
+	if s.Conformance {
+		return srv, srv.HandleConformance()
+	}
+	return srv, errors.Join(
+		srv.Handle("/broadcast", srv.Broadcast()),
+		srv.Handle("/echo", server.Echo()),
+		srv.Handle("/close", server.Closer()),
+	)
 }
 
 // plain takes the package's name off an error: the command's own stands before it.

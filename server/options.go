@@ -1,0 +1,104 @@
+package server
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options are how a service speaks SockJS, under the names that sockjs-node gives them. A zero field stands for the
+// default of DefaultOptions.
+type Options struct {
+	ResponseLimit   int           // response_limit: bytes of payload after which a streaming response ends, and the client asks anew
+	HeartbeatDelay  time.Duration // heartbeat_delay: silence before a heartbeat or ping is sent
+	DisconnectDelay time.Duration // disconnect_delay: how long a session over HTTP may be without a receiver
+	SockJSURL       string        // sockjs_url: the client's script for the iframe page; default: the copy that the service serves itself
+	BaseURL         string        // base_url: what /info tells clients to use as the service's URL, when not empty
+	JSessionID      bool          // jsessionid: set a cookie of that name, for load balancers that are sticky by it
+	NoWebSocket     bool          // websocket off, raw WebSocket included
+
+	// Transports are those that are on, under the names of Transports; empty means all.
+	Transports []string
+
+	// Origins are the origins whose pages may use the service, such as "https://example.com"; empty means any. A list
+	// holds for every transport, and must have the server's own origin if pages or iframes of that use it.
+	Origins []string
+}
+
+// Names of transports, as Session.Transport gives them and Options.Transports takes them: sockjs-node's.
+const (
+	TransportWebSocket    = "websocket"
+	TransportRawWebSocket = "websocket-raw"
+	TransportXHRStreaming = "xhr-streaming"
+	TransportXHRPolling   = "xhr-polling"
+	TransportEventSource  = "eventsource"
+	TransportHTMLFile     = "htmlfile"
+	TransportJSONPPolling = "jsonp-polling"
+)
+
+// Transports lists the names of all transports, the best first.
+func Transports() []string {
+	return []string{TransportWebSocket, TransportRawWebSocket, TransportXHRStreaming, TransportXHRPolling, TransportEventSource, TransportHTMLFile, TransportJSONPPolling}
+}
+
+// DefaultOptions are sockjs-node's.
+func DefaultOptions() Options {
+	return Options{ResponseLimit: 128 << 10, HeartbeatDelay: 25 * time.Second, DisconnectDelay: 5 * time.Second, Transports: Transports()}
+}
+
+// fillIn gives zero fields their defaults.
+func (o *Options) fillIn() {
+	d := DefaultOptions()
+	if o.ResponseLimit == 0 {
+		o.ResponseLimit = d.ResponseLimit
+	}
+	if o.HeartbeatDelay == 0 {
+		o.HeartbeatDelay = d.HeartbeatDelay
+	}
+	if o.DisconnectDelay == 0 {
+		o.DisconnectDelay = d.DisconnectDelay
+	}
+	if len(o.Transports) == 0 {
+		o.Transports = d.Transports
+	}
+}
+
+func (o *Options) check() error {
+	if o.ResponseLimit < 1 {
+		return fmt.Errorf("server: ResponseLimit is %d, want at least 1", o.ResponseLimit)
+	}
+	for name, d := range map[string]time.Duration{"HeartbeatDelay": o.HeartbeatDelay, "DisconnectDelay": o.DisconnectDelay} {
+		if d < time.Millisecond {
+			return fmt.Errorf("server: %s is %v, want at least 1ms", name, d)
+		}
+	}
+	for _, name := range o.Transports {
+		if !slices.Contains(Transports(), name) {
+			return fmt.Errorf("server: no transport is called %q; there are %s", name, strings.Join(Transports(), ", "))
+		}
+	}
+	for _, origin := range o.Origins {
+		if u, err := url.Parse(origin); err != nil || origin != originOf(u) {
+			return fmt.Errorf("server: origin %q: want scheme and host alone, as in https://example.com", origin)
+		}
+	}
+	for name, s := range map[string]string{"SockJSURL": o.SockJSURL, "BaseURL": o.BaseURL} {
+		if u, err := url.Parse(s); err != nil || strings.ContainsAny(s, "\"<> ") || s != "" && u.Host == "" && !strings.HasPrefix(s, "/") {
+			return fmt.Errorf("server: %s is %q, want a URL, or a path that begins with a slash", name, s)
+		}
+	}
+	return nil
+}
+
+// has tells whether a transport is on.
+func (o *Options) has(transport string) bool {
+	if o.NoWebSocket && (transport == TransportWebSocket || transport == TransportRawWebSocket) {
+		return false
+	}
+	return slices.Contains(o.Transports, transport)
+}
+
+// originOf is the origin of a URL, as browsers write it (RFC 6454 section 6.2).
+func originOf(u *url.URL) string { return strings.ToLower(u.Scheme + "://" + u.Host) }
