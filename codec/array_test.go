@@ -97,7 +97,7 @@ func TestPlainPathDoesNotAllocate(t *testing.T) {
 			b.Append(&messages[i])
 		}
 		frame = frame[:0]
-		for _, encode := range []func([]byte, Batch) []byte{AppendWebSocketArray, AppendWebSocketTexts, AppendElements, AppendScriptElements} {
+		for _, encode := range []func([]byte, Batch) []byte{AppendWebSocketArray, AppendWebSocketTexts, AppendElements, AppendScriptElements, AppendEventElements} {
 			b.Split(64<<10, func(part Batch) { frame = encode(frame, part) })
 		}
 	}
@@ -235,7 +235,7 @@ func BenchmarkEncoders(b *testing.B) {
 		encode func([]byte, Batch) []byte
 	}{
 		{"WebSocketArray", AppendWebSocketArray}, {"WebSocketTexts", AppendWebSocketTexts},
-		{"Elements", AppendElements}, {"ScriptElements", AppendScriptElements},
+		{"Elements", AppendElements}, {"ScriptElements", AppendScriptElements}, {"EventElements", AppendEventElements},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			dst := tt.encode(nil, batch)

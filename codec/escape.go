@@ -103,3 +103,22 @@ func AppendUnscript(dst, script []byte) []byte {
 		dst, script = append(dst, script[0]), script[1:]
 	}
 }
+
+// AppendEvent appends a SockJS frame, or a part of one, as the data of a server-sent event. The client decodes it as a URI,
+// so a percent sign must be one that is encoded: sockjs-node does that too, though the protocol's suite does not say so.
+// frame is borrowed.
+func AppendEvent(dst, frame []byte) []byte { return appendReplaced(dst, frame, "%", "%25") }
+
+// AppendUnevent undoes AppendEvent.
+func AppendUnevent(dst, event []byte) []byte { return appendReplaced(dst, event, "%25", "%") }
+
+func appendReplaced(dst, p []byte, from, to string) []byte {
+	for {
+		i := bytes.Index(p, []byte(from))
+		if i < 0 {
+			return append(dst, p...)
+		}
+		dst = append(append(dst, p[:i]...), to...)
+		p = p[i+len(from):]
+	}
+}

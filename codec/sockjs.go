@@ -102,6 +102,11 @@ func AppendScriptElements(dst []byte, b Batch) []byte {
 	return append(AppendScript(dst, b.Elements()), ',')
 }
 
+// AppendEventElements appends the batch as AppendElements does, in the form that event streams have: see AppendEvent.
+func AppendEventElements(dst []byte, b Batch) []byte {
+	return append(AppendEvent(dst, b.Elements()), ',')
+}
+
 // plainText undoes the JSON form of a message. The form is our own, so it cannot be broken.
 func plainText(json []byte) []byte {
 	if bytes.IndexByte(json, '\\') < 0 {

@@ -154,6 +154,18 @@ func TestElements(t *testing.T) {
 	}
 }
 
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	b := batchOf("100 %", "%25%41")
+	const want = `"100 %25","%2525%2541",`
+	if got := string(AppendEventElements(nil, *b)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if back, elements := string(AppendUnevent(nil, []byte(want))), string(AppendElements(nil, *b)); back != elements {
+		t.Errorf("undone, it is %s, want %s", back, elements)
+	}
+}
+
 // A script's inside is what JavaScript reads as the frame; JSON's strings are a part of JavaScript's.
 func FuzzScript(f *testing.F) {
 	for _, s := range []string{`a["x"]`, `a["\"\\ </script><!--"]`, "o", `c[3000,"Go away!"]`} {

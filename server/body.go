@@ -59,7 +59,7 @@ func checkHead(head []byte) (status int, why string) {
 // refused.
 func (h *httpProtocol) expectBody(x *exchange, there int) bool {
 	chunked := len(x.r.TransferEncoding) > 0
-	if x.r.ContentLength > int64(h.c.loop.cfg.MessageBytesMax) {
+	if x.r.ContentLength > int64(h.c.loop.cfg.BodyBytesMax) {
 		h.tooLarge()
 		return false
 	}
@@ -111,7 +111,7 @@ func (h *httpProtocol) receiveChunks(data []byte) []byte {
 		case len(piece) == 0:
 			return nil
 		}
-		if len(h.body.came)+len(piece) > h.c.loop.cfg.MessageBytesMax {
+		if len(h.body.came)+len(piece) > h.c.loop.cfg.BodyBytesMax {
 			h.tooLarge()
 			return nil
 		}

@@ -37,7 +37,8 @@ type Config struct {
 	DescriptorsReserved int           // descriptors that are not for connections: ConnectionsMax may not touch them
 	RequestHeadBytesMax int           // size of a request head; beyond it 431
 	RequestHeadersMax   int           // header lines of a request; beyond it 431
-	MessageBytesMax     int           // one WebSocket message from a SockJS client, beyond it close code 1009; one request body, beyond it 413
+	MessageBytesMax     int           // one message from a SockJS client, in its JSON form, or one WebSocket frame of several; beyond it close code 1009, over HTTP 413
+	BodyBytesMax        int           // one request body, in which a client sends everything that waited for the last; beyond it 413
 	RawMessageBytesMax  int           // one message on the raw WebSocket endpoint; beyond it close code 1009
 	HandshakeTimeout    time.Duration // from the connect, or the first byte of a request, to its last
 	KeepAliveTimeout    time.Duration // from a response to the first byte of the next request
@@ -67,6 +68,7 @@ func DefaultConfig() Config {
 		RequestHeadersMax:   64,
 		MessageBytesMax:     64 << 10,
 		RawMessageBytesMax:  64 << 10,
+		BodyBytesMax:        1 << 20,
 		HandshakeTimeout:    10 * time.Second,
 		KeepAliveTimeout:    75 * time.Second,
 		Options:             DefaultOptions(),
@@ -105,6 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"RequestHeadersMax", &c.RequestHeadersMax, d.RequestHeadersMax, 1 << 16},
 		{"MessageBytesMax", &c.MessageBytesMax, d.MessageBytesMax, RawMessageBytesLimit},
 		{"RawMessageBytesMax", &c.RawMessageBytesMax, d.RawMessageBytesMax, RawMessageBytesLimit},
+		{"BodyBytesMax", &c.BodyBytesMax, max(d.BodyBytesMax, c.MessageBytesMax), 1 << 30},
 		{"FrameBytesMax", &c.FrameBytesMax, d.FrameBytesMax, 1 << 30},
 		{"BatchBytesMax", &c.BatchBytesMax, d.BatchBytesMax, 1 << 30},
 		{"LogBytesMax", &c.LogBytesMax, d.LogBytesMax, 1 << 40},
@@ -174,7 +177,7 @@ func (c *Config) check() error {
 // MemoryBytesMax is what the bounds allow to be buffered at worst on behalf of clients, in bytes: every connection with
 // the largest message half arrived, every session with its outbox full, and the log of one topic full on every wire.
 func (c *Config) MemoryBytesMax() int64 {
-	perConnection := int64(c.RequestHeadBytesMax + 2*max(c.MessageBytesMax, c.RawMessageBytesMax) + c.OutboxBytesMax)
+	perConnection := int64(c.RequestHeadBytesMax + max(2*c.MessageBytesMax, 2*c.RawMessageBytesMax, c.BodyBytesMax) + c.OutboxBytesMax)
 	return int64(c.ConnectionsMax)*perConnection + int64(c.SessionsMax)*int64(c.OutboxBytesMax) + int64(wires)*int64(c.LogBytesMax)
 }
 

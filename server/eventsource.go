@@ -7,7 +7,7 @@ var eventSource = endpoint{method: http.MethodGet, transports: []string{Transpor
 
 // eventSourceStyle has no charset: event streams are UTF-8, and some browsers refused the parameter.
 var eventSourceStyle = style{
-	name: TransportEventSource, contentType: "text/event-stream", streaming: true, wire: wireElements,
+	name: TransportEventSource, contentType: "text/event-stream", streaming: true, wire: wireEvents,
 	before: "data: ", after: "\r\n\r\n",
 }
 

@@ -43,12 +43,9 @@ func (f *fallback) remoteAddr() net.Addr { return f.addr }
 func (f *fallback) wire() broadcast.Wire { return f.style.wire }
 
 func (f *fallback) appendMessage(dst []byte, m *Message) []byte {
-	if f.style.wire == wireElements {
-		return append(m.AppendJSON(dst), ',')
-	}
 	l := f.session.loop
 	l.scratch = m.AppendJSON(l.scratch[:0])
-	return append(codec.AppendScript(dst, l.scratch), ',')
+	return append(forms[f.style.wire].write(dst, l.scratch), ',')
 }
 
 // goodbye ends the session behind what it was sent so far. Whoever asks next, and after that, is told the reason, until the
@@ -71,9 +68,8 @@ func (f *fallback) attach(r *receiver) {
 
 // rewire moves the session to the wire of another style: what is due goes to the outbox, in the new form.
 func (f *fallback) rewire(to *style) {
-	convert := codec.AppendUnscript
-	if to.wire == wireScript {
-		convert = codec.AppendScript
+	convert := func(dst, p []byte) []byte {
+		return forms[to.wire].write(dst, forms[f.style.wire].read(nil, p))
 	}
 	out := &f.session.out
 	f.session.sealTopics()

@@ -80,7 +80,7 @@ func (h *httpProtocol) receive(data []byte) []byte {
 
 // wait keeps what a client sends before it has its response. One that sends more than a request is cut off.
 func (h *httpProtocol) wait(data []byte) {
-	if h.input = append(h.input, data...); len(h.input) > h.c.loop.cfg.RequestHeadBytesMax+h.c.loop.cfg.MessageBytesMax {
+	if h.input = append(h.input, data...); len(h.input) > h.c.loop.cfg.RequestHeadBytesMax+h.c.loop.cfg.BodyBytesMax {
 		h.c.loop.stats.RequestsRefused++
 		h.c.kill()
 	}

@@ -13,11 +13,11 @@ import (
 type style struct {
 	name        string
 	contentType string
-	streaming   bool           // frame after frame up to the response limit; else one
-	wire        broadcast.Wire // wireElements, or wireScript where frames are strings of JavaScript
-	prelude     string         // what a stream begins with
-	before      string         // what stands before a frame
-	after       string         // and behind it
+	streaming   bool // frame after frame up to the response limit; else one
+	wire        broadcast.Wire
+	prelude     string // what a stream begins with
+	before      string // what stands before a frame
+	after       string // and behind it
 }
 
 // receiver is a response that carries frames of a session, from the request until the response ends.
@@ -119,9 +119,7 @@ func (r *receiver) appendEnd(p []byte, last bool) []byte {
 
 // control sends a frame that is no array.
 func (r *receiver) control(frame []byte) {
-	if r.style.wire == wireScript {
-		frame = codec.AppendScript(nil, frame)
-	}
+	frame = forms[r.style.wire].write(nil, frame)
 	size := len(r.before) + len(frame) + len(r.style.after)
 	r.sent += size
 	l := r.out.loop

@@ -9,8 +9,9 @@ import (
 const (
 	wireWebSocket    broadcast.Wire = iota // text frames a["m1","m2",…]
 	wireRawWebSocket                       // a text frame a message
-	wireElements                           // "m1","m2",… for the transports over HTTP, which differ in what they put around it
-	wireScript                             // the same quoted once more, for those whose frames are strings of JavaScript
+	wireElements                           // "m1","m2",… for xhr and xhr_streaming, which differ in what they put around it
+	wireEvents                             // the same as event streams have it
+	wireScript                             // the same quoted once more, for frames that are strings of JavaScript
 	wires
 )
 
@@ -31,6 +32,7 @@ func newTopic(l *loop) *Topic {
 			wireWebSocket:    codec.AppendWebSocketArray,
 			wireRawWebSocket: codec.AppendWebSocketTexts,
 			wireElements:     codec.AppendElements,
+			wireEvents:       codec.AppendEventElements,
 			wireScript:       codec.AppendScriptElements,
 		},
 	})
@@ -65,4 +67,11 @@ func (t *Topic) seal() {
 	if t.log.IsOpen() {
 		t.log.Seal(t.loop.nextSeq())
 	}
+}
+
+// forms are the ways in which the wires of the transports over HTTP write a frame, and back.
+var forms = [wires]struct{ write, read func(dst, p []byte) []byte }{
+	wireElements: {asIs, asIs},
+	wireEvents:   {codec.AppendEvent, codec.AppendUnevent},
+	wireScript:   {codec.AppendScript, codec.AppendUnscript},
 }

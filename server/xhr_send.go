@@ -39,6 +39,12 @@ func (x *exchange) deliver(r *route, session string, payload []byte) bool {
 		x.text(http.StatusInternalServerError, "Payload expected.")
 		return false
 	}
+	for i := range messages {
+		if len(messages[i].JSON()) > x.out.loop.cfg.MessageBytesMax {
+			x.text(http.StatusRequestEntityTooLarge, "A message is too large.\n")
+			return false
+		}
+	}
 	x.h.serving = f
 	for i := range messages {
 		if f.session.state == open { // a session that was closed hears no more

@@ -118,6 +118,8 @@ func TestPoint16EventSource(t *testing.T) {
 	r.wantChunk("data: a[\"x\"]\r\n\r\n")
 	send(t, s, `["  \u0000\n\r "]`)
 	r.wantChunk(`data: a["  \u0000\n\r "]` + "\r\n\r\n")
+	send(t, s, `["100 % %41"]`) // the client decodes the data as a URI
+	r.wantChunk(`data: a["100 %25 %2541"]` + "\r\n\r\n")
 }
 
 const htmlFile = `<!doctype html>
