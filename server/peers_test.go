@@ -167,7 +167,8 @@ func joinCoder(ctx context.Context, t *testing.T, s *running, path string) peer 
 	return p
 }
 
-// The npm packages ws and sockjs-client, under Node, join, say 100 lines each, and hear all lines, in one order.
+// The npm packages ws and sockjs-client, under Node and over each transport that there is for it, join, say 100 lines each,
+// and hear all lines, in one order.
 func TestNodeClients(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("node"); err != nil {
@@ -181,8 +182,10 @@ func TestNodeClients(t *testing.T) {
 	defer cancel()
 	clients := [][2]string{
 		{"ws", "ws://" + s.addr + "/broadcast/websocket"},
-		{"sockjs", "http://" + s.addr + "/broadcast"},
-		{"sockjs", "http://" + s.addr + "/broadcast"},
+		{"websocket", "http://" + s.addr + "/broadcast"},
+		{"xhr-streaming", "http://" + s.addr + "/broadcast"},
+		{"xhr-polling", "http://" + s.addr + "/broadcast"},
+		{"eventsource", "http://" + s.addr + "/broadcast"},
 	}
 	var all []*nodeClient
 	for i, c := range clients {

@@ -1,13 +1,14 @@
 // Joins the broadcast room of a server with a client library, says its lines, and prints every message that it hears, as
 // a JSON string a line, until it has heard as many as it was told to.
 //
-//   node join.mjs ws|sockjs URL HEAR LINE...
+//   node join.mjs ws URL HEAR LINE...
+//   node join.mjs websocket|xhr-streaming|xhr-polling|eventsource URL HEAR LINE...   with sockjs-client, over that transport
 import process from 'node:process';
 import SockJS from 'sockjs-client';
 import WebSocket from 'ws';
 
 const [library, url, hear, ...lines] = process.argv.slice(2);
-const client = library === 'ws' ? new WebSocket(url) : new SockJS(url, null, { transports: ['websocket'] });
+const client = library === 'ws' ? new WebSocket(url) : new SockJS(url, null, { transports: [library] });
 
 let heard = 0;
 function message(text) {
