@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"net/http"
 	"strings"
 
@@ -14,45 +13,6 @@ type body struct {
 	chunks  codec.ChunkedReader
 	left    int64 // of one whose length was declared
 	came    []byte
-}
-
-// checkHead refuses heads that a proxy in front of us might have read differently (RFC 9112 sections 2.2, 5 and 6.3): what
-// one of the two takes for a body and the other for a request is how requests are smuggled. net/http is more lenient.
-func checkHead(head []byte) (status int, why string) {
-	var lengths, codings, hosts int
-	for i, c := range head {
-		switch {
-		case c == '\n' && (i == 0 || head[i-1] != '\r'), c == '\r' && (i+1 == len(head) || head[i+1] != '\n'):
-			return http.StatusBadRequest, "The lines of a request head end in CR LF, and have neither inside.\n"
-		case c < ' ' && c != '\r' && c != '\n' && c != '\t', c == 0x7f:
-			return http.StatusBadRequest, "A request head has no control characters.\n"
-		}
-	}
-	request, lines, _ := bytes.Cut(head, []byte("\r\n"))
-	for line := range bytes.SplitSeq(lines, []byte("\r\n")) {
-		name, value, _ := bytes.Cut(line, []byte{':'})
-		switch {
-		case len(name) > 0 && (name[0] == ' ' || name[0] == '\t'):
-			return http.StatusBadRequest, "A header goes on in the next line; write it in one.\n"
-		case bytes.EqualFold(name, []byte("Content-Length")):
-			lengths++
-		case bytes.EqualFold(name, []byte("Host")):
-			hosts++
-		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			if codings++; !strings.EqualFold(strings.TrimSpace(string(value)), "chunked") {
-				return http.StatusNotImplemented, "The only transfer coding that is understood is chunked.\n"
-			}
-		}
-	}
-	switch {
-	case lengths+codings > 1:
-		return http.StatusBadRequest, "A request has one Content-Length or one Transfer-Encoding, not several, and not both.\n"
-	case codings > 0 && bytes.HasSuffix(request, []byte("HTTP/1.0")):
-		return http.StatusBadRequest, "HTTP/1.0 has no Transfer-Encoding.\n"
-	case hosts > 1:
-		return http.StatusBadRequest, "A request has one Host.\n"
-	}
-	return 0, ""
 }
 
 // expectBody prepares for the body of a request of which so many bytes are there already; false means that it was

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
 	"net/http"
 	"strings"
@@ -155,20 +154,6 @@ func (h *httpProtocol) begin(head, rest []byte) []byte {
 		return nil
 	}
 	return h.receiveBody(rest)
-}
-
-// parseHead leaves the parsing of requests to net/http. Everything in r is a copy.
-func parseHead(reader *bufio.Reader, head []byte) (*http.Request, error) {
-	reader.Reset(bytes.NewReader(head))
-	defer reader.Reset(nil)
-	r, err := http.ReadRequest(reader)
-	if err != nil {
-		return nil, err
-	}
-	if r.ProtoMajor != 1 || r.ProtoAtLeast(1, 1) && r.Host == "" {
-		return nil, http.ErrNotSupported
-	}
-	return r, nil
 }
 
 // serve answers the request whose body has come, and goes on with the connection.
