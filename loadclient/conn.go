@@ -1,39 +1,31 @@
 package loadclient
 
-import (
-	"bytes"
-	"fmt"
+import "bytes"
 
-	"github.com/gobwas/ws"
-	"golang.org/x/sys/unix"
-
-	"github.com/sockloop/sockloop/codec"
-)
+// link is how a client's messages travel: one protocol.
+type link interface {
+	// ready tells whether messages can be sent. If not, the link asks for them when they can.
+	ready() bool
+	// send sends n messages that bear a time.
+	send(n int, stamp int64) error
+	// receive takes what was read from one of the link's sockets, cut anywhere.
+	receive(s *socket, data []byte) error
+	// drained tells that a socket that was full has taken everything.
+	drained(s *socket) error
+	// ended tells that the server has ended a connection; what it returns ends the trial.
+	ended(s *socket) error
+	sockets() []*socket
+}
 
 // conn is one client of the load: a sender of the schedule and a receiver of everything.
 type conn struct {
-	w        *worker
-	fd       int
-	index    int // among all connections of the level
-	template template
+	w     *worker
+	index int // among all connections of the level
+	link  link
 
 	// Sending.
-	sent    int         // messages handed to the kernel, or left in unsent
-	unsent  []byte      // rest of what the socket did not take
-	bursts  fifo[burst] // what was sent when, from the first that has not come back
-	waiting bool        // for the socket to become writable
-
-	// Receiving: where we are in a frame.
-	head   [ws.MaxHeaderSize]byte
-	headed int
-	frame  ws.Header
-	off    int    // in the payload
-	inside bool   // a payload
-	kind   byte   // of a SockJS frame: its first letter
-	any    bool   // the message has had elements
-	parts  []byte // of a fragmented message
-	parted bool   // a fragmented message has begun
-	ctl    []byte // payload of a control frame
+	sent   int         // messages handed to the link
+	bursts fifo[burst] // what was sent when, from the first that has not come back
 
 	// Receiving: where we are among the messages.
 	pos   int
@@ -69,155 +61,12 @@ func (c *conn) reset() {
 	c.alone = nil
 }
 
-// feed takes what was read, cut anywhere.
-func (c *conn) feed(data []byte) error {
-	for len(data) > 0 {
-		if !c.inside {
-			n, err := c.header(data)
-			if err != nil {
-				return err
-			}
-			data = data[n:]
-			continue
-		}
-		n := min(len(data), int(c.frame.Length)-c.off)
-		if err := c.payload(data[:n]); err != nil {
-			return err
-		}
-		data = data[n:]
-		if c.off += n; c.off == int(c.frame.Length) {
-			c.inside = false
-			if err := c.frameEnd(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// header reads a frame header and returns how many bytes of data belong to it.
-func (c *conn) header(data []byte) (int, error) {
-	p := data
-	if c.headed > 0 {
-		n := copy(c.head[c.headed:], data)
-		p = c.head[:c.headed+n]
-	}
-	h, size, err := codec.ParseHeader(p)
-	if err != nil {
-		return 0, err
-	}
-	if size == 0 {
-		c.headed += copy(c.head[c.headed:], data)
-		return len(data), nil
-	}
-	used := size - c.headed
-	c.headed = 0
-	state := ws.StateClientSide
-	if c.parted {
-		state = state.Set(ws.StateFragmented)
-	}
-	if err := ws.CheckHeader(h, state); err != nil {
-		return 0, err
-	}
-	if h.Length > frameBytesMax {
-		return 0, fmt.Errorf("a frame of %d bytes", h.Length)
-	}
-	c.frame, c.off = h, 0
-	if c.inside = h.Length > 0; !c.inside {
-		return used, c.frameEnd()
-	}
-	return used, nil
-}
-
-// frameBytesMax is the largest frame a server may send us.
-const frameBytesMax = 1 << 30
-
-// whole tells whether the frame is a text message in one piece, which needs no copy.
-func (c *conn) whole() bool { return c.frame.Fin && c.frame.OpCode == ws.OpText }
-
-func (c *conn) payload(p []byte) error {
-	switch {
-	case c.whole():
-		return c.text(p, c.off, int(c.frame.Length))
-	case c.frame.OpCode.IsControl():
-		c.ctl = append(c.ctl, p...)
-	default:
-		c.parts = append(c.parts, p...)
-	}
-	return nil
-}
-
-// text takes a part of a text message of size bytes, from the offset off on.
-func (c *conn) text(p []byte, off, size int) error {
-	if c.w.target.Protocol == WebSocket {
-		c.any = true
-		c.elements(p)
-		return nil
-	}
-	if off == 0 {
-		c.kind = p[0]
-		if c.kind != 'a' && size > 1 && c.kind != 'c' {
-			return fmt.Errorf("a SockJS frame that begins with %q", p[0])
-		}
-	}
-	if c.kind != 'a' {
-		if c.kind == 'c' {
-			return fmt.Errorf("the server closed the session: %s", p)
-		}
-		return nil
-	}
-	// a[ … ]
-	lo, hi := max(2, off), min(size-1, off+len(p))
-	if off <= 1 && off+len(p) > 1 && p[1-off] != '[' || off+len(p) == size && p[len(p)-1] != ']' || size < 3 {
-		return fmt.Errorf("a SockJS frame that is no array")
-	}
-	if lo < hi {
-		c.any = true
-		c.elements(p[lo-off : hi-off])
-	}
-	return nil
-}
-
-// frameEnd follows the last byte of a frame.
-func (c *conn) frameEnd() error {
-	switch {
-	case c.frame.OpCode.IsControl():
-		return c.control()
-	case !c.frame.Fin:
-		c.parted = true
-		return nil
-	case c.parted:
-		message := c.parts
-		c.parts, c.parted = c.parts[:0], false
-		if err := c.text(message, 0, len(message)); err != nil {
-			return err
-		}
-	}
-	c.w.frames++
-	if c.any {
-		c.any = false
-		c.elements(comma)
-	}
-	return nil
-}
-
 var comma = []byte{','}
 
-// control answers a ping and takes note of a close.
-func (c *conn) control() error {
-	payload := c.ctl
-	c.ctl = c.ctl[:0]
-	switch c.frame.OpCode {
-	case ws.OpPing:
-		return c.write(codec.AppendMaskedFrame(c.unsent, ws.OpPong, payload, [4]byte{1, 2, 3, 4}))
-	case ws.OpClose:
-		code, reason, err := codec.ParseClose(payload)
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("the server closed the connection: %d %s", code, reason)
-	}
-	return nil
+// frameEnd follows a frame that had messages.
+func (c *conn) frameEnd() {
+	c.w.frames++
+	c.elements(comma)
 }
 
 // elements takes a part of the messages: compares it with what the others received, or is the first to.
@@ -315,31 +164,12 @@ func (c *conn) count(p []byte, record bool) {
 	s.partial = append(s.partial[:0], p...)
 }
 
-// send hands n messages of the schedule to the kernel.
+// send hands n messages of the schedule to the link.
 func (c *conn) send(n int, now, stamp int64) error {
-	c.unsent = c.template.append(c.unsent, stamp, n)
 	c.sent += n
 	c.bursts.push(burst{c.sent, now, stamp})
 	t := &c.w.sentTally[c.index]
 	t.count += n
 	t.sum += int64(n) * stamp
-	return c.write(c.unsent)
-}
-
-// write sends p, which is unsent with more behind it, and keeps what the socket does not take.
-func (c *conn) write(p []byte) error {
-	n, err := unix.Write(c.fd, p)
-	switch err {
-	case nil:
-	case unix.EAGAIN, unix.EINTR:
-		n = 0
-	default:
-		return fmt.Errorf("sending: %w", err)
-	}
-	c.unsent = append(c.unsent[:0], p[n:]...)
-	if blocked := len(c.unsent) > 0; blocked != c.waiting {
-		c.waiting = blocked
-		return c.w.watch(c)
-	}
-	return nil
+	return c.link.send(n, stamp)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"syscall"
@@ -22,10 +24,20 @@ const (
 	portsPerAddress = 20_000
 )
 
-// dialed is an open connection: a descriptor that is ours alone, and what the server has sent on it already.
+// dialed is an open client: descriptors that are ours alone, and what the server has sent already.
 type dialed struct {
-	fd   int
-	rest []byte
+	fd      int
+	rest    []byte
+	sender  int    // a connection for requests with messages, where the protocol needs one; else -1
+	session string // its part of the URL, /server/session, for SockJS over HTTP
+}
+
+func (d dialed) close() {
+	for _, fd := range []int{d.fd, d.sender} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
 }
 
 // dialAll opens n connections, or none.
@@ -34,7 +46,7 @@ func dialAll(ctx context.Context, t Target, n int) ([]dialed, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dialers)
 	for i := range conns {
-		conns[i].fd = -1
+		conns[i] = dialed{fd: -1, sender: -1}
 		g.Go(func() (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -45,38 +57,55 @@ func dialAll(ctx context.Context, t Target, n int) ([]dialed, error) {
 	}
 	if err := g.Wait(); err != nil {
 		for _, c := range conns {
-			if c.fd > 0 {
-				_ = unix.Close(c.fd)
-			}
+			c.close()
 		}
 		return nil, err
 	}
 	return conns, nil
 }
 
-func dial(ctx context.Context, t Target, i int) (dialed, error) {
-	none := dialed{fd: -1}
+// dial opens one client, number i.
+func dial(ctx context.Context, t Target, i int) (d dialed, err error) {
+	d = dialed{fd: -1, sender: -1}
+	defer func() {
+		if err != nil {
+			d.close()
+			d = dialed{fd: -1, sender: -1}
+		}
+	}()
+	open := t.handshake
+	if t.Protocol.streams() {
+		d.session = fmt.Sprintf("/000/%08x-%d", rand.Uint32(), i)
+		open = func(rw io.ReadWriter) ([]byte, error) { return t.openStream(rw, d.session) }
+	}
+	if d.fd, d.rest, err = dialTCP(ctx, t, i, open); err != nil || !t.Protocol.streams() {
+		return d, err
+	}
+	d.sender, _, err = dialTCP(ctx, t, i, nil)
+	return d, err
+}
+
+// dialTCP connects to the target, opens what open opens, and returns a descriptor and what the server has sent already.
+func dialTCP(ctx context.Context, t Target, i int, open func(io.ReadWriter) ([]byte, error)) (fd int, rest []byte, err error) {
 	d := net.Dialer{Timeout: dialTimeout}
 	if host, _, _ := net.SplitHostPort(t.Addr); i >= portsPerAddress && net.ParseIP(host).IsLoopback() {
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i/portsPerAddress))}
 	}
 	c, err := d.DialContext(ctx, "tcp", t.Addr)
 	if err != nil {
-		return none, dialError(t, err)
+		return -1, nil, dialError(t, err)
 	}
 	defer c.Close() //nolint:errcheck // a duplicate goes on
 	if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return none, err
+		return -1, nil, err
 	}
-	rest, err := t.handshake(c)
-	if err != nil {
-		return none, err
+	if open != nil {
+		if rest, err = open(c); err != nil {
+			return -1, nil, err
+		}
 	}
-	fd, err := duplicate(c.(*net.TCPConn))
-	if err != nil {
-		return none, err
-	}
-	return dialed{fd, rest}, nil
+	fd, err = duplicate(c.(*net.TCPConn))
+	return fd, rest, err
 }
 
 func dialError(t Target, err error) error {

@@ -29,7 +29,9 @@ func newTestWorker(t *testing.T, p Protocol) *worker {
 	}
 	t.Cleanup(w.close)
 	for i := range testConns {
-		w.conns = append(w.conns, &conn{w: w, fd: -1, index: i})
+		c := &conn{w: w, index: i}
+		c.link = newLink(c, dialed{fd: -1, sender: -1})
+		w.conns = append(w.conns, c)
 	}
 	w.prepare(trialPlan{schedule: schedule{rate: 1000, connections: testConns, messages: 1}, window: 1e9})
 	return w
@@ -44,14 +46,27 @@ func wire(p Protocol, frames ...[]string) []byte {
 			m := codec.Text([]byte(s))
 			b.Append(&m)
 		}
-		if p == SockJS {
+		switch p {
+		case SockJS:
 			out = codec.AppendWebSocketArray(out, b)
-		} else {
+		case WebSocket:
 			out = codec.AppendWebSocketTexts(out, b)
+		case XHRStreaming:
+			out = appendChunk(out, "a["+string(b.Elements())+"]\n")
+		case EventSource:
+			out = appendChunk(out, "data: a["+string(b.Elements())+"]\r\n\r\n")
 		}
 	}
 	return out
 }
+
+func appendChunk(dst []byte, text string) []byte {
+	dst = append(codec.AppendChunkHeader(dst, len(text)), text...)
+	return append(dst, codec.ChunkEnd...)
+}
+
+// feedRaw gives a connection bytes as if its first socket had read them.
+func (c *conn) feedRaw(p []byte) error { return c.link.receive(c.link.sockets()[0], p) }
 
 func feed(t *testing.T, c *conn, stream []byte, cuts *rand.Rand) {
 	t.Helper()
@@ -60,7 +75,7 @@ func feed(t *testing.T, c *conn, stream []byte, cuts *rand.Rand) {
 		if cuts != nil {
 			n = 1 + cuts.IntN(min(n, 40))
 		}
-		if err := c.feed(bytes.Clone(stream[:n])); err != nil {
+		if err := c.feedRaw(bytes.Clone(stream[:n])); err != nil {
 			t.Fatal(err)
 		}
 		stream = stream[n:]
@@ -87,7 +102,7 @@ func someMessages(n int) []string {
 // Connections that get the same messages in other frames, cut anywhere, all follow the reference.
 func TestReferenceIgnoresFraming(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Protocol{SockJS, WebSocket} {
+	for _, p := range []Protocol{SockJS, WebSocket, XHRStreaming, EventSource} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
 			w := newTestWorker(t, p)
@@ -222,8 +237,27 @@ func TestTargetsThatSpeakSomethingElse(t *testing.T) {
 		codec.AppendMaskedFrame(nil, ws.OpText, []byte("o"), [4]byte{1}),
 		{0xf1, 0},
 	} {
-		if err := newTestWorker(t, SockJS).conns[0].feed(stream); err == nil {
+		if err := newTestWorker(t, SockJS).conns[0].feedRaw(stream); err == nil {
 			t.Errorf("% x was taken", stream)
+		}
+	}
+}
+
+// A stream has more on its lines than messages; what is none of it is an error.
+func TestStreamLines(t *testing.T) {
+	t.Parallel()
+	legal := map[Protocol]string{XHRStreaming: strings.Repeat("h", 2048) + "\no\nh\na[]\n", EventSource: "\r\ndata: o\r\n\r\ndata: h\r\n\r\ndata: a[]\r\n\r\n"}
+	for p, lines := range legal {
+		c := newTestWorker(t, p).conns[0]
+		feed(t, c, appendChunk(nil, lines), rand.New(rand.NewPCG(3, 4)))
+		for _, line := range []string{"a[\"x\"\n", "data: a[\"x\"\r\n", `c[3000,"Go away!"]` + "\n", `data: c[3000,"Go away!"]` + "\r\n"} {
+			c := newTestWorker(t, p).conns[0]
+			if strings.HasPrefix(line, "data") == (p == EventSource) && c.feedRaw(appendChunk(nil, line)) == nil {
+				t.Errorf("%s takes %q", p, line)
+			}
+		}
+		if err := newTestWorker(t, p).conns[0].feedRaw([]byte("not chunks\r\n")); err == nil {
+			t.Errorf("%s takes what is no chunk", p)
 		}
 	}
 }

@@ -19,9 +19,35 @@ import (
 type Protocol string
 
 const (
-	SockJS    Protocol = "sockjs"    // SockJS over WebSocket: sent as ["m"], received as a["m1","m2",…]
-	WebSocket Protocol = "websocket" // a text frame a message
+	SockJS       Protocol = "sockjs"        // SockJS over WebSocket: sent as ["m"], received as a["m1","m2",…]
+	WebSocket    Protocol = "websocket"     // a text frame a message
+	XHRStreaming Protocol = "xhr-streaming" // SockJS over HTTP: received on an endless response, sent by xhr_send
+	EventSource  Protocol = "eventsource"   // the same, received as server-sent events
 )
+
+// Protocols lists them all.
+func Protocols() []string {
+	return []string{string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource)}
+}
+
+// streams tells whether the protocol is SockJS over HTTP.
+func (p Protocol) streams() bool { return p == XHRStreaming || p == EventSource }
+
+// Sockets is how many TCP connections a client needs.
+func (p Protocol) Sockets() int {
+	if p.streams() {
+		return 2
+	}
+	return 1
+}
+
+// newLink makes a client's link of the connections that were dialed for it.
+func newLink(c *conn, d dialed) link {
+	if c.w.target.Protocol.streams() {
+		return newStreamLink(c, d)
+	}
+	return newWebSocketLink(c, d)
+}
 
 // Target is a server to load.
 type Target struct {
@@ -44,14 +70,19 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 	if p == SockJS && !strings.HasSuffix(t.Path, "/websocket") {
 		t.Path += "/0/0/websocket"
 	}
-	if t.Path == "" {
+	if t.Path == "" && !p.streams() {
 		t.Path = "/"
 	}
 	return t, nil
 }
 
 // String is the target's URL.
-func (t Target) String() string { return "ws://" + t.Addr + t.Path }
+func (t Target) String() string {
+	if t.Protocol.streams() {
+		return "http://" + t.Addr + t.Path
+	}
+	return "ws://" + t.Addr + t.Path
+}
 
 // errTarget marks a failure that is the target's: it was not there, or is not what it was said to be.
 var errTarget = errors.New("the target failed")
@@ -72,6 +103,23 @@ func (t Target) handshake(rw io.ReadWriter) ([]byte, error) {
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return nil, fmt.Errorf("%w: %s answers %s instead of opening a WebSocket: wrong path, or wrong protocol?", errTarget, t, resp.Status)
+	}
+	rest, _ := br.Peek(br.Buffered())
+	return append([]byte(nil), rest...), nil
+}
+
+// openStream opens a SockJS session over HTTP on a connection and returns what the server sent behind the response's head.
+func (t Target) openStream(rw io.ReadWriter, session string) ([]byte, error) {
+	if _, err := rw.Write(t.streamRequest(session)); err != nil {
+		return nil, fmt.Errorf("%w: %s: asking for a stream: %w", errTarget, t, err)
+	}
+	br := bufio.NewReaderSize(rw, 4096)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s does not answer in HTTP: %w", errTarget, t, err)
+	}
+	if resp.StatusCode != http.StatusOK || len(resp.TransferEncoding) == 0 {
+		return nil, fmt.Errorf("%w: %s answers %s instead of a stream: wrong path, or wrong protocol?", errTarget, t, resp.Status)
 	}
 	rest, _ := br.Peek(br.Buffered())
 	return append([]byte(nil), rest...), nil

@@ -22,7 +22,7 @@ type worker struct {
 	cpu    int // to be pinned to, -1 for none
 	idBase int
 	conns  []*conn
-	byFD   []*conn // nil where the descriptor is not ours
+	byFD   []*socket // nil where the descriptor is not ours
 	epoll  int
 	read   []byte
 	events []unix.EpollEvent
@@ -60,7 +60,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		reference: newReference(t.Protocol == SockJS), results: newRecording(),
+		reference: newReference(t.Protocol != WebSocket), results: newRecording(),
 	}
 	w.reference.reset(newTally(idBase, 0))
 	w.reference.own = func(parsed, int) {}
@@ -69,40 +69,50 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 
 // adopt takes a connection over, with what was received on it already.
 func (w *worker) adopt(d dialed, index int) error {
-	c := &conn{w: w, fd: d.fd, index: index, template: newTemplate(w.target.Protocol, w.idBase+index)}
+	c := &conn{w: w, index: index}
+	c.link = newLink(c, d)
 	w.conns = append(w.conns, c)
-	if n := d.fd + 1 - len(w.byFD); n > 0 {
-		w.byFD = append(w.byFD, make([]*conn, n)...)
+	for _, s := range c.link.sockets() {
+		if err := w.add(s); err != nil {
+			return err
+		}
 	}
-	w.byFD[d.fd] = c
-	if err := unix.SetNonblock(d.fd, true); err != nil {
-		return os.NewSyscallError("fcntl", err)
-	}
-	if err := unix.SetsockoptInt(d.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(d.fd)}
-	if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, d.fd, &ev); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
-	}
-	if err := c.feed(d.rest); err != nil {
+	if err := c.link.receive(c.link.sockets()[0], d.rest); err != nil {
 		return fmt.Errorf("%w: %s: %w", errTarget, w.target, err)
 	}
 	return nil
 }
 
-// watch asks for the events that a connection waits for.
-func (w *worker) watch(c *conn) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
-	if c.waiting {
+// add has the worker's epoll watch a socket.
+func (w *worker) add(s *socket) error {
+	if n := s.fd + 1 - len(w.byFD); n > 0 {
+		w.byFD = append(w.byFD, make([]*socket, n)...)
+	}
+	w.byFD[s.fd] = s
+	if err := unix.SetNonblock(s.fd, true); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, s.fd, &ev))
+}
+
+// watch asks for the events that a socket waits for.
+func (w *worker) watch(s *socket) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}
+	if s.waiting {
 		ev.Events |= unix.EPOLLOUT
 	}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, c.fd, &ev))
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, s.fd, &ev))
 }
 
 func (w *worker) close() {
 	for _, c := range w.conns {
-		_ = unix.Close(c.fd)
+		for _, s := range c.link.sockets() {
+			_ = unix.Close(s.fd)
+		}
 	}
 	_ = unix.Close(w.epoll)
 }
@@ -270,7 +280,7 @@ func (w *worker) mine(index int) *conn {
 
 func (w *worker) sendConn(c *conn, due int, now time.Duration, stamp int64) error {
 	n := w.plan.dueOf(c.index, due) - c.sent
-	if n <= 0 || c.waiting { // a socket that is full gets its messages when it drains; they keep their due times
+	if n <= 0 || !c.link.ready() { // what cannot be sent is sent when it can; it keeps its due time
 		return nil
 	}
 	for k := c.sent; k < c.sent+n; k++ {
@@ -302,13 +312,13 @@ func (w *worker) poll(timeout int) error {
 		return os.NewSyscallError("epoll_wait", err)
 	}
 	for _, ev := range w.events[:max(n, 0)] {
-		c := w.byFD[ev.Fd]
+		s := w.byFD[ev.Fd]
 		if ev.Events&unix.EPOLLOUT != 0 {
-			if err := w.broken(c, w.unblock(c)); err != nil {
+			if err := w.broken(s.c, w.unblock(s)); err != nil {
 				return err
 			}
 		}
-		if err := w.broken(c, w.receive(c)); err != nil {
+		if err := w.broken(s.c, w.receive(s)); err != nil {
 			return err
 		}
 		if w.next < w.plan.messages { // what has become due meanwhile does not wait for the other sockets
@@ -332,29 +342,37 @@ func (l *liveCounters) publish(w *worker) {
 	l.rttSum.Store(w.rttSum)
 }
 
-// unblock goes on with a connection whose socket had been full.
-func (w *worker) unblock(c *conn) error {
-	if err := c.write(c.unsent); err != nil || c.waiting || w.start.IsZero() {
+// unblock goes on with a socket that had been full.
+func (w *worker) unblock(s *socket) error {
+	if err := s.write(s.unsent); err != nil || s.waiting {
 		return err
+	}
+	return s.c.link.drained(s)
+}
+
+// sendMore sends what became due while a connection could not send.
+func (w *worker) sendMore(c *conn) error {
+	if w.start.IsZero() {
+		return nil
 	}
 	now := time.Since(w.start)
 	return w.sendConn(c, w.next, now, w.start.Add(now).UnixMilli())
 }
 
 // receive reads once. With one read an event, no connection keeps the others waiting.
-func (w *worker) receive(c *conn) error {
-	n, err := unix.Read(c.fd, w.read)
+func (w *worker) receive(s *socket) error {
+	n, err := unix.Read(s.fd, w.read)
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return nil
 	case err != nil:
 		return err
 	case n == 0:
-		return io.EOF
+		return s.c.link.ended(s)
 	}
 	w.reads++
 	w.bytes += n
-	return c.feed(w.read[:n])
+	return s.c.link.receive(s, w.read[:n])
 }
 
 // broken names the connection that an error happened on.

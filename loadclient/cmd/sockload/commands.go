@@ -60,7 +60,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, slices.Max(s.Levels)); err != nil {
+	if err := s.prepare(out, s.sockets(slices.Max(s.Levels))); err != nil {
 		return err
 	}
 	var found []loadclient.Saturation
@@ -114,7 +114,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 	if t.Connections < 1 || t.Rate <= 0 || t.Window < 100*time.Millisecond || t.Count < 1 {
 		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: want at least 1, more than 0, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
 	}
-	if err := t.prepare(out, t.Connections); err != nil {
+	if err := t.prepare(out, t.sockets(t.Connections)); err != nil {
 		return err
 	}
 	c, err := t.level(t.Connections)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -58,7 +59,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	left := false
 	parser, err := kong.New(&c, kong.Name("sockload"), kong.Description("A load client for SockJS and WebSocket broadcast servers."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"target": "ws://127.0.0.1:8080/broadcast"})
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{
+			"target": "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(loadclient.Protocols(), ","),
+		})
 	if err != nil {
 		return err
 	}
@@ -78,7 +81,7 @@ type client struct {
 	CPUs tuning.CPUs `help:"CPUs to run on, one worker each, such as 1-3. Not the server's." name:"cpus" placeholder:"SET"`
 }
 
-// prepare raises the limits and moves the process to its CPUs, those of them that are there.
+// prepare raises the limits, for so many sockets, and moves the process to its CPUs, those of them that are there.
 func (c *client) prepare(out *console, connections int) error {
 	have, err := tuning.RaiseDescriptors()
 	if err != nil {
@@ -107,8 +110,13 @@ const (
 type target struct {
 	client
 	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
-	Protocol  string `help:"sockjs or websocket." default:"sockjs" enum:"sockjs,websocket"`
+	Protocol  string `help:"${protocols}: SockJS over WebSocket, a raw WebSocket, or SockJS over HTTP." default:"sockjs" enum:"${protocols}"`
 	ServerPID int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
+}
+
+// sockets is how many TCP connections so many clients need.
+func (t *target) sockets(connections int) int {
+	return connections * loadclient.Protocol(t.Protocol).Sockets()
 }
 
 func (t *target) level(connections int) (loadclient.LevelConfig, error) {

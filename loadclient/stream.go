@@ -1,0 +1,261 @@
+package loadclient
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/codec"
+)
+
+// streamLink is a SockJS session over HTTP, as sockjs-client has it: a response on one connection that is asked for again
+// whenever it ends, and requests with messages on another, one at a time, each with everything that became due while the
+// last one was away.
+type streamLink struct {
+	c         *conn
+	receiver  *socket
+	sender    *socket
+	transport streamTransport
+	request   []byte // that asks for a response
+	postHead  []byte // of a request with messages, up to its length
+	template  []byte // one message
+
+	// Receiving: where we are in a response.
+	inBody bool
+	head   []byte
+	chunks codec.ChunkedReader
+	lead   []byte // the first bytes of a line, up to what tells its kind
+	kind   byte   // of the line's frame
+	held   []byte // its last bytes so far, which may be the array's end
+
+	// Sending.
+	body   []byte // messages that wait for the answer to the last request
+	away   bool   // a request is
+	answer []byte // as far as it has come
+}
+
+// streamTransport is how a stream frames what it carries, line by line.
+type streamTransport struct {
+	method, path string
+	before       string // a frame
+	after        string // an array, in its line
+}
+
+var streamTransports = map[Protocol]streamTransport{
+	XHRStreaming: {http.MethodPost, "/xhr_streaming", "", "]"},
+	EventSource:  {http.MethodGet, "/eventsource", "data: ", "]\r"},
+}
+
+func newStreamLink(c *conn, d dialed) *streamLink {
+	t := c.w.target
+	text := fmt.Sprintf(`"%d:%0*d"`, c.w.idBase+c.index, stampDigits, 0)
+	l := &streamLink{
+		c: c, transport: streamTransports[t.Protocol], inBody: true,
+		request:  t.streamRequest(d.session),
+		postHead: fmt.Appendf(nil, "POST %s%s/xhr_send HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain\r\nContent-Length: ", t.Path, d.session, t.Addr),
+		template: []byte(text),
+	}
+	l.receiver, l.sender = &socket{c: c, fd: d.fd}, &socket{c: c, fd: d.sender}
+	return l
+}
+
+// streamRequest asks for the stream of a session.
+func (t Target) streamRequest(session string) []byte {
+	how := streamTransports[t.Protocol]
+	return fmt.Appendf(nil, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", how.method, t.Path, session, how.path, t.Addr)
+}
+
+func (l *streamLink) sockets() []*socket { return []*socket{l.receiver, l.sender} }
+func (l *streamLink) ready() bool        { return !l.away }
+
+func (l *streamLink) drained(*socket) error { return nil }
+
+// ended connects again for sending when the server has closed an idle connection, as it may at any time.
+func (l *streamLink) ended(s *socket) error {
+	if s != l.sender || l.away {
+		return io.EOF
+	}
+	_ = unix.Close(s.fd)
+	fd, _, err := dialTCP(context.Background(), l.c.w.target, l.c.index, nil)
+	if err != nil {
+		return err
+	}
+	s.fd = fd
+	return l.c.w.add(s)
+}
+
+func (l *streamLink) receive(s *socket, data []byte) error {
+	if s == l.sender {
+		return l.answered(data)
+	}
+	for len(data) > 0 {
+		if !l.inBody {
+			rest, err := l.responseHead(data)
+			if err != nil || !l.inBody {
+				return err
+			}
+			data = rest
+			continue
+		}
+		piece, rest, done, err := l.chunks.Next(data)
+		if err != nil {
+			return err
+		}
+		if err := l.lines(piece); err != nil {
+			return err
+		}
+		if data = rest; done {
+			if err := l.again(); err != nil {
+				return err
+			}
+		} else if len(piece) == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// again asks for the next response, the last one having reached its limit.
+func (l *streamLink) again() error {
+	l.inBody, l.chunks = false, codec.ChunkedReader{}
+	return l.receiver.write(append(l.receiver.unsent, l.request...))
+}
+
+// headBytesMax is the size of a response head.
+const headBytesMax = 16 << 10
+
+// responseHead takes the head of a response and checks it.
+func (l *streamLink) responseHead(data []byte) (rest []byte, err error) {
+	head, rest, whole := takeHead(&l.head, data)
+	if !whole {
+		if len(l.head) > headBytesMax {
+			return nil, fmt.Errorf("a response head of %d bytes", len(l.head))
+		}
+		return nil, nil
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) || !bytes.Contains(bytes.ToLower(head), []byte("\r\ntransfer-encoding: chunked")) {
+		line, _, _ := bytes.Cut(head, []byte("\r\n"))
+		return nil, fmt.Errorf("the next stream is answered with %q", line)
+	}
+	l.inBody = true
+	return rest, nil
+}
+
+// takeHead cuts a response head off data, or keeps data as a part of one. The head is scratch.
+func takeHead(kept *[]byte, data []byte) (head, rest []byte, whole bool) {
+	had := len(*kept)
+	*kept = append(*kept, data...)
+	end := bytes.Index(*kept, []byte("\r\n\r\n"))
+	if end < 0 {
+		return nil, nil, false
+	}
+	head = (*kept)[:end+2]
+	*kept = (*kept)[:0]
+	return head, data[end+4-had:], true
+}
+
+// lines takes a part of the stream.
+func (l *streamLink) lines(p []byte) error {
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			l.line(p)
+			return nil
+		}
+		l.line(p[:i])
+		if err := l.lineEnd(); err != nil {
+			return err
+		}
+		p = p[i+1:]
+	}
+	return nil
+}
+
+// line takes a part of a line. Of an array, all but its last bytes goes on at once.
+func (l *streamLink) line(p []byte) {
+	if lead := len(l.transport.before) + len("a["); len(l.lead) < lead {
+		n := min(lead-len(l.lead), len(p))
+		l.lead, p = append(l.lead, p[:n]...), p[n:]
+		if len(l.lead) < lead {
+			return
+		}
+		if l.kind = l.lead[lead-2]; string(l.lead[:lead-2]) != l.transport.before || l.kind == 'a' && l.lead[lead-1] != '[' {
+			l.kind = 0
+		}
+	}
+	if l.kind == 'c' {
+		l.held = append(l.held, p...)
+	}
+	if l.kind != 'a' || len(p) == 0 {
+		return
+	}
+	after := len(l.transport.after)
+	if over := len(l.held) + len(p) - after; over > 0 {
+		n := min(over, len(l.held))
+		if n > 0 {
+			l.c.elements(l.held[:n])
+			l.held = append(l.held[:0], l.held[n:]...)
+		}
+		if over -= n; over > 0 {
+			l.c.elements(p[:over])
+			p = p[over:]
+		}
+	}
+	l.held = append(l.held, p...)
+}
+
+// lineEnd follows the last byte of a line.
+func (l *streamLink) lineEnd() error {
+	kind, held := l.kind, l.held
+	l.lead, l.kind, l.held = l.lead[:0], 0, l.held[:0]
+	switch {
+	case kind == 'c':
+		return fmt.Errorf("the server closed the session: %.100s", held)
+	case kind != 'a': // a prelude, an open frame, a heartbeat
+		return nil
+	case string(held) != l.transport.after:
+		return fmt.Errorf("a SockJS frame that is no array")
+	}
+	l.c.frameEnd()
+	return nil
+}
+
+// send queues n messages, which leave as soon as the last request is answered.
+func (l *streamLink) send(n int, stamp int64) error {
+	var digits [20]byte
+	copy(l.template[len(l.template)-1-stampDigits:], strconv.AppendInt(digits[:0], stamp, 10))
+	for range n {
+		l.body = append(append(l.body, l.template...), ',')
+	}
+	l.away = true
+	size := len(l.body) + 1 // brackets, without the last comma
+	p := append(l.sender.unsent, l.postHead...)
+	p = strconv.AppendInt(p, int64(size), 10)
+	p = append(p, "\r\n\r\n["...)
+	p = append(p, l.body[:len(l.body)-1]...)
+	p = append(p, ']')
+	l.body, l.sender.unsent = l.body[:0], p
+	return l.sender.write(p)
+}
+
+// answered takes the answer to a request with messages.
+func (l *streamLink) answered(data []byte) error {
+	head, rest, whole := takeHead(&l.answer, data)
+	if !whole {
+		if len(l.answer) > headBytesMax {
+			return fmt.Errorf("a response head of %d bytes", len(l.answer))
+		}
+		return nil
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 204 ")) || len(rest) > 0 {
+		line, _, _ := bytes.Cut(head, []byte("\r\n"))
+		return fmt.Errorf("messages are answered with %q", line)
+	}
+	l.away = false
+	return l.c.w.sendMore(l.c)
+}

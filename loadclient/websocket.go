@@ -1,0 +1,193 @@
+package loadclient
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/gobwas/ws"
+
+	"github.com/sockloop/sockloop/codec"
+)
+
+// webSocketLink is a WebSocket, with SockJS frames on it or raw.
+type webSocketLink struct {
+	c        *conn
+	socket   *socket
+	raw      bool
+	template template
+
+	// Where we are in a frame.
+	head   [ws.MaxHeaderSize]byte
+	headed int
+	frame  ws.Header
+	off    int    // in the payload
+	inside bool   // a payload
+	kind   byte   // of a SockJS frame: its first letter
+	any    bool   // the message has had elements
+	parts  []byte // of a fragmented message
+	parted bool   // a fragmented message has begun
+	ctl    []byte // payload of a control frame
+}
+
+func newWebSocketLink(c *conn, d dialed) *webSocketLink {
+	l := &webSocketLink{c: c, raw: c.w.target.Protocol == WebSocket, template: newTemplate(c.w.target.Protocol, c.w.idBase+c.index)}
+	l.socket = &socket{c: c, fd: d.fd}
+	return l
+}
+
+func (l *webSocketLink) sockets() []*socket    { return []*socket{l.socket} }
+func (l *webSocketLink) ready() bool           { return !l.socket.waiting }
+func (l *webSocketLink) drained(*socket) error { return l.c.w.sendMore(l.c) }
+func (l *webSocketLink) ended(*socket) error   { return io.EOF }
+
+func (l *webSocketLink) send(n int, stamp int64) error {
+	l.socket.unsent = l.template.append(l.socket.unsent, stamp, n)
+	return l.socket.write(l.socket.unsent)
+}
+
+func (l *webSocketLink) receive(_ *socket, data []byte) error {
+	for len(data) > 0 {
+		if !l.inside {
+			n, err := l.header(data)
+			if err != nil {
+				return err
+			}
+			data = data[n:]
+			continue
+		}
+		n := min(len(data), int(l.frame.Length)-l.off)
+		if err := l.payload(data[:n]); err != nil {
+			return err
+		}
+		data = data[n:]
+		if l.off += n; l.off == int(l.frame.Length) {
+			l.inside = false
+			if err := l.frameEnd(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// header reads a frame header and returns how many bytes of data belong to it.
+func (l *webSocketLink) header(data []byte) (int, error) {
+	p := data
+	if l.headed > 0 {
+		n := copy(l.head[l.headed:], data)
+		p = l.head[:l.headed+n]
+	}
+	h, size, err := codec.ParseHeader(p)
+	if err != nil {
+		return 0, err
+	}
+	if size == 0 {
+		l.headed += copy(l.head[l.headed:], data)
+		return len(data), nil
+	}
+	used := size - l.headed
+	l.headed = 0
+	state := ws.StateClientSide
+	if l.parted {
+		state = state.Set(ws.StateFragmented)
+	}
+	if err := ws.CheckHeader(h, state); err != nil {
+		return 0, err
+	}
+	if h.Length > frameBytesMax {
+		return 0, fmt.Errorf("a frame of %d bytes", h.Length)
+	}
+	l.frame, l.off = h, 0
+	if l.inside = h.Length > 0; !l.inside {
+		return used, l.frameEnd()
+	}
+	return used, nil
+}
+
+// frameBytesMax is the largest frame a server may send us.
+const frameBytesMax = 1 << 30
+
+// whole tells whether the frame is a text message in one piece, which needs no copy.
+func (l *webSocketLink) whole() bool { return l.frame.Fin && l.frame.OpCode == ws.OpText }
+
+func (l *webSocketLink) payload(p []byte) error {
+	switch {
+	case l.whole():
+		return l.text(p, l.off, int(l.frame.Length))
+	case l.frame.OpCode.IsControl():
+		l.ctl = append(l.ctl, p...)
+	default:
+		l.parts = append(l.parts, p...)
+	}
+	return nil
+}
+
+// text takes a part of a text message of size bytes, from the offset off on.
+func (l *webSocketLink) text(p []byte, off, size int) error {
+	if l.raw {
+		l.any = true
+		l.c.elements(p)
+		return nil
+	}
+	if off == 0 {
+		l.kind = p[0]
+		if l.kind != 'a' && size > 1 && l.kind != 'c' {
+			return fmt.Errorf("a SockJS frame that begins with %q", p[0])
+		}
+	}
+	if l.kind != 'a' {
+		if l.kind == 'c' {
+			return fmt.Errorf("the server closed the session: %s", p)
+		}
+		return nil
+	}
+	// a[ … ]
+	lo, hi := max(2, off), min(size-1, off+len(p))
+	if off <= 1 && off+len(p) > 1 && p[1-off] != '[' || off+len(p) == size && p[len(p)-1] != ']' || size < 3 {
+		return fmt.Errorf("a SockJS frame that is no array")
+	}
+	if lo < hi {
+		l.any = true
+		l.c.elements(p[lo-off : hi-off])
+	}
+	return nil
+}
+
+// frameEnd follows the last byte of a frame.
+func (l *webSocketLink) frameEnd() error {
+	switch {
+	case l.frame.OpCode.IsControl():
+		return l.control()
+	case !l.frame.Fin:
+		l.parted = true
+		return nil
+	case l.parted:
+		message := l.parts
+		l.parts, l.parted = l.parts[:0], false
+		if err := l.text(message, 0, len(message)); err != nil {
+			return err
+		}
+	}
+	if l.any {
+		l.any = false
+		l.c.elements(comma)
+	}
+	return nil
+}
+
+// control answers a ping and takes note of a close.
+func (l *webSocketLink) control() error {
+	payload := l.ctl
+	l.ctl = l.ctl[:0]
+	switch l.frame.OpCode {
+	case ws.OpPing:
+		return l.socket.write(codec.AppendMaskedFrame(l.socket.unsent, ws.OpPong, payload, [4]byte{1, 2, 3, 4}))
+	case ws.OpClose:
+		code, reason, err := codec.ParseClose(payload)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("the server closed the connection: %d %s", code, reason)
+	}
+	return nil
+}
