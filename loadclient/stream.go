@@ -71,7 +71,7 @@ func (t Target) streamRequest(session string) []byte {
 }
 
 func (l *streamLink) sockets() []*socket { return []*socket{l.receiver, l.sender} }
-func (l *streamLink) ready() bool        { return !l.away }
+func (l *streamLink) ready() bool        { return true }
 
 func (l *streamLink) drained(*socket) error { return nil }
 
@@ -225,21 +225,29 @@ func (l *streamLink) lineEnd() error {
 	return nil
 }
 
-// send queues n messages, which leave as soon as the last request is answered.
+// send takes n messages, which leave as soon as the last request is answered: as an application hands them to
+// sockjs-client, whatever that does with them.
 func (l *streamLink) send(n int, stamp int64) error {
 	var digits [20]byte
 	copy(l.template[len(l.template)-1-stampDigits:], strconv.AppendInt(digits[:0], stamp, 10))
 	for range n {
 		l.body = append(append(l.body, l.template...), ',')
 	}
-	l.away = true
+	if l.away {
+		return nil
+	}
+	return l.post()
+}
+
+// post sends what waits.
+func (l *streamLink) post() error {
 	size := len(l.body) + 1 // brackets, without the last comma
 	p := append(l.sender.unsent, l.postHead...)
 	p = strconv.AppendInt(p, int64(size), 10)
 	p = append(p, "\r\n\r\n["...)
 	p = append(p, l.body[:len(l.body)-1]...)
 	p = append(p, ']')
-	l.body, l.sender.unsent = l.body[:0], p
+	l.away, l.body, l.sender.unsent = true, l.body[:0], p
 	return l.sender.write(p)
 }
 
@@ -256,6 +264,8 @@ func (l *streamLink) answered(data []byte) error {
 		line, _, _ := bytes.Cut(head, []byte("\r\n"))
 		return fmt.Errorf("messages are answered with %q", line)
 	}
-	l.away = false
-	return l.c.w.sendMore(l.c)
+	if l.away = false; len(l.body) > 0 {
+		return l.post()
+	}
+	return nil
 }

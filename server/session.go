@@ -93,6 +93,7 @@ func (s *Session) Send(m *Message) error {
 		return errClosed
 	}
 	s.loop.stats.MessagesSent++
+	s.loop.stats.MessagesDelivered++
 	s.sealTopics()
 	s.out.outbox = s.transport.appendMessage(s.out.outbox, m)
 	s.posted()
@@ -121,6 +122,7 @@ func (s *Session) Subscribe(t *Topic) {
 		return
 	}
 	sub := &subscription{topic: t}
+	t.seal() // what is open was published before, and not to this session
 	t.log.Subscribe(&sub.Cursor, s.transport.wire(), s, s.loop.nextSeq())
 	s.out.subscriptions = append(s.out.subscriptions, sub)
 	if len(s.out.subscriptions) == 2 {

@@ -17,6 +17,7 @@ type Stats struct {
 	MessagesReceived       uint64
 	MessagesPublished      uint64
 	MessagesSent           uint64 // to one session alone
+	MessagesDelivered      uint64 // owed to sessions: each published one times its subscribers, and those sent to one alone
 	BytesReceived          uint64
 	BytesSent              uint64
 	Turns                  uint64 // flushes: a turn gathers messages and sends them

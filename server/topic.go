@@ -65,7 +65,9 @@ func (t *Topic) Len() int { return t.log.Len() }
 
 func (t *Topic) seal() {
 	if t.log.IsOpen() {
+		before := t.log.Published()
 		t.log.Seal(t.loop.nextSeq())
+		t.loop.stats.MessagesDelivered += (t.log.Published() - before) * uint64(t.log.Len())
 	}
 }
 

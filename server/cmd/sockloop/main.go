@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/sockloop/sockloop/server"
+	"github.com/sockloop/sockloop/server/demo"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -114,13 +115,18 @@ func (s *serve) Run(to *streams) error {
 	if err != nil {
 		return plain(err)
 	}
+	room, err := demo.Mount(srv)
+	if err != nil {
+		return plain(err)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
+	go room.Run(ctx)
 	go func() {
 		select {
 		case <-srv.Ready():
 			c := srv.Config()
-			log.Info("listening", "addr", srv.Addr().String(), "cpu", s.CPU.String(), "connections_max", c.ConnectionsMax,
+			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(), "cpu", s.CPU.String(), "connections_max", c.ConnectionsMax,
 				"descriptors", descriptors, "memory_bytes_max", c.MemoryBytesMax())
 		case <-ctx.Done():
 		}
