@@ -173,7 +173,7 @@ const chart = (() => {
     plot = new uPlot({
       width: $('chart').clientWidth, height: $('chart').clientHeight, cursor: { show: false },
       scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(max, 10) * 1.1] } },
-      axes: [{ ...axis, space: 70, values: [[1, '{HH}:{mm}:{ss}']] }, { ...axis, size: 56, space: 34, values: (_, all) => all.map(count) }],
+      axes: [{ ...axis, size: 28, space: 80, values: [[1, '{HH}:{mm}:{ss}']] }, { ...axis, size: 56, space: 34, values: (_, all) => all.map(count) }],
       series: [
         {},
         { label: 'delivered', stroke: color('--delivered'), width: 2, fill: color('--delivered') + '22', points: { show: false } },

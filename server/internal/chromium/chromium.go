@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -79,10 +81,16 @@ func Open(t *testing.T, browser context.Context, patience time.Duration, url str
 			}
 		}
 	}()
-	if err := chromedp.Do(ctx, chromedp.Navigate(url)); err != nil {
-		t.Fatal(err)
-	}
+	tab.Go(t, url)
 	return tab
+}
+
+// Go opens another page in the tab.
+func (t *Tab) Go(tb testing.TB, url string) {
+	tb.Helper()
+	if err := chromedp.Do(t, chromedp.Navigate(url)); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func (t *Tab) complain(s string) {
@@ -101,4 +109,57 @@ func (t *Tab) Complaints() []string {
 // Await evaluates JavaScript in the tab and waits for its promise, if it is one.
 func Await[T any](t *Tab, format string, args ...any) (T, error) {
 	return chromedp.Run(t, chromedp.Evaluate[T](fmt.Sprintf(format, args...), chromedp.EvalAwaitPromise))
+}
+
+// Until waits until an expression of JavaScript is true in the tab.
+func (t *Tab) Until(tb testing.TB, format string, args ...any) {
+	tb.Helper()
+	expression := fmt.Sprintf(format, args...)
+	if _, err := chromedp.Run(t, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
+		tb.Fatalf("waiting until %s: %v", expression, err)
+	}
+}
+
+// Do runs JavaScript in the tab.
+func (t *Tab) Do(tb testing.TB, format string, args ...any) {
+	tb.Helper()
+	if err := chromedp.Do(t, chromedp.Evaluate[chromedp.Void](fmt.Sprintf(format, args...))); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Look is how a page is looked at.
+type Look struct {
+	Name          string
+	Width, Height int64
+	Dark          bool
+}
+
+// Looks are a desk and a phone, by day and by night.
+var Looks = []Look{{"wide-light", 1200, 800, false}, {"wide-dark", 1200, 800, true}, {"narrow-light", 390, 844, false}, {"narrow-dark", 390, 844, true}}
+
+// Show sets how the tab is looked at.
+func (t *Tab) Show(tb testing.TB, l Look) {
+	tb.Helper()
+	scheme := "light"
+	if l.Dark {
+		scheme = "dark"
+	}
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	if err := chromedp.Do(t, chromedp.EmulateViewport(l.Width, l.Height), func(ctx context.Context, target *chromedp.Target) (v chromedp.Void, err error) {
+		_, err = cdp.Call(ctx, target, emulation.SetEmulatedMedia, media)
+		return v, err
+	}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Screenshot is what the tab shows, as PNG.
+func (t *Tab) Screenshot(tb testing.TB) []byte {
+	tb.Helper()
+	p, err := chromedp.Run(t, chromedp.CaptureScreenshot())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
 }
