@@ -36,6 +36,10 @@ load: build ## Load a server: CPUS=1-3 TARGET=ws://… ARGS="…"
 bench: build ## The main job: where do sockloop and the goroutine server saturate? ARGS="--blocks 3"
 	bin/benchmarks $(ARGS)
 
+.PHONY: bench-transports
+bench-transports: build ## What SockJS over HTTP costs: WebSocket, xhr-streaming and eventsource at 2000 connections
+	bin/benchmarks --suite transports $(ARGS)
+
 .PHONY: test
 test: ## Run the tests, with the race detector where there is a C compiler
 	@./.ci/test

@@ -18,12 +18,16 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// contestant is a server that takes --addr and --cpu and broadcasts at /broadcast.
-type contestant struct{ name, program string }
+// contestant is a server that takes --addr and --cpu and broadcasts at /broadcast, and what it is asked to speak.
+type contestant struct {
+	name, program string
+	protocol      loadclient.Protocol
+}
 
 type bench struct {
 	flags
-	cpus tuning.CPUs
+	suite suite
+	cpus  tuning.CPUs
 }
 
 func (b *bench) file(name string) string { return filepath.Join(b.Out, name+".jsonl") }
@@ -66,7 +70,7 @@ func (b *bench) measure(ctx context.Context, c contestant) error {
 		return err
 	}
 	defer s.stop()
-	load := []string{"--target", "ws://" + s.addr + "/broadcast", "--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--cpus", b.cpus.String()}
+	load := []string{"--target", "ws://" + s.addr + "/broadcast", "--protocol", string(c.protocol), "--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--cpus", b.cpus.String()}
 	if err := b.light(ctx, c, load, 3*time.Second, "light"); err != nil {
 		return err
 	}
@@ -109,13 +113,13 @@ type process struct {
 	addr string
 }
 
-// start starts a server on a free port and waits until it answers.
-func (b *bench) start(ctx context.Context, c contestant) (*process, error) {
+// start starts a server on a free port, with more flags if there are any, and waits until it answers.
+func (b *bench) start(ctx context.Context, c contestant, more ...string) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{exec.Command(filepath.Join(b.Bin, c.program), "--addr", addr, "--cpu", strconv.Itoa(b.ServerCPU)), addr}
+	p := &process{exec.Command(filepath.Join(b.Bin, c.program), append([]string{"--addr", addr, "--cpu", strconv.Itoa(b.ServerCPU)}, more...)...), addr}
 	p.cmd.Stderr = os.Stderr
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ type found struct {
 
 // report reads the results back, and prints and writes the summary.
 func (b *bench) report() error {
-	f, err := os.Create(filepath.Join(b.Out, "summary.md"))
+	f, err := os.Create(filepath.Join(b.Out, b.suite.summary))
 	if err != nil {
 		return err
 	}
@@ -38,12 +38,15 @@ func firstError(a, b error) error {
 }
 
 func (b *bench) summarize(w io.Writer) error {
-	ceilings, err := readCeilings(b.file("ceiling"))
-	if err != nil {
-		return err
+	var ceilings map[int]float64
+	var err error
+	if b.suite.ceiling {
+		if ceilings, err = readCeilings(b.file("ceiling")); err != nil {
+			return err
+		}
 	}
 	all := map[string]found{}
-	for _, name := range names() {
+	for _, name := range b.suite.names() {
 		if all[name], err = read(b.file(name)); err != nil {
 			return err
 		}
@@ -51,8 +54,8 @@ func (b *bench) summarize(w io.Writer) error {
 	m := loadclient.ThisMachine()
 	fmt.Fprintf(w, "%s, %d CPUs, Linux %s, %s. Server on CPU %d, load client on CPU %s, %d block(s) of at least 3 trials.\n\n",
 		m.CPU, m.CPUs, m.Kernel, m.Go, b.ServerCPU, b.cpus, b.Blocks)
-	writeTable(w, all, ceilings)
-	writePhases(w, all)
+	b.suite.writeTable(w, all, ceilings)
+	b.suite.writePhases(w, all)
 	return nil
 }
 
@@ -100,21 +103,22 @@ func read(path string) (found, error) {
 }
 
 // writeTable writes a row a level and server: where it saturates, what it delivered at the highest rate that held (the
-// median of the trials, lowest and highest behind it; of an even number of blocks the lower middle one), and how many times the goroutine server that is.
-func writeTable(w io.Writer, all map[string]found, ceilings map[int]float64) {
-	fmt.Fprintln(w, "| connections | server | saturation (200 ms), messages/s | delivered, messages/s | mean ms | p99 ms | limit | × goroutine | client's ceiling |")
+// median of the trials, lowest and highest behind it; of an even number of blocks the lower middle one), and how many times
+// the base that is.
+func (s *suite) writeTable(w io.Writer, all map[string]found, ceilings map[int]float64) {
+	fmt.Fprintf(w, "| connections | server | saturation (200 ms), messages/s | delivered, messages/s | mean ms | p99 ms | limit | × %s | client's ceiling |\n", s.base)
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
 	var levels []int
-	for n := range all["sockloop"].saturation {
+	for n := range all[s.names()[0]].saturation {
 		levels = append(levels, n)
 	}
 	sort.Ints(levels)
 	for _, n := range levels {
 		var base []float64
-		for _, s := range all["goroutine"].saturation[n] {
-			base = append(base, s.Rate)
+		for _, found := range all[s.base].saturation[n] {
+			base = append(base, found.Rate)
 		}
-		for _, name := range names() {
+		for _, name := range s.names() {
 			runs := all[name].saturation[n]
 			if len(runs) == 0 {
 				continue
@@ -124,20 +128,24 @@ func writeTable(w io.Writer, all map[string]found, ceilings map[int]float64) {
 			var rates []float64
 			low, high := math.Inf(1), 0.0
 			limits := map[string]bool{}
-			for _, s := range runs {
-				rates = append(rates, s.Rate)
-				low, high = min(low, s.Low), max(high, s.High)
-				limits[string(s.Limit)] = true
+			for _, found := range runs {
+				rates = append(rates, found.Rate)
+				low, high = min(low, found.Low), max(high, found.High)
+				limits[string(found.Limit)] = true
 			}
-			fmt.Fprintf(w, "| %d | %s | %s | %s (%s–%s) | %.1f | %.1f | %s | %.0f | %s |\n", n, name, human(median.Rate), human(median.Best.Delivered), human(low), human(high),
-				median.Best.RTT.Mean, median.Best.RTT.P99, keys(limits), geometricMean(rates)/geometricMean(base), human(ceilings[n]))
+			ceiling := "–"
+			if c := ceilings[n]; c > 0 {
+				ceiling = human(c)
+			}
+			fmt.Fprintf(w, "| %d | %s | %s | %s (%s–%s) | %.1f | %.1f | %s | %.3g | %s |\n", n, name, human(median.Rate), human(median.Best.Delivered), human(low), human(high),
+				median.Best.RTT.Mean, median.Best.RTT.P99, keys(limits), geometricMean(rates)/geometricMean(base), ceiling)
 		}
 	}
 }
 
-func writePhases(w io.Writer, all map[string]found) {
+func (s *suite) writePhases(w io.Writer, all map[string]found) {
 	fmt.Fprintf(w, "\n| %d connections, %s messages/s delivered | round trip mean ms | server memory MB | a minute after the overloads, MB |\n|---|---|---|---|\n", lightConnections, human(lightRate))
-	for _, name := range names() {
+	for _, name := range s.names() {
 		p := all[name].phases
 		if len(p["light"]) == 0 || len(p["recovered"]) == 0 {
 			continue

@@ -14,7 +14,7 @@ import (
 // The summary is made of the files alone, so that it can be made again of those in the repository.
 func TestSummary(t *testing.T) {
 	t.Parallel()
-	b := bench{flags: flags{Out: t.TempDir(), Blocks: 2}, cpus: tuning.CPUs{1}}
+	b := bench{flags: flags{Out: t.TempDir(), Blocks: 2}, suite: suites["servers"], cpus: tuning.CPUs{1}}
 	write := func(name string, lines ...any) {
 		f, err := os.Create(b.file(name))
 		if err != nil {

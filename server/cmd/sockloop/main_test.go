@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -43,6 +47,11 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"no CPU", []string{"--cpu", "fast"}, "want numbers and ranges"},
 		{"descriptors", []string{"--connections-max", "100000000"}, "ulimit -n"},
 		{"message size", []string{"--message-bytes-max", "99999999"}, "MessageBytesMax"},
+		{"transport", []string{"--transports", "websocket,pigeon"}, `no transport is called "pigeon"; there are websocket, `},
+		{"origin", []string{"--origins", "example.com"}, "want scheme and host alone"},
+		{"script", []string{"--sockjs-url", "sockjs.js"}, "begins with a slash"},
+		{"prefix", []string{"--prefix", "chat"}, "want a path such as /chat"},
+		{"response limit", []string{"--response-limit=-1"}, "ResponseLimit"},
 		{"configuration file", []string{"--config", broken}, "yaml"},
 		{"misspelt in the file", []string{"--config", misspelt}, `"conections-max" under serve, which is no flag`},
 		{"no configuration file", []string{"--config", "/nonexistent.yaml"}, "no such file"},
@@ -68,14 +77,36 @@ func TestHelpAndDoctor(t *testing.T) {
 	}
 }
 
-// build builds the program once for the tests that need a process of its own.
+// binDir is where the program is, once it is built.
+var binDir string
+
+// built is the program, for the tests that need a process of its own.
+var built = sync.OnceValues(func() (bin string, err error) {
+	if binDir, err = os.MkdirTemp("", "sockloop-test-"); err != nil {
+		return "", err
+	}
+	bin = filepath.Join(binDir, "sockloop")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		return bin, fmt.Errorf("%w\n%s", err, out)
+	}
+	return bin, nil
+})
+
 func build(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "sockloop")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	bin, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binDir != "" {
+		_ = os.RemoveAll(binDir)
+	}
+	os.Exit(code)
 }
 
 // process is a running sockloop.
@@ -140,6 +171,60 @@ func TestTermDrains(t *testing.T) {
 	}
 	if err := p.Wait(); err != nil {
 		t.Errorf("the process ended with %v", err)
+	}
+}
+
+// get is a page of the process.
+func (p *process) get(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + p.addr + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it has been read
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Status + " " + string(body)
+}
+
+func TestConformanceServices(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, "", build(t), "--conformance")
+	for path, want := range map[string]string{
+		"/echo/info": `"websocket":true`, "/disabled_websocket_echo/info": `"websocket":false`, "/cookie_needed_echo/info": `"cookie_needed":true`, "/close": "Welcome", "/broadcast": "404",
+	} {
+		if got := p.get(t, path); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	c, _, err := websocket.Dial(t.Context(), "ws://"+p.addr+"/echo/websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow() //nolint:errcheck // the test is over
+	c.SetReadLimit(1 << 25)
+	large := bytes.Repeat([]byte{0xff}, 16<<20)
+	if err := c.Write(t.Context(), websocket.MessageBinary, large); err != nil {
+		t.Fatal(err)
+	}
+	if kind, got, err := c.Read(t.Context()); err != nil || kind != websocket.MessageBinary || !bytes.Equal(got, large) {
+		t.Errorf("%v, %d bytes, %v", kind, len(got), err)
+	}
+}
+
+// The flags that bear sockjs-node's names do what they say.
+func TestSockJSFlags(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, "", build(t), "--prefix=/rt", "--no-websocket", "--jsessionid", "--base-url=https://cdn.example", "--sockjs-url=https://cdn.example/s.js", "--transports=xhr-polling,websocket")
+	for path, want := range map[string]string{
+		"/rt/": "<title>sockloop", "/rt/echo/info": `{"websocket":false,"origins":["*:*"],"cookie_needed":true,"entropy":`, "/rt/broadcast/info": `"base_url":"https://cdn.example"`,
+		"/rt/echo/iframe.html": `src="https://cdn.example/s.js"`, "/echo": "404", "/rt/echo/0/0/eventsource": "404", "/rt/room": "Welcome",
+	} {
+		if got := p.get(t, path); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", path, got)
+		}
 	}
 }
 
