@@ -12,7 +12,7 @@ import (
 )
 
 // sockload and sockloop understand each other in every protocol: nothing is lost, repeated or out of order, though each
-// stream has to be asked for again many times.
+// stream has to be asked for again many times, and though connections are closed that have been idle for a moment.
 func TestProtocols(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
@@ -22,32 +22,46 @@ func TestProtocols(t *testing.T) {
 		}
 	}
 	b := bench{flags: flags{Bin: bin}}
-	for _, protocol := range loadclient.Protocols() {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
-			s, err := b.start(context.Background(), contestant{program: "sockloop"}, "--response-limit=4096")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(s.stop)
-			target := "ws://" + s.addr + "/broadcast"
-			if protocol == string(loadclient.WebSocket) {
-				target += "/websocket"
-			}
-			cmd := exec.Command(filepath.Join(bin, "sockload"), "trial", "--target", target, "--protocol", protocol,
-				"--connections", "20", "--rate", "100000", "--window", "500ms", "--json")
-			var out, log bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &log
-			if err := measured(cmd.Run()); err != nil {
-				t.Fatalf("%v\n%s%s", err, out.String(), log.String())
-			}
-			var got loadclient.Trial
-			if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-				t.Fatal(err)
-			}
-			if got.Sent != 2500 || got.Received != 50_000 || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
-				t.Errorf("%+v", got)
-			}
-		})
+	for _, tt := range []struct {
+		name, rate string
+		sent       int
+		server     []string
+	}{
+		{"busy", "100000", 2500, []string{"--response-limit=4096"}},
+		{"idle", "2000", 50, []string{"--handshake-timeout=50ms", "--keep-alive-timeout=50ms"}},
+	} {
+		for _, protocol := range loadclient.Protocols() {
+			t.Run(tt.name+" "+protocol, func(t *testing.T) {
+				t.Parallel()
+				s, err := b.start(context.Background(), contestant{program: "sockloop"}, tt.server...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(s.stop)
+				target := "ws://" + s.addr + "/broadcast"
+				if protocol == string(loadclient.WebSocket) {
+					target += "/websocket"
+				}
+				got := b.trial(t, "--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms")
+				if got.Sent != tt.sent || got.Received != 20*tt.sent || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
+					t.Errorf("%+v", got)
+				}
+			})
+		}
 	}
+}
+
+// trial runs sockload trial and reads its result.
+func (b *bench) trial(t *testing.T, args ...string) (got loadclient.Trial) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(b.Bin, "sockload"), append([]string{"trial", "--json"}, args...)...)
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	if err := measured(cmd.Run()); err != nil {
+		t.Fatalf("%v\n%s%s", err, out.String(), log.String())
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	return got
 }

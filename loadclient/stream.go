@@ -3,6 +3,7 @@ package loadclient
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,6 +37,8 @@ type streamLink struct {
 	// Sending.
 	body   []byte // messages that wait for the answer to the last request
 	away   bool   // a request is
+	last   []byte // the request that is
+	tries  int    // connections since the last answer
 	answer []byte // as far as it has come
 }
 
@@ -75,18 +78,33 @@ func (l *streamLink) ready() bool        { return true }
 
 func (l *streamLink) drained(*socket) error { return nil }
 
-// ended connects again for sending when the server has closed an idle connection, as it may at any time.
+// triesMax is how many connections are tried for one request.
+const triesMax = 3
+
+// ended lets go of a connection for sending: a server may close an idle one at any time, and a request may just have been
+// on its way. Browsers repeat it then, and so do we; if it had been served, its messages come twice, and are counted so.
 func (l *streamLink) ended(s *socket) error {
-	if s != l.sender || l.away {
+	if s != l.sender {
 		return io.EOF
 	}
 	_ = unix.Close(s.fd)
-	fd, _, err := dialTCP(context.Background(), l.c.w.target, l.c.index, nil)
-	if err != nil {
+	s.fd, s.unsent, s.waiting, l.answer = -1, s.unsent[:0], false, l.answer[:0]
+	switch {
+	case !l.away:
+		return nil
+	case l.tries == triesMax:
+		return io.EOF
+	}
+	l.tries++
+	return l.write()
+}
+
+// connect opens a connection for sending.
+func (l *streamLink) connect() (err error) {
+	if l.sender.fd, _, err = dialTCP(context.Background(), l.c.w.target, l.c.index, nil); err != nil {
 		return err
 	}
-	s.fd = fd
-	return l.c.w.add(s)
+	return l.c.w.add(l.sender)
 }
 
 func (l *streamLink) receive(s *socket, data []byte) error {
@@ -242,13 +260,28 @@ func (l *streamLink) send(n int, stamp int64) error {
 // post sends what waits.
 func (l *streamLink) post() error {
 	size := len(l.body) + 1 // brackets, without the last comma
-	p := append(l.sender.unsent, l.postHead...)
+	p := append(l.last[:0], l.postHead...)
 	p = strconv.AppendInt(p, int64(size), 10)
 	p = append(p, "\r\n\r\n["...)
 	p = append(p, l.body[:len(l.body)-1]...)
-	p = append(p, ']')
-	l.away, l.body, l.sender.unsent = true, l.body[:0], p
-	return l.sender.write(p)
+	l.last = append(p, ']')
+	l.away, l.body = true, l.body[:0]
+	return l.write()
+}
+
+// write sends the last request.
+func (l *streamLink) write() error {
+	if l.sender.fd < 0 {
+		if err := l.connect(); err != nil {
+			return err
+		}
+	}
+	l.sender.unsent = append(l.sender.unsent, l.last...)
+	err := l.sender.write(l.sender.unsent)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return l.ended(l.sender)
+	}
+	return err
 }
 
 // answered takes the answer to a request with messages.
@@ -264,6 +297,7 @@ func (l *streamLink) answered(data []byte) error {
 		line, _, _ := bytes.Cut(head, []byte("\r\n"))
 		return fmt.Errorf("messages are answered with %q", line)
 	}
+	l.tries = 0
 	if l.away = false; len(l.body) > 0 {
 		return l.post()
 	}

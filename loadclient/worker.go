@@ -111,7 +111,9 @@ func (w *worker) watch(s *socket) error {
 func (w *worker) close() {
 	for _, c := range w.conns {
 		for _, s := range c.link.sockets() {
-			_ = unix.Close(s.fd)
+			if s.fd >= 0 {
+				_ = unix.Close(s.fd)
+			}
 		}
 	}
 	_ = unix.Close(w.epoll)
@@ -365,10 +367,10 @@ func (w *worker) receive(s *socket) error {
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return nil
+	case err == unix.ECONNRESET, n == 0 && err == nil:
+		return s.c.link.ended(s)
 	case err != nil:
 		return err
-	case n == 0:
-		return s.c.link.ended(s)
 	}
 	w.reads++
 	w.bytes += n

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"net"
 
 	"github.com/sockloop/sockloop/broadcast"
@@ -17,16 +18,11 @@ type fallback struct {
 	session    *Session
 	route      *route
 	id         string
-	style      *style    // of the receiver that is attached, or was last
-	receiver   *receiver // nil between two
-	detachedAt int64     // loop time since which it is nil
+	style      *style        // of the receiver that is attached, or was last
+	receiver   *receiver     // nil between two
+	detachedAt int64         // loop time since which it is nil
+	place      *list.Element // among the route's detached sessions
 	addr       net.Addr
-}
-
-// detachment says that a session was without a receiver since a time. It may have one by now.
-type detachment struct {
-	f  *fallback
-	at int64
 }
 
 // openFallback makes a session for a receiver.
@@ -62,8 +58,16 @@ func (f *fallback) attach(r *receiver) {
 		f.rewire(r.style)
 	}
 	f.style = r.style
+	f.leaveDetached()
 	f.receiver, f.addr = r, r.out.c.remoteAddr()
 	r.session, r.h.receiver = f, r
+}
+
+func (f *fallback) leaveDetached() {
+	if f.place != nil {
+		f.route.detached.Remove(f.place)
+		f.place = nil
+	}
 }
 
 // rewire moves the session to the wire of another style: what is due goes to the outbox, in the new form.
@@ -85,7 +89,7 @@ func (f *fallback) rewire(to *style) {
 func (f *fallback) detach() {
 	h, keepAlive := f.receiver.h, f.receiver.out.keepAlive
 	f.receiver, f.detachedAt = nil, f.session.loop.now
-	f.route.detached = append(f.route.detached, detachment{f, f.detachedAt})
+	f.place = f.route.detached.PushBack(f)
 	h.responded(keepAlive)
 }
 
@@ -168,30 +172,26 @@ func (f *fallback) end(reason CloseReason) {
 
 // forget frees the session's id.
 func (f *fallback) forget() {
+	f.leaveDetached()
 	if f.route.sessions[f.id] == f {
 		delete(f.route.sessions, f.id)
 		f.session.loop.fallbacks--
 	}
 }
 
-// timeOut ends the sessions that have been without a receiver for too long.
+// timeOut ends the sessions that have been without a receiver for too long, the longest first.
 func (l *loop) timeOut(r *route) {
 	delay := r.options.DisconnectDelay.Milliseconds()
-	n := 0
-	for _, d := range r.detached {
-		if l.now-d.at < delay {
-			break
+	for first := r.detached.Front(); first != nil; first = r.detached.Front() {
+		f := first.Value.(*fallback)
+		if l.now-f.detachedAt < delay {
+			return
 		}
-		n++
-		if d.f.receiver != nil || d.f.detachedAt != d.at {
-			continue
-		}
-		if d.f.session.state != closed {
+		if f.session.state != closed {
 			l.stats.SessionsTimedOut++
 		}
-		l.run(func() { d.f.end(CloseReason{Code: codeBroken}) })
+		l.run(func() { f.end(CloseReason{Code: codeBroken}) })
 	}
-	r.detached = append(r.detached[:0], r.detached[n:]...)
 }
 
 // over remembers a session whose goodbye has left, or never will, so that its service is told at the end of the turn. Its

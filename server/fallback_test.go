@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime"
@@ -565,4 +566,73 @@ func TestStreamsDoNotAllocate(t *testing.T) {
 	if perMessage := float64(after.Mallocs-before.Mallocs) / (turns * each); perMessage > 0.25 {
 		t.Errorf("%.2f allocations a message; the turns' own, and this test's, should be a fifth of one", perMessage)
 	}
+}
+
+// FuzzSessionOverHTTP asks for a session by transports at random while messages come from it, from another and on two
+// topics: all of them arrive, once, in order, whatever the limits cut.
+func FuzzSessionOverHTTP(f *testing.F) {
+	f.Add(uint64(1), uint8(60), uint8(40))
+	f.Add(uint64(2), uint8(120), uint8(1))
+	f.Add(uint64(3), uint8(200), uint8(255))
+	f.Fuzz(func(t *testing.T, seed uint64, steps, frameBytes uint8) {
+		s := startMarking(t, server.Config{FrameBytesMax: 1 + int(frameBytes), Options: server.Options{ResponseLimit: 1}}) // streams end with their first frame
+		r := rand.New(rand.NewPCG(seed, 0))
+		const url = "/mixed/0/fuzzed"
+		c := s.dial(t)
+		c.poll(url, "o")
+		var due, got []string
+		ways := []struct {
+			method, path, before, after string
+			read                        func(string) string
+		}{
+			{"POST", "/xhr", "", "\n", strings.Clone},
+			{"POST", "/xhr_streaming", "", "\n", strings.Clone},
+			{"GET", "/eventsource", "data: ", "\r\n\r\n", func(s string) string { return strings.ReplaceAll(s, "%25", "%") }},
+			{"GET", "/jsonp?c=x", `/**/x("`, "\");\r\n", unscript},
+			{"GET", "/htmlfile?c=x", "<script>\np(\"", "\");\n</script>\r\n", unscript},
+		}
+		for step := range int(steps) {
+			if r.IntN(3) > 0 {
+				text := fmt.Sprintf("%d %% < \" \\ é%s", step, strings.Repeat("x", r.IntN(60)))
+				p, err := json.Marshal([]string{text})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.post(url, string(p))
+				for _, how := range []string{"one", "direct", "two", "one again"} {
+					due = append(due, how+" "+text)
+				}
+			}
+			if len(due) == len(got) {
+				continue // nothing would come
+			}
+			w := ways[r.IntN(len(ways))]
+			_, body := c.answer(w.method, url+w.path, "")
+			frames := 0
+			for rest := body; ; frames++ {
+				_, frame, ok := strings.Cut(rest, w.before+"a[")
+				if !ok {
+					break
+				}
+				frame, rest, _ = strings.Cut(frame, "]"+w.after)
+				var some []string
+				if err := json.Unmarshal([]byte(w.read("["+frame+"]")), &some); err != nil {
+					t.Fatalf("seed %d: %s: %q: %v", seed, w.path, body, err)
+				}
+				got = append(got, some...)
+			}
+			if frames == 0 || len(got) > len(due) || strings.Join(got, "\n") != strings.Join(due[:len(got)], "\n") {
+				t.Fatalf("seed %d, step %d: by %s came %q; %d of %d are here", seed, step, w.path, body, len(got), len(due))
+			}
+		}
+	})
+}
+
+// unscript reads the inside of a JavaScript string.
+func unscript(s string) string {
+	var text string
+	if err := json.Unmarshal([]byte(`"`+s+`"`), &text); err != nil {
+		return err.Error()
+	}
+	return text
 }

@@ -224,6 +224,8 @@ func FuzzRequests(f *testing.F) {
 	f.Add("GET /echo/info HTTP/1.1\r\nHost: x\r\n\r\n", uint16(10))
 	f.Add("GET /echo/%20/a/websocket HTTP/1.1\r\n"+handshakeHeaders+"\r\n\x81\x80\x00\x00\x00\x00", uint16(3))
 	f.Add("POST /echo/0/0/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", uint16(40))
+	f.Add("POST /echo/0/0/xhr HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\na\r\n0\r\nT: v\r\n\r\nGET /echo/0/0/jsonp?c=x HTTP/1.1\r\nHost: x\r\n\r\n", uint16(70))
+	f.Add("POST /echo/0/0/xhr_streaming HTTP/1.0\r\nExpect: 100-continue\r\n\r\nGET /echo/0/0/eventsource HTTP/1.1\r\n\r\n", uint16(9))
 	f.Add("\r\n\r\nGET * HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n", uint16(2))
 	s, cancel, err := startForFuzz()
 	if err != nil {

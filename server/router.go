@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,7 +18,7 @@ type route struct {
 	options  Options
 	iframe   page
 	sessions map[string]*fallback
-	detached []detachment // sessions that have lost their receivers, in the order of that
+	detached list.List // sessions without a receiver (*fallback), the longest first
 }
 
 // routes are the services, the longest prefix first.
