@@ -96,9 +96,9 @@ func (f *fallback) detach() {
 // pump sends what is due to the receiver, a frame at a time.
 func (f *fallback) pump() {
 	for r := f.receiver; r != nil && r == f.receiver && !r.out.c.dead; {
-		// A frame that has begun may be of more than what the log still has, so no cursor may skip inside one.
-		skips := f.session.loop.cfg.SlowConsumer == SlowConsumerSkip
-		if !(skips && r.left > 0) && !f.session.keepsUp() || r.out.c.blocked() {
+		// A frame that has begun may be of more than the log still has, so no cursor may skip inside one.
+		inside := r.left > 0 && f.session.loop.cfg.SlowConsumer == SlowConsumerSkip
+		if !inside && !f.session.keepsUp() || r.out.c.blocked() {
 			return
 		}
 		if r.left > 0 {

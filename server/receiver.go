@@ -15,7 +15,6 @@ type style struct {
 	contentType string
 	streaming   bool // frame after frame up to the response limit; else one
 	wire        broadcast.Wire
-	prelude     string // what a stream begins with
 	before      string // what stands before a frame
 	after       string // and behind it
 }

@@ -87,7 +87,7 @@ const hearing = {
   rate(m) {
     figure('delivered', count(m.delivered));
     figure('received', count(m.received));
-    figure('sessions', count(m.sessions));
+    figure('sessions', m.sessions.toLocaleString('en'));
     chart.add(m);
   },
   refused(m) { event(m.why); },
