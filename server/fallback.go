@@ -102,7 +102,7 @@ func (f *fallback) pump() {
 			return
 		}
 		if r.left > 0 {
-			r.goOn()
+			r.goOn(nil)
 			continue
 		}
 		if n := f.session.out.due(r.frameBytesMax()); n > 0 {

@@ -96,7 +96,6 @@ func (h *httpProtocol) receiveHead(data []byte) []byte {
 	head, rest := h.takeHead(data)
 	switch {
 	case head != nil:
-		h.since = h.c.loop.now
 		return h.begin(head, rest)
 	case len(h.input) > h.c.loop.cfg.RequestHeadBytesMax:
 		h.refuse(http.StatusRequestHeaderFieldsTooLarge, "The request head is too large.\n")
@@ -113,12 +112,12 @@ func (h *httpProtocol) takeHead(data []byte) (head, rest []byte) {
 		if data = bytes.TrimLeft(data, "\r\n"); len(data) == 0 { // RFC 9112 section 2.2
 			return nil, nil
 		}
+		if h.served { // the first request's time runs from the connect on
+			h.since = h.c.loop.now
+		}
 		if end := bytes.Index(data[:min(len(data), limit)], endOfHead); end >= 0 {
 			end += len(endOfHead)
 			return data[:end], data[end:]
-		}
-		if h.served {
-			h.since = h.c.loop.now
 		}
 	}
 	kept := len(h.input)
@@ -149,7 +148,7 @@ func (h *httpProtocol) begin(head, rest []byte) []byte {
 		h.refuse(http.StatusBadRequest, "The request is malformed.\n")
 		return nil
 	}
-	x := &exchange{h: h, r: r, out: response{loop: l, c: h.c, keepAlive: !r.Close, http10: !r.ProtoAtLeast(1, 1), bodiless: r.Method == http.MethodHead}}
+	x := &exchange{h: h, r: r, out: response{loop: l, c: h.c, header: make([]string, 0, headerUsual), keepAlive: !r.Close, http10: !r.ProtoAtLeast(1, 1), bodiless: r.Method == http.MethodHead}}
 	if !h.expectBody(x, len(rest)) {
 		return nil
 	}
@@ -192,6 +191,9 @@ func (h *httpProtocol) refuse(status int, body string) {
 	x.text(status, body)
 	h.c.linger()
 }
+
+// headerUsual is room for the headers of a poll across origins, names and values, which it keeps while it waits.
+const headerUsual = 10
 
 // exchange is one request and its response.
 type exchange struct {

@@ -81,7 +81,7 @@ func (o *Options) check() error {
 	}
 	for _, origin := range o.Origins {
 		if u, err := url.Parse(origin); err != nil || origin != originOf(u) {
-			return fmt.Errorf("server: origin %q: want scheme and host alone, as in https://example.com", origin)
+			return fmt.Errorf("server: origin %q: want scheme and host alone, in lower case and without the scheme's own port, as in https://example.com", origin)
 		}
 	}
 	for name, s := range map[string]string{"SockJSURL": o.SockJSURL, "BaseURL": o.BaseURL} {
@@ -101,4 +101,13 @@ func (o *Options) has(transport string) bool {
 }
 
 // originOf is the origin of a URL, as browsers write it (RFC 6454 section 6.2).
-func originOf(u *url.URL) string { return strings.ToLower(u.Scheme + "://" + u.Host) }
+func originOf(u *url.URL) string {
+	origin := strings.ToLower(u.Scheme + "://" + u.Host)
+	switch u.Scheme {
+	case "http":
+		return strings.TrimSuffix(origin, ":80")
+	case "https":
+		return strings.TrimSuffix(origin, ":443")
+	}
+	return origin
+}

@@ -29,7 +29,6 @@ type receiver struct {
 	since   int64  // loop time of the request
 	sent    int    // bytes of payload, which count towards the response limit
 	left    int    // of the frame on its way: bytes of elements that have not left, the comma behind each included
-	opening []byte // what stands before the frame on its way and has not left
 }
 
 // receive serves a receiving request of a session: it opens the session if it is not known, and else goes on with it.
@@ -37,15 +36,13 @@ func receive(x *exchange, rt *route, id string, s *style, prelude, before string
 	l := x.out.loop
 	f := rt.sessions[id]
 	if f != nil && f.receiver != nil && f.receiver.out.c.peerGone() {
-		c := f.receiver.out.c
-		c.interrupted = true
 		f.interrupted()
 		f = nil
 	}
-	if f == nil && l.draining || f == nil && l.fallbacks >= l.cfg.SessionsMax {
+	if f == nil && (l.draining || l.fallbacks >= l.cfg.SessionsMax) {
 		l.stats.SessionsRefused++
 		x.set("Retry-After", "1")
-		x.text(http.StatusServiceUnavailable, "There are too many sessions.\n")
+		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
 		return
 	}
 	r := &receiver{h: x.h, out: x.out, style: s, before: before, since: l.now}
@@ -181,13 +178,12 @@ func (r *receiver) begin(n int) {
 	l := r.out.loop
 	l.scratch = r.appendStart(l.scratch[:0], size)
 	l.scratch = append(append(l.scratch, r.before...), arrayOpening...)
-	r.opening = l.scratch
-	r.goOn()
-	r.opening = nil
+	r.goOn(l.scratch)
 }
 
-// goOn sends as much of the frame as the socket takes: the elements are shared, what stands around them is made here.
-func (r *receiver) goOn() {
+// goOn sends as much of the frame as the socket takes, behind what stands before it if it has not begun: the elements are
+// shared, what stands around them is made here.
+func (r *receiver) goOn(opening []byte) {
 	out := &r.session.session.out
 	p := out.next()
 	p = p[:min(len(p), r.left)]
@@ -201,7 +197,7 @@ func (r *receiver) goOn() {
 		closing = r.appendClosing(r.out.loop.closing[:0])
 		r.out.loop.closing = closing
 	}
-	n := r.out.c.writeFrame(r.opening, p, closing)
+	n := r.out.c.writeFrame(opening, p, closing)
 	if r.out.c.dead {
 		return
 	}

@@ -220,7 +220,7 @@ func TestOptions(t *testing.T) {
 func TestOptionsRefused(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]server.Options{
-		"no transport is called": {Transports: []string{"websocket", "pigeon"}}, "origin": {Origins: []string{"example.com"}}, "scheme and host": {Origins: []string{"https://example.com/path"}},
+		"no transport is called": {Transports: []string{"websocket", "pigeon"}}, "origin": {Origins: []string{"example.com"}}, "scheme and host": {Origins: []string{"https://example.com/path"}}, "lower case": {Origins: []string{"https://Example.com"}}, "own port": {Origins: []string{"https://example.com:443"}},
 		"ResponseLimit": {ResponseLimit: -1}, "DisconnectDelay": {DisconnectDelay: -1}, "SockJSURL": {SockJSURL: `"><script>`}, "BaseURL": {BaseURL: "nowhere"},
 	} {
 		_, err := server.New(server.Config{ConnectionsMax: 10, Options: o})

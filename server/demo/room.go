@@ -136,28 +136,23 @@ func (r *Room) Run(ctx context.Context) {
 	}
 	ticks := time.NewTicker(time.Second)
 	defer ticks.Stop()
-	var last server.Stats
-	for at := time.Now(); ; {
-		st, err := r.server.Stats(ctx)
-		if err != nil {
+	last, err := r.server.Stats(ctx)
+	for at := time.Now(); err == nil; {
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
 			return
 		}
-		if last.Turns > 0 {
+		var st server.Stats
+		if st, err = r.server.Stats(ctx); err == nil {
 			seconds := time.Since(at).Seconds()
 			per := func(now, before uint64) uint64 { return uint64(float64(now-before)/seconds + 0.5) }
 			x := rate{
 				Type: "rate", At: time.Now().UnixMilli(), Sessions: st.Sessions,
 				Delivered: per(st.MessagesDelivered, last.MessagesDelivered), Received: per(st.MessagesReceived, last.MessagesReceived),
 			}
-			if r.server.Post(func() { r.publish(x) }) != nil {
-				return
-			}
-		}
-		last, at = st, time.Now()
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return
+			last, at = st, time.Now()
+			err = r.server.Post(func() { r.publish(x) })
 		}
 	}
 }
