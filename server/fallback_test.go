@@ -553,18 +553,8 @@ func TestStreamsDoNotAllocate(t *testing.T) {
 			}
 		}
 	}
-	for range 50 {
-		turn()
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	const turns = 200
-	for range turns {
-		turn()
-	}
-	runtime.ReadMemStats(&after)
-	if perMessage := float64(after.Mallocs-before.Mallocs) / (turns * each); perMessage > 0.25 {
-		t.Errorf("%.2f allocations a message; the turns' own, and this test's, should be a fifth of one", perMessage)
+	if n := allocations(200, turn) / each; n > 0.25 {
+		t.Errorf("%.2f allocations a message; the turns' own, and this test's, should be a fifth of one", n)
 	}
 }
 

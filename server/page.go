@@ -15,6 +15,7 @@ type page struct {
 	expires     string // empty is none
 	content     string
 	etag        string
+	moved       string // where the page is instead; else empty
 }
 
 func newPage(contentType, cache, content string) page {
@@ -25,6 +26,11 @@ func newPage(contentType, cache, content string) page {
 // serve answers with the page, or with 304 to those who have it.
 func (p *page) serve(x *exchange) {
 	if !x.allow(http.MethodGet, http.MethodHead) {
+		return
+	}
+	if p.moved != "" {
+		x.set("Location", p.moved)
+		x.respond(http.StatusMovedPermanently, "")
 		return
 	}
 	x.set("Cache-Control", p.cache)
@@ -52,8 +58,8 @@ const scriptPath = "/sockjs.min.js"
 
 var script = newPage("application/javascript; charset=UTF-8", "public, max-age=86400", clientScript)
 
-// HandlePage serves content that does not change at a path, such as "/" or "/style.css", to GET and HEAD. It must be
-// called before Run.
+// HandlePage serves content that does not change at a path, such as "/" or "/style.css", behind Config.Prefix, to GET and
+// HEAD. It must be called before Run.
 func (s *Server) HandlePage(path, contentType, content string) error {
 	if s.started.Load() {
 		return errors.New("server: HandlePage after Run")
@@ -63,5 +69,8 @@ func (s *Server) HandlePage(path, contentType, content string) error {
 	}
 	p := newPage(contentType, "no-cache", content) // to be asked for again, which costs a 304
 	s.loop.pages[s.cfg.Prefix+path] = &p
+	if path == "/" && s.cfg.Prefix != "" { // what is relative to the page wants the slash
+		s.loop.pages[s.cfg.Prefix] = &page{moved: s.cfg.Prefix + path}
+	}
 	return nil
 }

@@ -30,7 +30,7 @@ func main() {
 type commands struct {
 	Config kong.ConfigFlag `help:"YAML file with flags, under the name of their command." placeholder:"FILE"`
 
-	Serve  serve  `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close."`
+	Serve  serve  `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close, and a page at /."`
 	Doctor doctor `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
 }
 
@@ -68,13 +68,14 @@ type serve struct {
 
 	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N"`
 	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N"`
-	MessageBytesMax    int           `help:"Largest message or request body from a SockJS client." default:"65536" placeholder:"BYTES"`
-	RawMessageBytesMax int           `help:"Largest message on a raw WebSocket." default:"65536" placeholder:"BYTES"`
+	MessageBytesMax    int           `help:"Largest message from a SockJS client. Default: ${default}." default:"65536" placeholder:"BYTES"`
+	BodyBytesMax       int           `help:"Largest request body, which may be many messages. Default: 1048576, or the largest message." placeholder:"BYTES"`
+	RawMessageBytesMax int           `help:"Largest message on a raw WebSocket. Default: ${default}." default:"65536" placeholder:"BYTES"`
 	HandshakeTimeout   time.Duration `help:"Time to a whole request." default:"10s"`
 	KeepAliveTimeout   time.Duration `help:"Time between two requests on a connection." default:"75s"`
 	PongTimeout        time.Duration `help:"Time to answer a ping." default:"10s"`
 	CloseTimeout       time.Duration `help:"Time to answer a close." default:"3s"`
-	LogBytesMax        int           `help:"Size of a topic's log: how far a slow reader may lag." default:"16777216" placeholder:"BYTES"`
+	LogBytesMax        int           `help:"Size of a topic's log: how far a slow reader may lag. Default: ${default}." default:"16777216" placeholder:"BYTES"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
 	LogLevel           slog.Level    `help:"debug, info, warn or error." default:"info"`
 }
@@ -82,15 +83,15 @@ type serve struct {
 // sockJS are the options of sockjs-node, under its names.
 type sockJS struct {
 	Prefix          string        `help:"Path before that of every service and of the page, such as /chat." placeholder:"PATH"`
-	ResponseLimit   int           `help:"Payload after which a streaming response ends and the client asks anew." default:"131072" placeholder:"BYTES"`
+	ResponseLimit   int           `help:"Payload after which a streaming response ends and the client asks anew. Default: ${default}." default:"131072" placeholder:"BYTES"`
 	HeartbeatDelay  time.Duration `help:"Silence before a heartbeat or ping." default:"25s"`
 	DisconnectDelay time.Duration `help:"Time that a session over HTTP may be without a receiver." default:"5s"`
 	SockjsURL       string        `name:"sockjs-url" help:"The client's script, for the iframe page. Default: the copy that the server has." placeholder:"URL"`
 	WebSocket       bool          `name:"websocket" help:"Offer WebSocket, raw WebSocket included." default:"true" negatable:""`
 	JSessionID      bool          `name:"jsessionid" help:"Set the cookie JSESSIONID, for load balancers that are sticky by it."`
 	BaseURL         string        `name:"base-url" help:"URL that clients are told to use for the service." placeholder:"URL"`
-	Transports      []string      `help:"Transports that are on: ${transports}. Default: all." placeholder:"NAME,…"`
-	Origins         []string      `help:"Origins whose pages may use the services, such as https://example.com. Default: any." placeholder:"ORIGIN,…"`
+	Transports      []string      `help:"Transports that are on: ${transports}. Default: all." placeholder:"NAME"`
+	Origins         []string      `help:"Origins whose pages may use the services, such as https://example.com. Default: any." placeholder:"ORIGIN"`
 }
 
 func (o *sockJS) options() server.Options {
@@ -145,7 +146,7 @@ func (s *serve) Run(to *streams) error {
 func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 	c := server.Config{
 		Addr: s.Addr, Prefix: s.SockJS.Prefix, Options: s.SockJS.options(), SharePort: s.SharePort,
-		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax, MessageBytesMax: s.MessageBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
+		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax, MessageBytesMax: s.MessageBytesMax, BodyBytesMax: s.BodyBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
 		HandshakeTimeout: s.HandshakeTimeout, KeepAliveTimeout: s.KeepAliveTimeout, PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
 		LogBytesMax: s.LogBytesMax, SlowConsumer: server.SlowConsumer(s.SlowConsumer), Logger: log,
 	}

@@ -219,7 +219,7 @@ func TestSockJSFlags(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, "", build(t), "--prefix=/rt", "--no-websocket", "--jsessionid", "--base-url=https://cdn.example", "--sockjs-url=https://cdn.example/s.js", "--transports=xhr-polling,websocket")
 	for path, want := range map[string]string{
-		"/rt/": "<title>sockloop", "/rt/echo/info": `{"websocket":false,"origins":["*:*"],"cookie_needed":true,"entropy":`, "/rt/broadcast/info": `"base_url":"https://cdn.example"`,
+		"/rt/": "<title>sockloop", "/rt": "<title>sockloop", "/rt/echo/info": `{"websocket":false,"origins":["*:*"],"cookie_needed":true,"entropy":`, "/rt/broadcast/info": `"base_url":"https://cdn.example"`,
 		"/rt/echo/iframe.html": `src="https://cdn.example/s.js"`, "/echo": "404", "/rt/echo/0/0/eventsource": "404", "/rt/room": "Welcome",
 	} {
 		if got := p.get(t, path); !strings.Contains(got, want) {
