@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -104,7 +105,7 @@ func read(path string) (found, error) {
 
 // writeTable writes a row a level and server: where it saturates, what it delivered at the highest rate that held (the
 // median of the trials, lowest and highest behind it; of an even number of blocks the lower middle one), and how many times
-// the base that is.
+// the base that is, block by block.
 func (s *suite) writeTable(w io.Writer, all map[string]found, ceilings map[int]float64) {
 	fmt.Fprintf(w, "| connections | server | saturation (200 ms), messages/s | delivered, messages/s | mean ms | p99 ms | limit | × %s | client's ceiling |\n", s.base)
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
@@ -114,22 +115,17 @@ func (s *suite) writeTable(w io.Writer, all map[string]found, ceilings map[int]f
 	}
 	sort.Ints(levels)
 	for _, n := range levels {
-		var base []float64
-		for _, found := range all[s.base].saturation[n] {
-			base = append(base, found.Rate)
-		}
 		for _, name := range s.names() {
-			runs := all[name].saturation[n]
+			runs := slices.Clone(all[name].saturation[n])
 			if len(runs) == 0 {
 				continue
 			}
+			multiple := ratio(all[s.base].saturation[n], runs)
 			sort.Slice(runs, func(i, j int) bool { return runs[i].Rate < runs[j].Rate })
 			median := runs[(len(runs)-1)/2]
-			var rates []float64
 			low, high := math.Inf(1), 0.0
 			limits := map[string]bool{}
 			for _, found := range runs {
-				rates = append(rates, found.Rate)
 				low, high = min(low, found.Low), max(high, found.High)
 				limits[string(found.Limit)] = true
 			}
@@ -137,10 +133,36 @@ func (s *suite) writeTable(w io.Writer, all map[string]found, ceilings map[int]f
 			if c := ceilings[n]; c > 0 {
 				ceiling = human(c)
 			}
-			fmt.Fprintf(w, "| %d | %s | %s | %s (%s–%s) | %.1f | %.1f | %s | %.3g | %s |\n", n, name, human(median.Rate), human(median.Best.Delivered), human(low), human(high),
-				median.Best.RTT.Mean, median.Best.RTT.P99, keys(limits), geometricMean(rates)/geometricMean(base), ceiling)
+			fmt.Fprintf(w, "| %d | %s | %s | %s (%s–%s) | %.1f | %.1f | %s | %s | %s |\n", n, name, human(median.Rate), human(median.Best.Delivered), human(low), human(high),
+				median.Best.RTT.Mean, median.Best.RTT.P99, keys(limits), multiple, ceiling)
 		}
 	}
+}
+
+// ratio says how many times the base a server is, with the interval of 95 % where there are blocks enough for one.
+func ratio(base, runs []loadclient.Saturation) string {
+	if len(base) == 0 {
+		return "–"
+	}
+	for i := range runs {
+		runs[i].Protocol = base[0].Protocol // that they differ may be the point
+	}
+	c, err := loadclient.CompareLevel(base, runs)
+	switch {
+	case err != nil:
+		return "–"
+	case c.High > c.Low:
+		return fmt.Sprintf("%s (%s–%s)", times(c.Ratio), times(c.Low), times(c.High))
+	}
+	return times(c.Ratio)
+}
+
+// times writes a ratio with three digits, or all it has before the point.
+func times(x float64) string {
+	if x >= 100 {
+		return fmt.Sprintf("%.0f", x)
+	}
+	return fmt.Sprintf("%.3g", x)
 }
 
 func (s *suite) writePhases(w io.Writer, all map[string]found) {
@@ -165,14 +187,6 @@ func middle(trials []loadclient.Trial, figure func(loadclient.Trial) float64) fl
 	}
 	sort.Float64s(all)
 	return all[(len(all)-1)/2]
-}
-
-func geometricMean(x []float64) float64 {
-	sum := 0.0
-	for _, v := range x {
-		sum += math.Log(v)
-	}
-	return math.Exp(sum / float64(len(x)))
 }
 
 func keys(set map[string]bool) string {

@@ -44,7 +44,7 @@ func TestSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| 25 | sockloop | 80 million | 70 million (70 million–120 million) | 20.0 | 50.0 | overloaded | 500 | 200 million |",
+		"| 25 | sockloop | 80 million | 70 million (70 million–120 million) | 20.0 | 50.0 | overloaded | 500 (29.4–8517) | 200 million |",
 		"| 25 | goroutine | 200 thousand | 100 thousand (100 thousand–200 thousand) | 20.0 | 50.0 | overloaded | 1 | 200 million |",
 		"| sockloop | 0.50 | 14.0 | 15.0 |", "| goroutine | 0.50 | 70.0 | 90.0 |",
 	} {

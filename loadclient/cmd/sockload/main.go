@@ -20,6 +20,7 @@ import (
 // Exit codes.
 const (
 	exitUsage   = 1
+	exitSlower  = 2 // a comparison found a regression
 	exitInvalid = 3 // the client was the limit, so nothing is known of the server
 	exitTarget  = 4
 )
@@ -41,6 +42,8 @@ func exitCode(err error) int {
 		return exitTarget
 	case errors.Is(err, errInvalid):
 		return exitInvalid
+	case errors.Is(err, errSlower):
+		return exitSlower
 	}
 	return exitUsage
 }
@@ -51,6 +54,7 @@ type commands struct {
 	Run       search    `cmd:"" default:"withargs" help:"Find the saturation point at each level of connections."`
 	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
+	Compare   comparing `cmd:"" help:"Compare two result files: ratios with their intervals."`
 	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
 }
 

@@ -97,6 +97,56 @@ func TestRunKeepsWhatWasMeasured(t *testing.T) {
 	}
 }
 
+// results writes a result file of searches at 100 connections.
+func results(t *testing.T, rates ...float64) string {
+	t.Helper()
+	var b bytes.Buffer
+	r := loadclient.NewRecorder(&b)
+	for _, rate := range rates {
+		if err := r.Record(loadclient.Record{Saturation: &loadclient.Saturation{Connections: 100, Protocol: loadclient.SockJS, Rate: rate, Limit: loadclient.Overloaded}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "results.jsonl")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCompareCommand(t *testing.T) {
+	t.Parallel()
+	a, same, slow := results(t, 1e6, 1.1e6, 0.9e6), results(t, 1.05e6, 1.05e6, 0.9e6), results(t, 0.8e6, 0.9e6, 0.7e6)
+	notResults := filepath.Join(t.TempDir(), "notes.txt")
+	if err := os.WriteFile(notResults, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		out  string
+		err  string
+		code int
+	}{
+		{[]string{a, same}, "  connections   A/s    B/s    B/A  95 % interval  pairs\n          100  997k  997k  1.001    0.889–1.127      3\n", "", 0},
+		{[]string{a, slow}, "0.798    0.7", "B is slower than A", exitSlower},
+		{[]string{a, slow, "--threshold", "0.5"}, "0.798", "", 0},
+		{[]string{a, slow, "--json"}, `"connections":100,"pairs":3`, "B is slower", exitSlower},
+		{[]string{a, notResults}, "", "is no result file of sockload run --out", exitUsage},
+		{[]string{a, "/nonexistent"}, "", "no such file", exitUsage},
+		{[]string{a}, "", "expected \"<b>\"", exitUsage},
+		{[]string{a, slow, "--threshold", "2"}, "", "want a share", exitUsage},
+	} {
+		var out, log bytes.Buffer
+		err := run(t.Context(), append([]string{"compare"}, tt.args...), &out, &log)
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err) || exitCode(err) != tt.code) {
+			t.Errorf("%v: %v, want %q", tt.args[1:], err, tt.err)
+		}
+		if !strings.Contains(out.String(), tt.out) {
+			t.Errorf("%v:\n%s\nwant\n%s", tt.args[1:], out.String(), tt.out)
+		}
+	}
+}
+
 func TestHelpAndDoctor(t *testing.T) {
 	t.Parallel()
 	var out, log bytes.Buffer
