@@ -127,7 +127,7 @@ func TestCompareCommand(t *testing.T) {
 		err  string
 		code int
 	}{
-		{[]string{a, same}, "  connections   A/s    B/s    B/A  95 % interval  pairs\n          100  997k  997k  1.001    0.889–1.127      3\n", "", 0},
+		{[]string{a, same}, "  connections   A/s   B/s    B/A  95 % interval  pairs\n          100  997k  997k  1.001    0.889–1.127      3\n", "", 0},
 		{[]string{a, slow}, "0.798    0.7", "B is slower than A", exitSlower},
 		{[]string{a, slow, "--threshold", "0.5"}, "0.798", "", 0},
 		{[]string{a, slow, "--json"}, `"connections":100,"pairs":3`, "B is slower", exitSlower},
