@@ -51,6 +51,9 @@ func TestTrial(t *testing.T) {
 		if got.RTT.Count != 100 || got.RTTActual.Count != 100 || got.RTT.Mean <= 0 || got.RTT.Min > got.RTT.P50 || got.RTT.P99 > got.RTT.Max || got.RTT.Mean < got.RTTActual.Mean-0.01 {
 			t.Errorf("%+v", got.RTT)
 		}
+		if got.MessagesPerFrame < 1 || got.MessagesPerRead <= 0 || got.BytesPerMessage < 15 {
+			t.Errorf("%v messages a frame, %v a read, %v bytes each", got.MessagesPerFrame, got.MessagesPerRead, got.BytesPerMessage)
+		}
 		if got.Server == nil || got.Server.RSS == 0 || len(got.ClientBusy) != 1 {
 			t.Errorf("%+v", got.Server)
 		}

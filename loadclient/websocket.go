@@ -170,7 +170,7 @@ func (l *webSocketLink) frameEnd() error {
 	}
 	if l.any {
 		l.any = false
-		l.c.elements(comma)
+		l.c.frameEnd()
 	}
 	return nil
 }
