@@ -73,11 +73,10 @@ func dial(ctx context.Context, t Target, i int) (d dialed, err error) {
 			d = dialed{fd: -1, sender: -1}
 		}
 	}()
-	open := t.handshake
 	if t.Protocol.streams() {
 		d.session = fmt.Sprintf("/000/%08x-%d", rand.Uint32(), i)
-		open = func(rw io.ReadWriter) ([]byte, error) { return t.openStream(rw, d.session) }
 	}
+	open := func(rw io.ReadWriter) ([]byte, error) { return t.open(rw, d.session) }
 	if d.fd, d.rest, err = dialTCP(ctx, t, i, open); err != nil || !t.Protocol.streams() {
 		return d, err
 	}

@@ -51,6 +51,11 @@ func wire(p Protocol, frames ...[]string) []byte {
 			out = codec.AppendWebSocketArray(out, b)
 		case WebSocket:
 			out = codec.AppendWebSocketTexts(out, b)
+		case SocketIO, SocketIO08:
+			for _, text := range texts {
+				d := dialects[p]
+				out = codec.AppendFrame(out, ws.OpText, []byte(d.sendBefore+text+d.sendAfter))
+			}
 		case XHRStreaming:
 			out = appendChunk(out, "a["+string(b.Elements())+"]\n")
 		case EventSource:
@@ -102,7 +107,7 @@ func someMessages(n int) []string {
 // Connections that get the same messages in other frames, cut anywhere, all follow the reference.
 func TestReferenceIgnoresFraming(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Protocol{SockJS, WebSocket, XHRStreaming, EventSource} {
+	for _, p := range []Protocol{SockJS, WebSocket, XHRStreaming, EventSource, SocketIO, SocketIO08} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
 			w := newTestWorker(t, p)
@@ -243,6 +248,31 @@ func TestTargetsThatSpeakSomethingElse(t *testing.T) {
 	}
 }
 
+// What is no message is answered, or ends the trial, as each protocol wants it.
+func TestOtherFrames(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		protocol Protocol
+		frame    string
+		answer   string
+		ends     bool
+	}{
+		{SockJS, "o", "", false}, {SockJS, "h", "", false}, {SockJS, `c[3000,"Go away!"]`, "", true}, {SockJS, "hello", "", true}, {SockJS, `a"x"`, "", true},
+		{SocketIO, "2", "3", false}, {SocketIO, `0{"sid":"x"}`, "", false}, {SocketIO, `40{"sid":"x"}`, "", false}, {SocketIO, "41", "", true}, {SocketIO, "1", "", true},
+		{SocketIO, `44{"message":"no"}`, "", true}, {SocketIO, `42["another","x"]`, "", true},
+		{SocketIO08, "2::", "2::", false}, {SocketIO08, "1::", "", false}, {SocketIO08, "0::", "", true}, {SocketIO08, "7:::error", "", true}, {SocketIO08, "4:::{}", "", true},
+	} {
+		answer, err := dialects[tt.protocol].other(tt.frame)
+		if answer != tt.answer || (err != nil) != tt.ends {
+			t.Errorf("%s %s: %q %v", tt.protocol, tt.frame, answer, err)
+		}
+		c := newTestWorker(t, tt.protocol).conns[0]
+		if tt.answer == "" && (c.feedRaw(codec.AppendFrame(nil, ws.OpText, []byte(tt.frame))) != nil) != tt.ends {
+			t.Errorf("%s: a connection takes %s otherwise", tt.protocol, tt.frame)
+		}
+	}
+}
+
 // A stream has more on its lines than messages; what is none of it is an error.
 func TestStreamLines(t *testing.T) {
 	t.Parallel()
@@ -264,7 +294,9 @@ func TestStreamLines(t *testing.T) {
 
 func TestTemplate(t *testing.T) {
 	t.Parallel()
-	for p, want := range map[Protocol]string{SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`} {
+	for p, want := range map[Protocol]string{
+		SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`, SocketIO: `42["message","107:1700000000123"]`, SocketIO08: `3:::107:1700000000123`,
+	} {
 		tpl := newTemplate(p, 107)
 		stream := tpl.append(nil, 1_600_000_000_000, 1)
 		stream = tpl.append(stream[:0], 1_700_000_000_123, 2)

@@ -208,6 +208,9 @@ func TestParseTarget(t *testing.T) {
 		{"http://host:81/a/7/8/websocket", SockJS, "ws://host:81/a/7/8/websocket"},
 		{"ws://host:81/chat", WebSocket, "ws://host:81/chat"},
 		{"ws://host:81", WebSocket, "ws://host:81/"},
+		{"http://host:81/a/", EventSource, "http://host:81/a"},
+		{"ws://host:81", SocketIO, "ws://host:81/socket.io"},
+		{"ws://host:81/io/", SocketIO08, "ws://host:81/io"},
 	} {
 		if got, err := ParseTarget(tt.url, tt.protocol); err != nil || got.String() != tt.want {
 			t.Errorf("%s: %s %v, want %s", tt.url, got, err, tt.want)

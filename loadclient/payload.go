@@ -23,12 +23,10 @@ type template struct {
 }
 
 func newTemplate(p Protocol, id int) template {
-	text := strconv.Itoa(id) + ":"
+	d := dialects[p]
+	text := d.sendBefore + strconv.Itoa(id) + ":"
 	payload := append([]byte(text), bytes.Repeat([]byte{'0'}, stampDigits)...)
-	if p == SockJS {
-		payload = []byte(`["` + string(payload) + `"]`)
-		text = `["` + text
-	}
+	payload = append(payload, d.sendAfter...)
 	key := rand.Uint32()
 	mask := [4]byte{byte(key), byte(key >> 8), byte(key >> 16), byte(key >> 24)}
 	t := template{frame: codec.AppendMaskedFrame(nil, ws.OpText, payload, mask)}

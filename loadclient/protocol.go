@@ -23,15 +23,20 @@ const (
 	WebSocket    Protocol = "websocket"     // a text frame a message
 	XHRStreaming Protocol = "xhr-streaming" // SockJS over HTTP: received on an endless response, sent by xhr_send
 	EventSource  Protocol = "eventsource"   // the same, received as server-sent events
+	SocketIO     Protocol = "socket.io"     // Socket.IO 3 and 4 (Engine.IO 4), event "message"
+	SocketIO08   Protocol = "socket.io-0.8" // Socket.IO as it was in 2011
 )
 
 // Protocols lists them all.
 func Protocols() []string {
-	return []string{string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource)}
+	return []string{string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource), string(SocketIO), string(SocketIO08)}
 }
 
 // streams tells whether the protocol is SockJS over HTTP.
 func (p Protocol) streams() bool { return p == XHRStreaming || p == EventSource }
+
+// quoted tells whether messages are received as JSON strings.
+func (p Protocol) quoted() bool { return p.streams() || dialects[p].quoted }
 
 // Sockets is how many TCP connections a client needs.
 func (p Protocol) Sockets() int {
@@ -67,8 +72,13 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 	if u.Port() == "" {
 		t.Addr += ":80"
 	}
-	if p == SockJS && !strings.HasSuffix(t.Path, "/websocket") {
+	switch {
+	case p == SockJS && !strings.HasSuffix(t.Path, "/websocket"):
 		t.Path += "/0/0/websocket"
+	case p == SocketIO || p == SocketIO08:
+		if t.Path == "" {
+			t.Path = "/socket.io"
+		}
 	}
 	if t.Path == "" && !p.streams() {
 		t.Path = "/"
@@ -87,12 +97,26 @@ func (t Target) String() string {
 // errTarget marks a failure that is the target's: it was not there, or is not what it was said to be.
 var errTarget = errors.New("the target failed")
 
+// open opens a client's connection in the target's protocol and returns what the server sent beyond that.
+func (t Target) open(rw io.ReadWriter, session string) ([]byte, error) {
+	switch t.Protocol {
+	case XHRStreaming, EventSource:
+		return t.openStream(rw, session)
+	case SocketIO:
+		return t.joinSocketIO(rw)
+	case SocketIO08:
+		return t.joinSocketIO08(rw)
+	default:
+		return t.handshake(rw, t.Path)
+	}
+}
+
 // handshake opens a WebSocket on a connection (RFC 6455 section 4.1) and returns what the server sent behind its answer.
-func (t Target) handshake(rw io.ReadWriter) ([]byte, error) {
+func (t Target) handshake(rw io.ReadWriter, path string) ([]byte, error) {
 	var nonce [16]byte
 	rand.Read(nonce[:]) //nolint:errcheck // never fails
 	_, err := fmt.Fprintf(rw, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-		t.Path, t.Addr, base64.StdEncoding.EncodeToString(nonce[:]))
+		path, t.Addr, base64.StdEncoding.EncodeToString(nonce[:]))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: sending the handshake: %w", errTarget, t, err)
 	}

@@ -13,7 +13,7 @@ import (
 type webSocketLink struct {
 	c        *conn
 	socket   *socket
-	raw      bool
+	dialect  dialect
 	template template
 
 	// Where we are in a frame.
@@ -22,7 +22,7 @@ type webSocketLink struct {
 	frame  ws.Header
 	off    int    // in the payload
 	inside bool   // a payload
-	kind   byte   // of a SockJS frame: its first letter
+	lead   []byte // of a text: its first bytes, up to what tells whether it has messages; of one without, all of it
 	any    bool   // the message has had elements
 	parts  []byte // of a fragmented message
 	parted bool   // a fragmented message has begun
@@ -30,7 +30,7 @@ type webSocketLink struct {
 }
 
 func newWebSocketLink(c *conn, d dialed) *webSocketLink {
-	l := &webSocketLink{c: c, raw: c.w.target.Protocol == WebSocket, template: newTemplate(c.w.target.Protocol, c.w.idBase+c.index)}
+	l := &webSocketLink{c: c, dialect: dialects[c.w.target.Protocol], template: newTemplate(c.w.target.Protocol, c.w.idBase+c.index)}
 	l.socket = &socket{c: c, fd: d.fd}
 	return l
 }
@@ -122,35 +122,52 @@ func (l *webSocketLink) payload(p []byte) error {
 	return nil
 }
 
-// text takes a part of a text message of size bytes, from the offset off on.
+// leadBytesMax is the size of a text without messages.
+const leadBytesMax = 64 << 10
+
+// text takes a part of a text of size bytes, from the offset off on.
 func (l *webSocketLink) text(p []byte, off, size int) error {
-	if l.raw {
-		l.any = true
-		l.c.elements(p)
-		return nil
-	}
-	if off == 0 {
-		l.kind = p[0]
-		if l.kind != 'a' && size > 1 && l.kind != 'c' {
-			return fmt.Errorf("a SockJS frame that begins with %q", p[0])
+	before, after := len(l.dialect.before), len(l.dialect.after)
+	if lead := before - off; lead > 0 {
+		l.lead = append(l.lead, p[:min(lead, len(p))]...)
+		if lead > len(p) {
+			return nil
 		}
 	}
-	if l.kind != 'a' {
-		if l.kind == 'c' {
-			return fmt.Errorf("the server closed the session: %s", p)
+	if string(l.lead) != l.dialect.before || size < before+after {
+		if l.lead = append(l.lead, p[min(max(before-off, 0), len(p)):]...); len(l.lead) > leadBytesMax {
+			return fmt.Errorf("a text of %d bytes without messages", size)
 		}
 		return nil
 	}
-	// a[ … ]
-	lo, hi := max(2, off), min(size-1, off+len(p))
-	if off <= 1 && off+len(p) > 1 && p[1-off] != '[' || off+len(p) == size && p[len(p)-1] != ']' || size < 3 {
-		return fmt.Errorf("a SockJS frame that is no array")
+	if after > 0 && off+len(p) == size && p[len(p)-1] != l.dialect.after[0] {
+		return fmt.Errorf("a frame that ends with %q instead of %q", p[len(p)-1], l.dialect.after)
 	}
+	lo, hi := max(before, off), min(size-after, off+len(p))
 	if lo < hi {
 		l.any = true
 		l.c.elements(p[lo-off : hi-off])
 	}
 	return nil
+}
+
+// textEnd follows a text.
+func (l *webSocketLink) textEnd() error {
+	lead := string(l.lead)
+	l.lead = l.lead[:0]
+	if l.any {
+		l.any = false
+		l.c.frameEnd()
+		return nil
+	}
+	if lead == l.dialect.before { // an array without messages
+		return nil
+	}
+	answer, err := l.dialect.other(lead)
+	if err != nil || answer == "" {
+		return err
+	}
+	return l.socket.write(codec.AppendMaskedFrame(l.socket.unsent, ws.OpText, []byte(answer), maskKey))
 }
 
 // frameEnd follows the last byte of a frame.
@@ -168,12 +185,11 @@ func (l *webSocketLink) frameEnd() error {
 			return err
 		}
 	}
-	if l.any {
-		l.any = false
-		l.c.frameEnd()
-	}
-	return nil
+	return l.textEnd()
 }
+
+// maskKey masks what is not worth a random one: the mask keeps proxies from being misled, of which there are none here.
+var maskKey = [4]byte{1, 2, 3, 4}
 
 // control answers a ping and takes note of a close.
 func (l *webSocketLink) control() error {
@@ -181,7 +197,7 @@ func (l *webSocketLink) control() error {
 	l.ctl = l.ctl[:0]
 	switch l.frame.OpCode {
 	case ws.OpPing:
-		return l.socket.write(codec.AppendMaskedFrame(l.socket.unsent, ws.OpPong, payload, [4]byte{1, 2, 3, 4}))
+		return l.socket.write(codec.AppendMaskedFrame(l.socket.unsent, ws.OpPong, payload, maskKey))
 	case ws.OpClose:
 		code, reason, err := codec.ParseClose(payload)
 		if err != nil {

@@ -60,7 +60,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		reference: newReference(t.Protocol != WebSocket), results: newRecording(),
+		reference: newReference(t.Protocol.quoted()), results: newRecording(),
 	}
 	w.reference.reset(newTally(idBase, 0))
 	w.reference.own = func(parsed, int) {}

@@ -114,7 +114,7 @@ const (
 type target struct {
 	client
 	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
-	Protocol  string `help:"${protocols}: SockJS over WebSocket, a raw WebSocket, or SockJS over HTTP." default:"sockjs" enum:"${protocols}"`
+	Protocol  string `help:"${protocols}." default:"sockjs" enum:"${protocols}"`
 	ServerPID int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
 }
 
