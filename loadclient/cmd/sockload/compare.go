@@ -18,7 +18,7 @@ type comparing struct {
 	JSON      bool    `help:"Print the comparison as JSON lines."`
 }
 
-var errSlower = errors.New("B is slower than A")
+var errSlower = errors.New("a regression: B is slower than A")
 
 // Run compares level by level.
 func (c *comparing) Run(out *console) error {
