@@ -223,6 +223,29 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
+// Only the last run in a file is gone on with, and only by the command that made it.
+func TestUnfinished(t *testing.T) {
+	t.Parallel()
+	run := func(command ...string) Record { return Record{Machine: &Machine{Command: command}} }
+	level := func(n int) Record { return Record{Saturation: &Saturation{Connections: n}} }
+	trial := Record{Trial: &Trial{}}
+	for _, tt := range []struct {
+		name    string
+		records []Record
+		want    int
+	}{
+		{"nothing", nil, 0},
+		{"ours", []Record{run("a", "b"), trial, level(25), trial, level(100), trial}, 2},
+		{"another's", []Record{run("a"), level(25)}, 0},
+		{"another's behind ours", []Record{run("a", "b"), level(25), run("c"), level(25), level(100)}, 0},
+		{"ours behind ours", []Record{run("a", "b"), level(25), level(100), run("a", "b"), level(25)}, 1},
+	} {
+		if got := Unfinished(tt.records, []string{"a", "b"}); len(got) != tt.want {
+			t.Errorf("%s: %d searches, want %d", tt.name, len(got), tt.want)
+		}
+	}
+}
+
 func TestRecordsComeBack(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
@@ -248,7 +271,7 @@ func TestRecordsComeBack(t *testing.T) {
 func TestCSV(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	c, err := NewCSV(&b)
+	c, err := NewCSV(&b, false)
 	if err != nil {
 		t.Fatal(err)
 	}

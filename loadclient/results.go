@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +88,22 @@ func ReadRecords(r io.Reader) ([]Record, error) {
 	}
 }
 
+// Unfinished are the searches of the last run in a result file, if the given command made it: the same command goes on behind
+// them. What an interrupted run had of another level is left to be searched anew.
+func Unfinished(records []Record, command []string) []Saturation {
+	var found []Saturation
+	ours := false
+	for _, r := range records {
+		switch {
+		case r.Machine != nil:
+			ours, found = slices.Equal(r.Machine.Command, command), nil
+		case r.Saturation != nil && ours:
+			found = append(found, *r.Saturation)
+		}
+	}
+	return found
+}
+
 // csvHeader names the seven columns of 2011.
 var csvHeader = []string{"concurrency", "effective_rate", "N", "min", "mean", "max", "stdev"}
 
@@ -94,9 +111,12 @@ var csvHeader = []string{"concurrency", "effective_rate", "N", "min", "mean", "m
 // from the actual send in milliseconds.
 type CSV struct{ w *csv.Writer }
 
-// NewCSV writes the header.
-func NewCSV(w io.Writer) (*CSV, error) {
+// NewCSV writes the header, unless the table goes on.
+func NewCSV(w io.Writer, goesOn bool) (*CSV, error) {
 	c := &CSV{csv.NewWriter(w)}
+	if goesOn {
+		return c, nil
+	}
 	if err := c.w.Write(csvHeader); err != nil {
 		return nil, err
 	}

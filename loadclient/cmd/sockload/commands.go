@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -55,7 +56,11 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if s.Precision < 0.001 || s.Precision > 1 || s.Repeats < 1 || s.Window < 100*time.Millisecond {
 		return fmt.Errorf("--precision %v, --repeats %d, --window %v: want 0.001 to 1, at least 1, and at least 100ms", s.Precision, s.Repeats, s.Window)
 	}
-	files, err := openOutputs(s.Out, s.CSV)
+	found, err := s.resume()
+	if err != nil {
+		return err
+	}
+	files, err := openOutputs(s.Out, s.CSV, len(found) > 0)
 	if err != nil {
 		return err
 	}
@@ -63,8 +68,10 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if err := s.prepare(out, s.sockets(slices.Max(s.Levels))); err != nil {
 		return err
 	}
-	var found []loadclient.Saturation
-	idBase := 1
+	if len(found) > 0 {
+		out.note("going on with the run in %s, which has %d of %d levels", s.Out, len(found), len(s.Levels))
+	}
+	idBase, done := 1, len(found)
 	for i, n := range s.Levels {
 		level, err := s.level(n)
 		if err != nil {
@@ -72,8 +79,11 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		}
 		level.IDBase = idBase
 		idBase = loadclient.NextIDBase(idBase, n)
+		if i < done {
+			continue
+		}
 		c := loadclient.DefaultSearch(level)
-		c.Window, c.Precision, c.Repeats = s.Window, s.Precision, s.Repeats
+		c.Window, c.Precision, c.Repeats, c.Probe = s.Window, s.Precision, s.Repeats, min(c.Probe, s.Window)
 		out.level(i, len(s.Levels), n)
 		var failure error
 		result, err := loadclient.Search(ctx, c, func(t loadclient.Trial) {
@@ -81,6 +91,10 @@ func (s *search) Run(ctx context.Context, out *console) error {
 			failure = firstError(failure, files.trial(t))
 		}, out.watch)
 		out.done()
+		if ctx.Err() != nil {
+			out.table(found)
+			return errInterrupted
+		}
 		if err := firstError(err, failure); err != nil {
 			return err
 		}
@@ -97,6 +111,27 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		}
 	}
 	return nil
+}
+
+// resume finds what an interrupted run of this very command has measured already.
+func (s *search) resume() ([]loadclient.Saturation, error) {
+	if s.Out == "" {
+		return nil, nil
+	}
+	records, err := readResults(s.Out)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	found := loadclient.Unfinished(records, os.Args)
+	if err != nil || len(found) >= len(s.Levels) { // that run was finished, so this is another
+		return nil, err
+	}
+	for i, f := range found {
+		if f.Connections != s.Levels[i] {
+			return nil, nil
+		}
+	}
+	return found, nil
 }
 
 // trial is the command for one rate.
@@ -163,7 +198,7 @@ type calibrate struct {
 
 // Run calibrates level by level.
 func (c *calibrate) Run(ctx context.Context, out *console) error {
-	files, err := openOutputs(c.Out, "")
+	files, err := openOutputs(c.Out, "", false)
 	if err != nil {
 		return err
 	}
@@ -187,14 +222,14 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 }
 
 // outputs are the files that results go to. They are opened before anything is measured: a path that cannot be written
-// to is said at once.
+// to is said at once. A run that goes on appends to what it had.
 type outputs struct {
 	files    []*os.File
 	recorder *loadclient.Recorder
 	csv      *loadclient.CSV
 }
 
-func openOutputs(results, csv string) (*outputs, error) {
+func openOutputs(results, csv string, goesOn bool) (*outputs, error) {
 	o := &outputs{}
 	if results != "" {
 		f, err := o.open(results, os.O_APPEND)
@@ -202,16 +237,22 @@ func openOutputs(results, csv string) (*outputs, error) {
 			return nil, err
 		}
 		o.recorder = loadclient.NewRecorder(f)
-		if err := o.record(loadclient.Record{Machine: loadclient.ThisMachine()}); err != nil {
-			return nil, err
+		if !goesOn {
+			if err := o.record(loadclient.Record{Machine: loadclient.ThisMachine()}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if csv != "" {
-		f, err := o.open(csv, os.O_TRUNC)
+		mode := os.O_TRUNC
+		if goesOn {
+			mode = os.O_APPEND
+		}
+		f, err := o.open(csv, mode)
 		if err != nil {
 			return nil, err
 		}
-		if o.csv, err = loadclient.NewCSV(f); err != nil {
+		if o.csv, err = loadclient.NewCSV(f, goesOn); err != nil {
 			return nil, err
 		}
 	}

@@ -48,6 +48,8 @@ func exitCode(err error) int {
 	return exitUsage
 }
 
+var errInterrupted = errors.New("interrupted; with --out, the same command goes on with the levels that are left")
+
 var errInvalid = errors.New("the load client was the limit: give it more or quieter CPUs (--cpus)")
 
 type commands struct {

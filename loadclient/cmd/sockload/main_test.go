@@ -147,6 +147,73 @@ func TestCompareCommand(t *testing.T) {
 	}
 }
 
+// A run that is interrupted keeps the levels that it has, and the same command goes on with the others; when it is through,
+// the same command is another run.
+func TestInterruptedRunGoesOn(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	dir := t.TempDir()
+	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
+	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--repeats", "1", "--precision", "1", "--out", file, "--csv", table}
+	searched := func() (levels []int, machines int) {
+		t.Helper()
+		records, err := readResults(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range records {
+			if x.Saturation != nil {
+				levels = append(levels, x.Saturation.Connections)
+			}
+			if x.Machine != nil {
+				machines++
+			}
+		}
+		return levels, machines
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	var log bytes.Buffer
+	out := &watching{mark: "2 connections: saturated", then: interrupt}
+	if err := run(ctx, args, out, &log); !errors.Is(err, errInterrupted) {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if levels, machines := searched(); len(levels) != 1 || levels[0] != 2 || machines != 1 || !strings.Contains(out.String(), "saturation/s") {
+		t.Fatalf("interrupted: levels %v, %d runs\n%s", levels, machines, out.String())
+	}
+	for i, want := range []int{2, 4} {
+		log.Reset()
+		if err := run(t.Context(), args, &bytes.Buffer{}, &log); err != nil && !errors.Is(err, errInvalid) {
+			t.Fatal(err)
+		}
+		if levels, machines := searched(); len(levels) != want || levels[1] != 3 || machines != i+1 {
+			t.Errorf("run %d: levels %v, %d runs", i+1, levels, machines)
+		}
+		if went := strings.Contains(log.String(), "going on with the run in"); went != (i == 0) {
+			t.Errorf("run %d: %s", i+1, log.String())
+		}
+		p, err := os.ReadFile(table)
+		if err != nil || strings.Count(string(p), "concurrency,") != 1 || i == 0 && !strings.Contains(string(p), "\n2,") {
+			t.Errorf("run %d: the table is %q %v", i+1, p, err)
+		}
+	}
+}
+
+// watching is output that does something when a text appears in it.
+type watching struct {
+	bytes.Buffer
+	mark string
+	then func()
+}
+
+func (w *watching) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if strings.Contains(w.String(), w.mark) {
+		w.then()
+	}
+	return n, err
+}
+
 func TestHelpAndDoctor(t *testing.T) {
 	t.Parallel()
 	var out, log bytes.Buffer
