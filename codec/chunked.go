@@ -110,7 +110,10 @@ func chunkSizeOf(line []byte) (int64, error) {
 		return 0, ErrBrokenChunk
 	}
 	var n int64
-	for _, c := range bytes.ToLower(digits) {
+	for _, c := range digits {
+		if c >= 'A' && c <= 'F' {
+			c += 'a' - 'A'
+		}
 		d := strings.IndexByte(hex, c)
 		if d < 0 {
 			return 0, ErrBrokenChunk

@@ -212,6 +212,26 @@ func TestRoundTripsAreMatchedBySend(t *testing.T) {
 	}
 }
 
+// While a trial runs the collector is off, so receiving must not allocate.
+func TestReceivingDoesNotAllocate(t *testing.T) {
+	for _, p := range []Protocol{SockJS, WebSocket, XHRStreaming, EventSource, SocketIO, SocketIO08} {
+		w := newTestWorker(t, p)
+		stream := wire(p, someMessages(50))
+		c := w.conns[0]
+		for range 100 { // what it keeps has its size, and the reference has room
+			feed(t, c, stream, nil)
+		}
+		socket := c.link.sockets()[0]
+		if n := testing.AllocsPerRun(50, func() {
+			if err := c.link.receive(socket, stream); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations for 50 messages", p, n)
+		}
+	}
+}
+
 func TestControlFramesBetweenAndFragments(t *testing.T) {
 	t.Parallel()
 	w := newTestWorker(t, SockJS)
@@ -236,6 +256,8 @@ func TestTargetsThatSpeakSomethingElse(t *testing.T) {
 	t.Parallel()
 	for _, stream := range [][]byte{
 		codec.AppendFrame(nil, ws.OpText, []byte("a{}")),
+		codec.AppendFrame(nil, ws.OpText, []byte("a[")),
+		codec.AppendFrame(nil, ws.OpText, []byte(`a["x"`)),
 		codec.AppendFrame(nil, ws.OpText, []byte(`c[3000,"Go away!"]`)),
 		codec.AppendFrame(nil, ws.OpText, []byte(`hello there`)),
 		codec.AppendCloseFrame(nil, 1001, "bye"),

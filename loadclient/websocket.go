@@ -134,7 +134,11 @@ func (l *webSocketLink) text(p []byte, off, size int) error {
 			return nil
 		}
 	}
-	if string(l.lead) != l.dialect.before || size < before+after {
+	ours := string(l.lead) == l.dialect.before
+	if ours && size < before+after {
+		return fmt.Errorf("a frame that is %q and no more", l.lead)
+	}
+	if !ours {
 		if l.lead = append(l.lead, p[min(max(before-off, 0), len(p)):]...); len(l.lead) > leadBytesMax {
 			return fmt.Errorf("a text of %d bytes without messages", size)
 		}
@@ -153,17 +157,17 @@ func (l *webSocketLink) text(p []byte, off, size int) error {
 
 // textEnd follows a text.
 func (l *webSocketLink) textEnd() error {
-	lead := string(l.lead)
+	lead := l.lead
 	l.lead = l.lead[:0]
-	if l.any {
+	switch {
+	case l.any:
 		l.any = false
 		l.c.frameEnd()
 		return nil
-	}
-	if lead == l.dialect.before { // an array without messages
+	case string(lead) == l.dialect.before: // an array without messages
 		return nil
 	}
-	answer, err := l.dialect.other(lead)
+	answer, err := l.dialect.other(string(lead))
 	if err != nil || answer == "" {
 		return err
 	}
