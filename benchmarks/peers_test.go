@@ -12,11 +12,7 @@ import (
 // sockload understands real Socket.IO servers, today's and that of 2011: nothing is lost, repeated or out of order.
 func TestSocketIO(t *testing.T) {
 	t.Parallel()
-	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, "sockload"), "../loadclient/cmd/sockload").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	b := bench{flags: flags{Bin: bin}}
+	b := builtBench(t)
 	for peer, node := range map[string]string{"socket.io": "node", "socket.io-0.8": "node_modules/node/bin/node"} {
 		t.Run(peer, func(t *testing.T) {
 			t.Parallel()

@@ -4,25 +4,53 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sockloop/sockloop/loadclient"
 )
 
+// binDir is where the programs are, once they are built.
+var binDir string
+
+// built builds the programs, for all tests that run them.
+var built = sync.OnceValue(func() (err error) {
+	if binDir, err = os.MkdirTemp("", "benchmarks-test-"); err != nil {
+		return err
+	}
+	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+})
+
+func builtBench(t *testing.T) bench {
+	t.Helper()
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+	return bench{flags: flags{Bin: binDir}}
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binDir != "" {
+		_ = os.RemoveAll(binDir)
+	}
+	os.Exit(code)
+}
+
 // sockload and sockloop understand each other in every protocol: nothing is lost, repeated or out of order, though each
 // stream has to be asked for again many times, and though connections are closed that have been idle for a moment.
 func TestProtocols(t *testing.T) {
 	t.Parallel()
-	bin := t.TempDir()
-	for _, program := range []string{"../server/cmd/sockloop", "../loadclient/cmd/sockload"} {
-		if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, filepath.Base(program)), program).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	b := bench{flags: flags{Bin: bin}}
+	b := builtBench(t)
 	for _, tt := range []struct {
 		name, rate string
 		sent       int

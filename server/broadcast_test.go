@@ -316,6 +316,18 @@ func (k *kicking) OnMessage(s *server.Session, m *server.Message) {
 	}
 }
 
+// untilSomebodyLags has a member say a message until the socket of another is full.
+func (r *running) untilSomebodyLags(t *testing.T, talker *client, message string) {
+	t.Helper()
+	for sent := 0; r.stats(t).LaggingConns == 0; sent++ {
+		talker.send(`["` + message + `"]`)
+		talker.messages(1)
+		if sent > 5000 {
+			t.Fatal("nobody lags")
+		}
+	}
+}
+
 // A subscription that ends in the middle of a frame lets the frame end: what follows must be readable.
 func TestUnsubscribeInTheMiddleOfAFrame(t *testing.T) {
 	t.Parallel()
@@ -331,13 +343,7 @@ func TestUnsubscribeInTheMiddleOfAFrame(t *testing.T) {
 	slow := s.stalled(t, "/kicking")
 	s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
 	message := strings.Repeat("x", 50_000)
-	for sent := 0; s.stats(t).LaggingConns == 0; sent++ {
-		talker.send(`["` + message + `"]`)
-		talker.messages(1)
-		if sent > 5000 {
-			t.Fatal("it does not lag")
-		}
-	}
+	s.untilSomebodyLags(t, talker, message)
 	talker.send(`["kick"]`)
 	talker.send(`["alone"]`)
 	talker.expect(`a["alone"]`)
