@@ -20,27 +20,70 @@ import (
 
 // Ceiling is what the client can receive at most at a level, from a server that does nothing but send.
 type Ceiling struct {
-	Connections      int       `json:"connections"`
-	MessagesPerFrame int       `json:"messages_per_frame"`
-	Delivered        float64   `json:"delivered_rate"` // messages a second, over all connections
-	ClientBusy       []float64 `json:"client_busy"`
+	Connections int       `json:"connections"`
+	Shape       Shape     `json:"shape"`
+	Delivered   float64   `json:"delivered_rate"` // messages a second, over all connections
+	ClientBusy  []float64 `json:"client_busy"`
+}
+
+// Rate is what the client could receive if it did nothing else: what it received, by the time that it took for it. A broadcaster
+// of single frames is slower than its client.
+func (c *Ceiling) Rate() float64 {
+	busy := 0.0
+	for _, b := range c.ClientBusy {
+		busy = max(busy, b)
+	}
+	if busy == 0 {
+		return c.Delivered
+	}
+	return c.Delivered / busy
+}
+
+// Shape is how a server's messages reach a client; how many it can receive depends on it more than on anything else.
+type Shape string
+
+const (
+	Single    Shape = "single"    // a frame with one message a write
+	Coalesced Shape = "coalesced" // many such frames a write
+	Arrays    Shape = "arrays"    // frames of many messages, as a SockJS server may send them
+)
+
+// Shapes are all shapes.
+var Shapes = []Shape{Single, Coalesced, Arrays}
+
+// Messages in a write of a null broadcaster.
+const (
+	coalescedMessages = 1000
+	arrayMessages     = 4000
+)
+
+// Shape is the one that a trial's messages came in.
+func (t *Trial) Shape() Shape {
+	const many = 4
+	switch {
+	case t.MessagesPerFrame >= many:
+		return Arrays
+	case t.MessagesPerRead >= many:
+		return Coalesced
+	}
+	return Single
 }
 
 // CalibrateConfig is how the client's ceiling is measured.
 type CalibrateConfig struct {
-	Connections      int
-	MessagesPerFrame int         // of the broadcaster's frames
-	CPUs             tuning.CPUs // the client's
-	BroadcasterCPU   int         // -1 for any
-	Window           time.Duration
+	Connections    int
+	Shape          Shape
+	CPUs           tuning.CPUs // the client's
+	BroadcasterCPU int         // -1 for any
+	Window         time.Duration
 }
 
-// Calibrate loads the client with a null broadcaster: a server that writes the same prebuilt frame to one connection
-// after the other as fast as the client takes them, and does nothing else. It is never more than two frames a connection
+// Calibrate loads the client with a null broadcaster: a server that writes the same prebuilt bytes to one connection
+// after the other as fast as the client takes them, and does nothing else. It is never more than two writes a connection
 // ahead, because bytes that wait long leave the processor's cache and cost more: no server that keeps up would do that.
 func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	const idBase = 1000
-	b, err := newNullBroadcaster(c.MessagesPerFrame, idBase, c.Connections)
+	b, err := newNullBroadcaster(c.Shape, idBase, c.Connections)
 	if err != nil {
 		return Ceiling{}, err
 	}
@@ -67,32 +110,41 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	if t.Foreign+t.Stragglers > 0 {
 		return Ceiling{}, fmt.Errorf("the client misread the broadcaster: %d foreign messages, %d stragglers", t.Foreign, t.Stragglers)
 	}
-	return Ceiling{Connections: c.Connections, MessagesPerFrame: c.MessagesPerFrame, Delivered: t.Delivered, ClientBusy: t.ClientBusy}, nil
+	return Ceiling{Connections: c.Connections, Shape: c.Shape, Delivered: t.Delivered, ClientBusy: t.ClientBusy}, nil
 }
 
 // nullBroadcaster accepts WebSocket connections and sends.
 type nullBroadcaster struct {
 	listener net.Listener
-	frame    []byte
+	written  []byte // by one write
 
 	mu    sync.Mutex
 	conns []int
 	more  chan struct{}
 }
 
-func newNullBroadcaster(messages, idBase, connections int) (*nullBroadcaster, error) {
+func newNullBroadcaster(shape Shape, idBase, connections int) (*nullBroadcaster, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	b := &nullBroadcaster{listener: ln, more: make(chan struct{}, 1)}
 	stamp := strconv.FormatInt(time.Now().UnixMilli(), 10)
-	var batch codec.Batch
-	for i := range messages {
-		m := codec.Text([]byte(strconv.Itoa(idBase+i%connections) + ":" + stamp))
-		batch.Append(&m)
+	frames, messages := 1, 1
+	switch shape {
+	case Coalesced:
+		frames = coalescedMessages
+	case Arrays:
+		messages = arrayMessages
 	}
-	b.frame = codec.AppendWebSocketArray(nil, batch)
+	for f := range frames {
+		var batch codec.Batch
+		for i := range messages {
+			m := codec.Text([]byte(strconv.Itoa(idBase+(f+i)%connections) + ":" + stamp))
+			batch.Append(&m)
+		}
+		b.written = codec.AppendWebSocketArray(b.written, batch)
+	}
 	go b.accept()
 	return b, nil
 }
@@ -142,10 +194,10 @@ func (b *nullBroadcaster) accepted(ctx context.Context, n int) error {
 	}
 }
 
-// framesAhead is how far the broadcaster runs ahead of the client.
-const framesAhead = 2
+// writesAhead is how far the broadcaster runs ahead of the client.
+const writesAhead = 2
 
-// send writes frames until the time is over. received is how many bytes the client has read.
+// send writes until the time is over. received is how many bytes the client has read.
 func (b *nullBroadcaster) send(until time.Time, cpu int, received func() int64) error {
 	runtime.LockOSThread() // the thread ends with the goroutine
 	if cpu >= 0 {
@@ -154,16 +206,16 @@ func (b *nullBroadcaster) send(until time.Time, cpu int, received func() int64) 
 		}
 	}
 	off := make([]int, len(b.conns))
-	sent, ahead := int64(0), int64(framesAhead*len(b.conns)*len(b.frame))
+	sent, ahead := int64(0), int64(writesAhead*len(b.conns)*len(b.written))
 	for i := 0; time.Now().Before(until); i = (i + 1) % len(b.conns) {
 		if sent-received() >= ahead {
 			i += len(b.conns) - 1 // the same again
 			continue
 		}
-		n, err := unix.Write(b.conns[i], b.frame[off[i]:])
+		n, err := unix.Write(b.conns[i], b.written[off[i]:])
 		switch err {
 		case nil:
-			off[i] = (off[i] + n) % len(b.frame)
+			off[i] = (off[i] + n) % len(b.written)
 			sent += int64(n)
 		case unix.EAGAIN, unix.EINTR:
 		default:

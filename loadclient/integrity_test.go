@@ -33,7 +33,7 @@ func newTestWorker(t *testing.T, p Protocol) *worker {
 		c.link = newLink(c, dialed{fd: -1, sender: -1})
 		w.conns = append(w.conns, c)
 	}
-	w.prepare(trialPlan{schedule: schedule{rate: 1000, connections: testConns, messages: 1}, window: 1e9})
+	w.prepare(trialPlan{schedule: schedule{rate: 1000, connections: testConns, messages: 1, block: 1_000_000}, window: 1e9})
 	return w
 }
 
@@ -319,7 +319,7 @@ func TestTemplate(t *testing.T) {
 	for p, want := range map[Protocol]string{
 		SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`, SocketIO: `42["message","107:1700000000123"]`, SocketIO08: `3:::107:1700000000123`,
 	} {
-		tpl := newTemplate(p, 107)
+		tpl := newTemplate(Target{Protocol: p}, 107)
 		stream := tpl.append(nil, 1_600_000_000_000, 1)
 		stream = tpl.append(stream[:0], 1_700_000_000_123, 2)
 		r := codec.MessageReader{Role: ws.StateServerSide, BytesMax: 100}

@@ -23,12 +23,19 @@ type Level struct {
 	running  sync.WaitGroup
 	spin     bool
 	probe    *ServerProbe
-	drain    time.Duration
+	ear      *ear
+	config   LevelConfig
 }
 
 type outcome struct {
 	end windowEnd
 	err error
+}
+
+// observation is what was seen of server and machine during a window.
+type observation struct {
+	usage *Usage
+	noise *Noise
 }
 
 // LevelConfig is how a level is opened.
@@ -39,7 +46,19 @@ type LevelConfig struct {
 	IDBase      int           // the first connection's id; ids are not reused while a server runs
 	Probe       *ServerProbe  // of the server, nil for none
 	Drain       time.Duration // how long the last messages may take after the window; 0 is the 5 s of 2011
+	Threshold   float64       // mean round trip in ms from which a trial's rate is too high; 0 is the 200 ms of 2011
+	Restart     bool          // the turn of the senders begins again each second, as in 2011
+	Read        ReadPolicy    // empty is Prompt
 }
+
+// ReadPolicy is when the client reads what has arrived. It changes what sending costs the server on the same machine, so
+// results are comparable only with the same policy.
+type ReadPolicy string
+
+const (
+	Prompt  ReadPolicy = "prompt"  // as soon as there is something
+	Relaxed ReadPolicy = "relaxed" // what has gathered, at most every millisecond
+)
 
 // OpenLevel opens all connections and starts the workers.
 func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
@@ -47,10 +66,17 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Level{Target: c.Target, Connections: c.Connections, outcomes: make(chan outcome), resume: make(chan struct{}), probe: c.Probe, drain: c.Drain, spin: len(c.CPUs) > 0}
-	if l.drain == 0 {
-		l.drain = drainTime
+	l := &Level{Target: c.Target, Connections: c.Connections, outcomes: make(chan outcome), resume: make(chan struct{}), probe: c.Probe, ear: newEar(c.CPUs, c.Probe), spin: len(c.CPUs) > 0}
+	if c.Drain == 0 {
+		c.Drain = drainTime
 	}
+	if c.Read == "" {
+		c.Read = Prompt
+	}
+	if c.Threshold == 0 {
+		c.Threshold = saturationRTT
+	}
+	l.config = c
 	cpus := c.CPUs
 	if len(cpus) == 0 {
 		cpus = tuning.CPUs{-1}
@@ -95,28 +121,31 @@ func (l *Level) Close() {
 // Trial sends at a rate, in messages a second over all connections, for a time, and reports what came of it. An error
 // means that the target failed or the machine refused; whatever the server does otherwise is a result.
 func (l *Level) Trial(rate float64, window time.Duration) (Trial, error) {
-	return l.trial(newSchedule(rate, l.Connections, window), window, func() {})
+	return l.trial(newSchedule(rate, l.Connections, window, l.config.Restart), window, func() {})
 }
+
+// Idle is a trial in which nothing is sent: what the server's connections cost by themselves.
+func (l *Level) Idle(window time.Duration) (Trial, error) { return l.listen(window, func() {}) }
 
 // listen is a trial in which nothing is sent. begun is called when all workers count.
 func (l *Level) listen(window time.Duration, begun func()) (Trial, error) {
-	return l.trial(schedule{rate: 1, connections: l.Connections}, window, begun)
+	return l.trial(schedule{rate: 1, connections: l.Connections, block: 1}, window, begun)
 }
 
 func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, error) {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection while it runs
-	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: l.drain, spin: l.spin}
+	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: l.config.Drain, spin: l.spin, relaxed: l.config.Read == Relaxed}
 	for _, p := range l.plans {
 		p <- plan
 	}
 	begun()
-	usage := make(chan *Usage, 1)
+	observed := make(chan observation, 1)
 	go func() {
 		time.Sleep(time.Until(plan.start))
-		before := l.probe.sample()
+		before, quiet := l.probe.sample(), l.ear.sample()
 		time.Sleep(time.Until(plan.start.Add(window)))
-		usage <- l.probe.since(before)
+		observed <- observation{l.probe.since(before), l.ear.since(quiet)}
 	}()
 	var ends []windowEnd
 	var failure error
@@ -125,7 +154,7 @@ func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, er
 		failure = errors.Join(failure, o.err)
 		ends = append(ends, o.end)
 	}
-	used := <-usage
+	seen := <-observed
 	defer func() {
 		for range l.workers {
 			l.resume <- struct{}{}
@@ -134,14 +163,14 @@ func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, er
 	if failure != nil {
 		return Trial{}, failure
 	}
-	return l.gather(plan, ends, used), nil
+	return l.gather(plan, ends, seen), nil
 }
 
 // Live is what a trial has seen so far, for a display.
 type Live struct {
 	Bytes    int64
 	Returned int64         // own messages
-	RTT      time.Duration // mean
+	RTTSum   time.Duration // of their round trips
 }
 
 // Live may be called while a trial runs, from any goroutine.
@@ -153,8 +182,6 @@ func (l *Level) Live() Live {
 		v.Returned += w.live.returned.Load()
 		sum += w.live.rttSum.Load()
 	}
-	if v.Returned > 0 {
-		v.RTT = time.Duration(sum / v.Returned)
-	}
+	v.RTTSum = time.Duration(sum)
 	return v
 }

@@ -57,7 +57,7 @@ func TestTrial(t *testing.T) {
 		if got.Server == nil || got.Server.RSS == 0 || len(got.ClientBusy) != 1 {
 			t.Errorf("%+v", got.Server)
 		}
-		if v := l.Live(); v.Returned != 100 || v.Bytes == 0 || v.RTT == 0 {
+		if v := l.Live(); v.Returned != 100 || v.Bytes == 0 || v.RTTSum == 0 {
 			t.Errorf("%+v", v)
 		}
 	}
@@ -181,8 +181,9 @@ func searchRoom(t *testing.T, r *room.Room) (Saturation, []Trial, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := DefaultSearch(LevelConfig{Target: target, Connections: 2, IDBase: 1, Drain: 100 * time.Millisecond})
-	c.Window, c.Probe, c.Precision, c.Repeats, c.StartRate, c.CoolDown = 100*time.Millisecond, 100*time.Millisecond, 0.5, 1, 400, time.Millisecond
+	p := profile(t, "quick")
+	p.Window, p.Precision, p.Confirm, p.Curve = 100*time.Millisecond, 0.5, 100*time.Millisecond, nil
+	c := SearchConfig{Level: LevelConfig{Target: target, Connections: 2, IDBase: 1, Drain: 100 * time.Millisecond}, Profile: p, StartRate: 400, CoolDown: time.Millisecond}
 	var trials []Trial
 	s, err := Search(t.Context(), c, func(x Trial) { trials = append(trials, x) }, nil)
 	return s, trials, err
@@ -190,9 +191,11 @@ func searchRoom(t *testing.T, r *room.Room) (Saturation, []Trial, error) {
 
 func TestCalibrate(t *testing.T) {
 	t.Parallel()
-	got, err := Calibrate(t.Context(), CalibrateConfig{Connections: 4, MessagesPerFrame: 100, BroadcasterCPU: -1, Window: 100 * time.Millisecond})
-	if err != nil || got.Delivered <= 0 || got.Connections != 4 {
-		t.Errorf("%+v %v", got, err)
+	for _, shape := range Shapes {
+		got, err := Calibrate(t.Context(), CalibrateConfig{Connections: 4, Shape: shape, BroadcasterCPU: -1, Window: 100 * time.Millisecond})
+		if err != nil || got.Delivered <= 0 || got.Connections != 4 || got.Shape != shape {
+			t.Errorf("%+v %v", got, err)
+		}
 	}
 }
 

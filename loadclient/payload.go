@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"github.com/gobwas/ws"
 
@@ -22,20 +23,31 @@ type template struct {
 	stamp int64 // time in frame
 }
 
-func newTemplate(p Protocol, id int) template {
-	d := dialects[p]
-	text := d.sendBefore + strconv.Itoa(id) + ":"
-	payload := append([]byte(text), bytes.Repeat([]byte{'0'}, stampDigits)...)
-	payload = append(payload, d.sendAfter...)
+func newTemplate(t Target, id int) template {
+	d := dialects[t.Protocol]
+	text, at := t.payload(id)
+	payload := []byte(d.sendBefore + text + d.sendAfter)
+	at += len(d.sendBefore)
 	key := rand.Uint32()
 	mask := [4]byte{byte(key), byte(key >> 8), byte(key >> 16), byte(key >> 24)}
-	t := template{frame: codec.AppendMaskedFrame(nil, ws.OpText, payload, mask)}
-	t.at = len(t.frame) - len(payload) + len(text)
-	for i := range t.mask {
-		t.mask[i] = mask[(len(text)+i)%4]
+	tpl := template{frame: codec.AppendMaskedFrame(nil, ws.OpText, payload, mask)}
+	tpl.at = len(tpl.frame) - len(payload) + at
+	for i := range tpl.mask {
+		tpl.mask[i] = mask[(at+i)%4]
 	}
-	return t
+	return tpl
 }
+
+// payload is a message of connection id without its time, and where that belongs: <id>:<time>, and dots up to the size that
+// the target's messages have at least.
+func (t Target) payload(id int) (text string, at int) {
+	text = strconv.Itoa(id) + ":"
+	at = len(text)
+	text += strings.Repeat("0", stampDigits)
+	return text + strings.Repeat(padding, max(0, t.PayloadBytes-len(text))), at
+}
+
+const padding = "."
 
 // append appends n frames that bear the given time.
 func (t *template) append(dst []byte, stamp int64, n int) []byte {
@@ -59,12 +71,13 @@ type parsed struct {
 	stamp  int64 // the time it bears
 }
 
-// parsePayload reads <id>:<time>.
+// parsePayload reads <id>:<time>, and dots behind it.
 func parsePayload(p []byte, idBase, connections int) parsed {
 	colon := bytes.IndexByte(p, ':')
-	if colon < 1 || colon > 9 || len(p)-colon-1 != stampDigits {
+	if colon < 1 || colon > 9 || len(p)-colon-1 < stampDigits || len(bytes.TrimLeft(p[colon+1+stampDigits:], padding)) > 0 {
 		return parsed{sender: -1}
 	}
+	p = p[:colon+1+stampDigits]
 	id, ok := digits(p[:colon])
 	stamp, ok2 := digits(p[colon+1:])
 	if sender := int(id) - idBase; ok && ok2 && sender >= 0 && sender < connections {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // Usage is what the server's process used during a trial.
@@ -14,9 +17,6 @@ type Usage struct {
 	CPU float64 `json:"cpu"`       // CPU seconds a second; 1 is one core
 	RSS int64   `json:"rss_bytes"` // resident memory at the end
 }
-
-// clockTick is the unit of the times in /proc/*/stat: USER_HZ is 100 on every architecture that Go runs on.
-const clockTick = time.Second / 100
 
 // ServerProbe reads a server's CPU time and memory from /proc. A nil probe reads nothing.
 type ServerProbe struct{ pid int }
@@ -68,5 +68,25 @@ func (p *ServerProbe) read() (cpu time.Duration, rss int64, err error) {
 	user, _ := strconv.ParseInt(fields[11], 10, 64)
 	system, _ := strconv.ParseInt(fields[12], 10, 64)
 	pages, _ := strconv.ParseInt(fields[21], 10, 64)
-	return time.Duration(user+system) * clockTick, pages * int64(os.Getpagesize()), nil
+	return time.Duration(user+system) * tuning.ClockTick, pages * int64(os.Getpagesize()), nil
+}
+
+// pinned is the set of CPUs that the process may run on, if that is not all of the machine's (proc_pid_status(5)).
+func (p *ServerProbe) pinned() tuning.CPUs {
+	if p == nil {
+		return nil
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(status)) {
+		if list, ok := strings.CutPrefix(line, "Cpus_allowed_list:"); ok {
+			set, err := tuning.ParseCPUs(strings.TrimSpace(list))
+			if err == nil && len(set) < runtime.NumCPU() {
+				return set
+			}
+		}
+	}
+	return nil
 }

@@ -59,6 +59,9 @@ type Target struct {
 	Addr     string // host:port
 	Path     string // of the request that opens a connection
 	Protocol Protocol
+	Origin   string // header of the handshake, none when empty
+
+	PayloadBytes int // size of a message at least; those of 2011 have 15 to 18 bytes
 }
 
 // ParseTarget reads a URL: ws://host:port/prefix. With SockJS the prefix is that of the service, and connections open at
@@ -115,8 +118,12 @@ func (t Target) open(rw io.ReadWriter, session string) ([]byte, error) {
 func (t Target) handshake(rw io.ReadWriter, path string) ([]byte, error) {
 	var nonce [16]byte
 	rand.Read(nonce[:]) //nolint:errcheck // never fails
-	_, err := fmt.Fprintf(rw, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-		path, t.Addr, base64.StdEncoding.EncodeToString(nonce[:]))
+	origin := ""
+	if t.Origin != "" {
+		origin = "Origin: " + t.Origin + "\r\n"
+	}
+	_, err := fmt.Fprintf(rw, "GET %s HTTP/1.1\r\nHost: %s\r\n%sUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
+		path, t.Addr, origin, base64.StdEncoding.EncodeToString(nonce[:]))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: sending the handshake: %w", errTarget, t, err)
 	}

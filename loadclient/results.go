@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // Record is one line of a result file: exactly one field is set.
@@ -34,11 +37,56 @@ type Machine struct {
 	Go      string    `json:"go"`
 	Version string    `json:"version"`
 	Command []string  `json:"command"`
+
+	CPUSet      string            `json:"cpu_set,omitempty"`     // that the process may run on
+	Mitigations map[string]string `json:"mitigations,omitempty"` // of the processor's vulnerabilities, by name
+	Sysctls     map[string]string `json:"sysctls,omitempty"`     // that matter to many connections
+}
+
+// sysctls are the settings below /proc/sys that a result depends on.
+var sysctls = []string{
+	"net/core/somaxconn", "net/core/rmem_max", "net/core/wmem_max", "net/core/busy_poll", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem",
+	"net/ipv4/tcp_congestion_control", "net/ipv4/ip_local_port_range", "kernel/sched_autogroup_enabled",
+}
+
+const vulnerabilities = "/sys/devices/system/cpu/vulnerabilities"
+
+// settings reads files, by name; what is not there is left out.
+func settings(dir string, names []string) map[string]string {
+	all := map[string]string{}
+	for _, name := range names {
+		if p, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+			all[strings.ReplaceAll(name, "/", ".")] = strings.Join(strings.Fields(string(p)), " ")
+		}
+	}
+	return all
+}
+
+func mitigations() map[string]string {
+	entries, err := os.ReadDir(vulnerabilities)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	all := settings(vulnerabilities, names)
+	for name, state := range all {
+		if state == "Not affected" {
+			delete(all, name)
+		}
+	}
+	return all
 }
 
 // ThisMachine describes the machine that the process runs on.
 func ThisMachine() *Machine {
 	m := &Machine{Time: time.Now().UTC(), CPU: cpuModel(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Command: os.Args}
+	m.Mitigations, m.Sysctls = mitigations(), settings("/proc/sys", sysctls)
+	if allowed, err := tuning.Allowed(); err == nil {
+		m.CPUSet = allowed.String()
+	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
@@ -123,9 +171,10 @@ func NewCSV(w io.Writer, goesOn bool) (*CSV, error) {
 	return c, c.flush()
 }
 
-// Write adds a trial. Those whose round trips say nothing of the server have no row, as in 2011.
+// Write adds a trial. One that lacks an own message has no row, as in 2011; nor has one that says nothing of the server, unless
+// it is of the ramp of 2011, which knew no verdicts.
 func (c *CSV) Write(t Trial) error {
-	if t.Verdict != OK && t.Verdict != Overloaded || t.RTTActual.Count == 0 {
+	if !t.Valid() && t.Phase != PhaseRamp || t.RTTActual.Count == 0 || t.OwnMissing > 0 {
 		return nil
 	}
 	ms := func(x float64) string { return strconv.FormatFloat(x, 'f', 3, 64) }

@@ -5,98 +5,162 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
 
-// queue is a server in virtual time: first in, first out, with a known capacity, so that the mean round trip of a trial
-// is known: the service time below capacity, and (load/capacity − 1)·window/2 more above it.
+// queue is a server in virtual time: first in, first out, with a known capacity, so that what a trial shows is known: the
+// service time below capacity; above it round trips that grow by load/capacity − 1 a second.
 type queue struct {
 	capacity float64
 	noise    float64 // relative, of the capacity from trial to trial
 	spoil    int     // every n-th trial is the client's fault
 	breakAt  float64 // loads beyond it break the connections
+	silentAt float64 // loads beyond it are never answered again
+	loseAt   float64 // loads beyond it lose own messages
 	r        *rand.Rand
 	trials   int
+	silent   bool
+	asked    []float64
 }
 
 func (q *queue) try(nominal float64, window time.Duration) (Trial, error) {
 	q.trials++
+	q.asked = append(q.asked, nominal)
 	if q.breakAt > 0 && nominal > q.breakAt {
 		return Trial{}, errTarget
 	}
 	capacity := q.capacity * (1 + q.noise*(2*q.r.Float64()-1))
-	t := Trial{Nominal: nominal, Window: window.Seconds(), Delivered: min(nominal, capacity), RTT: Latency{Mean: 1}}
+	t := Trial{Nominal: nominal, Window: window.Seconds(), Sent: 1000, Received: 1000, Delivered: min(nominal, capacity), RTT: Latency{Mean: 1, P99: 2}}
 	if over := nominal/capacity - 1; over > 0 {
+		t.Slope = over
 		t.RTT.Mean += over * window.Seconds() / 2 * 1000
+		t.RTT.P99 += over * window.Seconds() * 1000
 	}
-	if t.judge(); q.spoil > 0 && q.trials%q.spoil == 0 {
+	t.RTTActual = t.RTT
+	if q.silent = q.silent || q.silentAt > 0 && nominal > q.silentAt; q.silent {
+		t.Received = 0
+	}
+	if q.loseAt > 0 && nominal > q.loseAt {
+		t.OwnMissing, t.NotCompleted = 1, 1
+	}
+	if t.judge(); t.Verdict == Overloaded {
+		t.Capacity = &Capacity{capacity, capacity, capacity}
+	}
+	if q.spoil > 0 && q.trials%q.spoil == 0 {
 		t.Verdict = ClientLimited
 	}
 	return t, nil
 }
 
-func searchQueue(q *queue, precision float64) (Saturation, error) {
-	q.r = rand.New(rand.NewPCG(7, 8))
-	c := DefaultSearch(LevelConfig{Connections: 10})
-	c.Precision = precision
-	s := searcher{SearchConfig: c, trier: q, ctx: context.Background(), each: func(Trial) {}}
-	return s.search()
-}
-
-// With a window of 3 s, a mean round trip of 200 ms means 1.133 × the true capacity.
-func TestSearchFindsTheKneeOfAQueue(t *testing.T) {
-	t.Parallel()
-	for _, capacity := range []float64{700, 45_000, 240_000, 3.3e6, 180e6} {
-		q := &queue{capacity: capacity}
-		got, err := searchQueue(q, 0.02)
-		if err != nil {
-			t.Fatalf("capacity %g: %v", capacity, err)
-		}
-		want := capacity * (1 + 2*(saturationRTT-1)/3000)
-		if math.Abs(got.Rate/want-1) > 0.005 || got.Limit != Overloaded || got.Held > got.Rate || got.Rate > got.Fell {
-			t.Errorf("capacity %g: found %g between %g and %g, want %g", capacity, got.Rate, got.Held, got.Fell, want)
-		}
-		if q.trials > 40 {
-			t.Errorf("capacity %g: %d trials", capacity, q.trials)
-		}
-	}
-}
-
-func TestSearchInNoise(t *testing.T) {
-	t.Parallel()
-	q := &queue{capacity: 1e6, noise: 0.05, spoil: 4}
-	got, err := searchQueue(q, 0.05)
+func profile(t testing.TB, name string) Profile {
+	t.Helper()
+	p, err := FindProfile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 1.133e6; math.Abs(got.Rate/want-1) > 0.1 {
-		t.Errorf("found %g, want about %g", got.Rate, want)
+	if p.Ramp != nil {
+		p.Ramp.Pause = 0
+	}
+	return p
+}
+
+func searchQueue(q trier, p Profile, connections int) (Saturation, []Trial, error) {
+	var trials []Trial
+	s := searcher{SearchConfig: SearchConfig{Level: LevelConfig{Connections: connections}, Profile: p, StartRate: startRate}, trier: q, ctx: context.Background(), each: func(t Trial) { trials = append(trials, t) }}
+	got, err := s.search()
+	return got, trials, err
+}
+
+func newQueue(capacity float64) *queue {
+	return &queue{capacity: capacity, r: rand.New(rand.NewPCG(7, 8))}
+}
+
+// saturationOf is where the mean round trip of a queue crosses 200 ms: with a window of 3 s at 1.133 × its capacity.
+func saturationOf(capacity float64) float64 { return capacity * (1 + 2*(saturationRTT-1)/3000) }
+
+// Each profile finds the knee of a queue whose capacity is known, and that it is first in, first out.
+func TestSearchFindsTheKneeOfAQueue(t *testing.T) {
+	t.Parallel()
+	for name, trialsMax := range map[string]int{"quick": 24, "search": 40, "classic": 60} {
+		for _, capacity := range []float64{700, 45_000, 240_000, 3.3e6, 180e6} {
+			q := newQueue(capacity)
+			got, trials, err := searchQueue(q, profile(t, name), 10)
+			if err != nil {
+				t.Fatalf("%s, capacity %g: %v", name, capacity, err)
+			}
+			want := saturationOf(capacity)
+			if math.Abs(got.Rate/want-1) > 0.005 || got.Limit != Overloaded || got.Held > got.Rate || got.Rate > got.Fell {
+				t.Errorf("%s, capacity %g: found %g between %g and %g, want %g", name, capacity, got.Rate, got.Held, got.Fell, want)
+			}
+			if got.Sustained > capacity || got.Sustained < 0.97*capacity || got.Best.Window != sustainTime.Seconds() || got.Best.Phase != PhaseConfirm {
+				t.Errorf("%s, capacity %g: sustained %g", name, capacity, got.Sustained)
+			}
+			if got.MaxDelivered != capacity || got.Overload < 1.9*capacity || got.Overload > 3.5*capacity || got.Capacity.Slope != capacity || len(got.Warnings) > 0 {
+				t.Errorf("%s, capacity %g: %+v", name, capacity, got)
+			}
+			if got.Trials != len(trials) || len(trials) > trialsMax {
+				t.Errorf("%s, capacity %g: %d trials, %d reported", name, capacity, len(trials), got.Trials)
+			}
+		}
+	}
+}
+
+// Within 3 % of the truth, though the server's capacity changes by 2 % from trial to trial, and the client or the machine
+// spoils some trials.
+func TestSearchInNoise(t *testing.T) {
+	t.Parallel()
+	const capacity = 1e6
+	var quick []float64
+	for seed := range uint64(200) {
+		q := &queue{capacity: capacity, noise: 0.02, spoil: 5, r: rand.New(rand.NewPCG(seed, 1))}
+		got, _, err := searchQueue(q, profile(t, "search"), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(got.Rate/saturationOf(capacity)-1) > 0.03 || math.Abs(median(got.Capacity.Delivered, got.Capacity.Slope, got.Capacity.Backlog)/capacity-1) > 0.02 {
+			t.Errorf("seed %d: found %g, want %g; capacity %+v", seed, got.Rate, saturationOf(capacity), got.Capacity)
+		}
+		got, _, err = searchQueue(q, profile(t, "quick"), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quick = append(quick, got.Rate/saturationOf(capacity))
+	}
+	slices.Sort(quick)
+	if quick[10] < 0.97 || quick[189] > 1.03 { // nine of ten
+		t.Errorf("quick searches: %.3f to %.3f of the truth", quick[10], quick[189])
 	}
 }
 
 // A target that breaks under a load that is too high has fallen, like one that gets slow.
 func TestSearchOfATargetThatBreaks(t *testing.T) {
 	t.Parallel()
-	got, err := searchQueue(&queue{capacity: 1e9, breakAt: 500_000}, 0.05)
+	q := newQueue(1e9)
+	q.breakAt = 500_000
+	got, _, err := searchQueue(q, profile(t, "quick"), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Held > 500_000 || got.Fell < 500_000 || got.Rate != got.Held || got.Limit != TargetFailed {
+	if got.Held > 500_000 || got.Fell < 500_000 || got.Rate != got.Held || got.Limit != TargetFailed || got.Overload < 500_000 || got.Overload > 520_000 {
 		t.Errorf("%+v", got)
+	}
+	q = newQueue(1e9)
+	q.silentAt = 500_000
+	if _, _, err := searchQueue(q, profile(t, "quick"), 10); !IsTargetFailure(err) || q.trials > 12 {
+		t.Errorf("a target that answers nothing any more: %v after %d trials", err, q.trials)
 	}
 }
 
 func TestSearchSaysWhoWasTheLimit(t *testing.T) {
 	t.Parallel()
-	got, err := searchQueue(&queue{capacity: 1e9, spoil: 0, breakAt: 0}, 0.5)
-	if err != nil || got.Limit != Overloaded {
+	q := &limited{*newQueue(1e12)}
+	if got, _, err := searchQueue(q, profile(t, "quick"), 10); err != nil || got.Limit != ClientLimited || got.Held > 1e8 {
 		t.Errorf("%+v %v", got, err)
 	}
-	q := &limited{queue{capacity: 1e12, r: rand.New(rand.NewPCG(1, 1))}}
-	c := DefaultSearch(LevelConfig{Connections: 10})
-	s := searcher{SearchConfig: c, trier: q, ctx: context.Background(), each: func(Trial) {}}
-	if got, err := s.search(); err != nil || got.Limit != ClientLimited || got.Held > 1e8 {
+	q = &limited{*newQueue(1e12)}
+	if got, _, err := searchQueue(q, profile(t, "classic"), 10); err != nil || got.Limit != ClientLimited || got.Held > 1e8 {
 		t.Errorf("%+v %v", got, err)
 	}
 }
@@ -107,18 +171,84 @@ type limited struct{ queue }
 func (l *limited) try(nominal float64, window time.Duration) (Trial, error) {
 	t, err := l.queue.try(nominal, window)
 	if nominal > 1e8 {
-		t.Verdict = ClientLimited
+		t.Verdict, t.RTT.Mean, t.RTTActual.Mean = ClientLimited, 300, 300
 	}
 	return t, err
 }
 
 func TestSearchOfATargetThatHoldsNothing(t *testing.T) {
 	t.Parallel()
-	if _, err := searchQueue(&queue{capacity: 1e-3}, 0.05); !errors.Is(err, errNothingHeld) || !IsTargetFailure(err) {
-		t.Errorf("got %v", err)
+	for _, name := range ProfileNames() {
+		if _, _, err := searchQueue(newQueue(1e-3), profile(t, name), 10); !errors.Is(err, errNothingHeld) || !IsTargetFailure(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		q := newQueue(1)
+		q.breakAt = 1e-9
+		if _, _, err := searchQueue(q, profile(t, name), 10); !IsTargetFailure(err) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if _, err := searchQueue(&queue{capacity: 1, breakAt: 1e-9}, 0.05); !IsTargetFailure(err) {
-		t.Errorf("got %v", err)
+}
+
+// The ramp of 2011, step by step: from one message a second by max(1, 1000/connections), until one of its four stop rules.
+func TestRampOf2011(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		connections int
+		q           queue
+		step, last  float64 // messages sent a second
+		limit       Verdict
+		rate        float64 // nominal
+		points      int
+	}{
+		{"round trips of 1.5 s", 25, queue{capacity: 100_000}, 40, 8001, Overloaded, saturationOf(100_000), 201},
+		{"rises by one", 2000, queue{capacity: 44_000}, 1, 44, Overloaded, saturationOf(44_000), 44},
+		{"the cap", 100, queue{capacity: 1e9}, 10, 5001, OK, 500_100, 501},
+		{"an own message is missing: that point does not count", 100, queue{capacity: 1e9, loseAt: 200_000}, 10, 2001, Overloaded, 199_100, 201},
+		{"a connection is lost", 100, queue{capacity: 1e9, breakAt: 200_000}, 10, 2001, TargetFailed, 199_100, 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			q := tt.q
+			q.r = rand.New(rand.NewPCG(1, 2))
+			got, trials, err := searchQueue(&q, profile(t, "classic-2011"), tt.connections)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, nominal := range q.asked {
+				if want := (1 + float64(i)*tt.step) * float64(tt.connections); nominal != want {
+					t.Fatalf("step %d is %g, want %g", i, nominal, want)
+				}
+			}
+			if last := q.asked[len(q.asked)-1] / float64(tt.connections); last != tt.last || len(trials) != tt.points {
+				t.Errorf("ends at %g a second, want %g, with %d trials", last, tt.last, len(trials))
+			}
+			if got.Limit != tt.limit || math.Abs(got.Rate/tt.rate-1) > 0.005 || got.Best.Nominal != got.Held {
+				t.Errorf("%+v, want %g", got, tt.rate)
+			}
+		})
+	}
+}
+
+func TestProfilesExpectAsLongAsTheyTake(t *testing.T) {
+	t.Parallel()
+	p := profile(t, "classic-2011")
+	p.Ramp.Pause = time.Second
+	total := time.Duration(0)
+	for _, n := range p.Levels {
+		total += p.Expected(n)
+	}
+	if total < 6*time.Hour || total > 8*time.Hour {
+		t.Errorf("the ramp of 2011 to its cap: %v, want seven hours", total)
+	}
+	for _, p := range Profiles() {
+		if d := p.Expected(500); d < 20*time.Second {
+			t.Errorf("%s: %v", p.Name, d)
+		}
+	}
+	if _, err := FindProfile("slow"); err == nil {
+		t.Error("found a profile that is not there")
 	}
 }
 
@@ -142,6 +272,10 @@ func TestJudge(t *testing.T) {
 		{"busy worker, quick answers", Trial{ClientBusy: []float64{0.2, 0.9}, Server: &Usage{CPU: 0.5}}, OK},
 		{"busy worker, idle server", Trial{ClientBusy: []float64{0.2, 0.9}, Server: &Usage{CPU: 0.5}, RTT: Latency{Mean: 300}}, ClientLimited},
 		{"busy worker, unknown server", Trial{ClientBusy: []float64{0.9}, RTT: Latency{Mean: 300}}, ClientLimited},
+		{"idle server", Trial{ClientBusy: []float64{0.2}, Server: &Usage{CPU: 0.5}, RTT: Latency{Mean: 300}}, ClientLimited},
+		{"stolen", Trial{Noise: &Noise{Stolen: 0.04}, RTT: Latency{Mean: 300}}, Noisy},
+		{"others", Trial{Noise: &Noise{Others: 0.2}}, Noisy},
+		{"a little noise", Trial{Noise: &Noise{Stolen: 0.01, Others: 0.05}}, OK},
 		{"busy worker, busy server", Trial{ClientBusy: []float64{0.9}, Server: busy, RTT: Latency{Mean: 300}}, Overloaded},
 	} {
 		if tt.t.judge(); tt.t.Verdict != tt.want {
@@ -157,13 +291,19 @@ func TestSlope(t *testing.T) {
 		flat = append(flat, bucket{10, 10 * 5})
 		rising = append(rising, bucket{10, 10 * (5 + 20*float64(i))}) // 20 ms a bucket of 100 ms
 	}
-	if s := slope(flat); math.Abs(s) > 1e-9 {
+	if s := slope(flat, 10); math.Abs(s) > 1e-9 {
 		t.Errorf("flat: %g", s)
 	}
-	if s := slope(rising); math.Abs(s-0.2) > 1e-9 {
+	if s := slope(rising, 10); math.Abs(s-0.2) > 1e-9 {
 		t.Errorf("rising: %g", s)
 	}
-	if s := slope(nil); s != 0 {
+	for i := 20; i < 30; i++ { // most of what was due there never came back
+		rising[i] = bucket{2, 2}
+	}
+	if s := slope(rising, 10); math.Abs(s-0.2) > 1e-9 {
+		t.Errorf("rising, with the end missing: %g", s)
+	}
+	if s := slope(nil, 10); s != 0 {
 		t.Errorf("nothing: %g", s)
 	}
 }

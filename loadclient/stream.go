@@ -25,6 +25,7 @@ type streamLink struct {
 	request   []byte // that asks for a response
 	postHead  []byte // of a request with messages, up to its length
 	template  []byte // one message
+	stampAt   int    // of its time
 
 	// Receiving: where we are in a response.
 	inBody bool
@@ -56,12 +57,12 @@ var streamTransports = map[Protocol]streamTransport{
 
 func newStreamLink(c *conn, d dialed) *streamLink {
 	t := c.w.target
-	text := fmt.Sprintf(`"%d:%0*d"`, c.w.idBase+c.index, stampDigits, 0)
+	text, at := t.payload(c.w.idBase + c.index)
 	l := &streamLink{
 		c: c, transport: streamTransports[t.Protocol], inBody: true,
 		request:  t.streamRequest(d.session),
 		postHead: fmt.Appendf(nil, "POST %s%s/xhr_send HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain\r\nContent-Length: ", t.Path, d.session, t.Addr),
-		template: []byte(text),
+		template: []byte(`"` + text + `"`), stampAt: 1 + at,
 	}
 	l.receiver, l.sender = &socket{c: c, fd: d.fd}, &socket{c: c, fd: d.sender}
 	return l
@@ -247,7 +248,7 @@ func (l *streamLink) lineEnd() error {
 // sockjs-client, whatever that does with them.
 func (l *streamLink) send(n int, stamp int64) error {
 	var digits [20]byte
-	copy(l.template[len(l.template)-1-stampDigits:], strconv.AppendInt(digits[:0], stamp, 10))
+	copy(l.template[l.stampAt:], strconv.AppendInt(digits[:0], stamp, 10))
 	for range n {
 		l.body = append(append(l.body, l.template...), ',')
 	}

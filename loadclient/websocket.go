@@ -30,7 +30,7 @@ type webSocketLink struct {
 }
 
 func newWebSocketLink(c *conn, d dialed) *webSocketLink {
-	l := &webSocketLink{c: c, dialect: dialects[c.w.target.Protocol], template: newTemplate(c.w.target.Protocol, c.w.idBase+c.index)}
+	l := &webSocketLink{c: c, dialect: dialects[c.w.target.Protocol], template: newTemplate(c.w.target, c.w.idBase+c.index)}
 	l.socket = &socket{c: c, fd: d.fd}
 	return l
 }

@@ -173,12 +173,14 @@ type trialPlan struct {
 	window   time.Duration // in which messages are sent
 	drain    time.Duration // in which the last ones may come back
 	spin     bool          // never sleep: the CPU is ours
+	relaxed  bool          // read at most every millisecond
 }
 
 // windowEnd is the state at the end of the window.
 type windowEnd struct {
 	sent      int
 	delivered int
+	returned  int // own messages
 	idle      time.Duration
 	at        time.Duration
 }
@@ -197,7 +199,7 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 		now := time.Since(p.start)
 		if inWindow && now >= p.window {
 			inWindow = false
-			end = windowEnd{w.sent(), w.delivered(), w.idle, now}
+			end = windowEnd{w.sent(), w.delivered(), w.returned, w.idle, now}
 		}
 		if err := w.sendDue(now); err != nil {
 			return end, err
@@ -205,10 +207,23 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 		if !inWindow && (w.complete() || now > p.window+p.drain) {
 			return end, nil
 		}
+		if p.relaxed && inWindow {
+			w.rest(relaxedTime - (time.Since(p.start) - now))
+		}
 		if err := w.poll(w.timeout(p, now)); err != nil {
 			return end, err
 		}
 	}
+}
+
+// relaxedTime is how long a client that reads at leisure lets data gather.
+const relaxedTime = time.Millisecond
+
+// rest does nothing for a while.
+func (w *worker) rest(d time.Duration) {
+	before := time.Now()
+	time.Sleep(d)
+	w.idle += time.Since(before)
 }
 
 func (w *worker) prepare(p trialPlan) {
@@ -258,7 +273,7 @@ func (w *worker) sendDue(now time.Duration) error {
 		return nil
 	}
 	for i := from; i < due; i++ {
-		if c := w.mine(i % w.plan.connections); c != nil {
+		if c := w.mine(w.plan.connection(i)); c != nil {
 			if err := w.sendConn(c, due, now, stamp); err != nil {
 				return err
 			}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sockloop/sockloop/loadclient"
 )
 
@@ -19,8 +21,8 @@ import (
 type levels []int
 
 var named = map[string]levels{
-	"quick": {25, 100, 500, 2000},
-	"full":  {25, 50, 75, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000},
+	"quick": loadclient.QuickLevels,
+	"full":  loadclient.LevelsOf2011,
 }
 
 // UnmarshalText reads quick, full or a list.
@@ -43,20 +45,74 @@ func (l *levels) UnmarshalText(text []byte) error {
 // search is the command that finds saturation points.
 type search struct {
 	target
-	Levels    levels        `help:"Connections: quick (25,100,500,2000), full (the 13 of 2011), or a list." default:"quick"`
-	Window    time.Duration `help:"Length of a trial. The threshold of 200 ms is that of 2011 for 3 s." default:"3s"`
-	Precision float64       `help:"Width of the bracket around the saturation point, as a share." default:"0.05"`
-	Repeats   int           `help:"Trials at the rate that is reported." default:"3"`
+	display
+	Profile   string        `help:"quick: four levels, a search; search: the 13 of 2011, with repeats and a finer curve; classic: a ramp as in 2011, scaled to the server; classic-2011: exactly that ramp (seven hours to its end)." default:"quick" enum:"${profiles}"`
+	Levels    levels        `help:"Connections: quick (25,100,500,2000), full (the 13 of 2011), or a list. Default: the profile's." placeholder:"LEVELS"`
+	Window    time.Duration `help:"Length of a trial. The threshold of 200 ms is that of 2011 for 3 s." placeholder:"3s"`
+	Threshold time.Duration `help:"Mean round trip at which the server is saturated." placeholder:"200ms"`
+	Overload  time.Duration `help:"Mean round trip beyond which no higher rate is tried." placeholder:"1500ms"`
+	Precision float64       `help:"Of a search: width of the bracket around the saturation point, as a share. Default: the profile's." placeholder:"SHARE"`
+	Repeats   int           `help:"Of a search: trials at both ends of the bracket. Default: the profile's." placeholder:"N"`
+	Confirm   time.Duration `help:"Length of the trials that show what can be sustained." placeholder:"10s"`
+	Curve     []float64     `help:"Of a search: further rates to try, as shares of the saturation rate. Default: the profile's." placeholder:"SHARE,…"`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 	CSV       string        `help:"File for the trials in the seven columns of 2011." name:"csv" placeholder:"FILE"`
 }
 
+// profile is the profile with what the flags change.
+func (s *search) profile() (loadclient.Profile, error) {
+	p, err := loadclient.FindProfile(s.Profile)
+	if err != nil {
+		return p, err
+	}
+	changed := s.Window+s.Threshold+s.Overload+s.Confirm != 0 || s.Precision != 0 || s.Repeats != 0 || s.Curve != nil
+	if changed && p.Name == "classic-2011" {
+		return p, errors.New("classic-2011 is exactly the benchmark of 2011, and only --levels may be changed: use --profile classic or search for another window or threshold")
+	}
+	if s.Levels != nil {
+		p.Levels = s.Levels
+	}
+	p.Window = or(s.Window, p.Window)
+	p.SaturationRTT = or(1000*s.Threshold.Seconds(), p.SaturationRTT)
+	p.OverloadRTT = or(1000*s.Overload.Seconds(), p.OverloadRTT)
+	p.Precision, p.Repeats, p.Confirm = or(s.Precision, p.Precision), or(s.Repeats, p.Repeats), or(s.Confirm, p.Confirm)
+	if s.Curve != nil {
+		p.Curve = slices.Sorted(slices.Values(s.Curve))
+	}
+	switch {
+	case p.Ramp == nil && (p.Precision < 0.001 || p.Precision > 1):
+		return p, fmt.Errorf("--precision %v: want 0.001 to 1", p.Precision)
+	case p.Ramp == nil && p.Repeats < 1:
+		return p, fmt.Errorf("--repeats %d: want at least 1", p.Repeats)
+	case p.Window < 100*time.Millisecond:
+		return p, fmt.Errorf("--window %v: want at least 100ms", p.Window)
+	case p.SaturationRTT <= 0 || p.OverloadRTT <= p.SaturationRTT:
+		return p, fmt.Errorf("--threshold %v, --overload %v: want round trips, the second longer than the first", time.Duration(p.SaturationRTT*1e6), time.Duration(p.OverloadRTT*1e6))
+	case p.Confirms > 0 && p.Confirm < p.Window:
+		return p, fmt.Errorf("--confirm %v: want at least the window, %v", p.Confirm, p.Window)
+	case slices.ContainsFunc(p.Curve, func(x float64) bool { return x <= 0 || x > 100 }):
+		return p, fmt.Errorf("--curve %v: want shares of the saturation rate, such as 0.5,0.9,1.5", p.Curve)
+	}
+	return p, nil
+}
+
+// or is a, unless it is zero.
+func or[T comparable](a, b T) T {
+	var zero T
+	if a == zero {
+		return b
+	}
+	return a
+}
+
 // Run searches level by level.
 func (s *search) Run(ctx context.Context, out *console) error {
-	if s.Precision < 0.001 || s.Precision > 1 || s.Repeats < 1 || s.Window < 100*time.Millisecond {
-		return fmt.Errorf("--precision %v, --repeats %d, --window %v: want 0.001 to 1, at least 1, and at least 100ms", s.Precision, s.Repeats, s.Window)
+	s.apply(out)
+	profile, err := s.profile()
+	if err != nil {
+		return err
 	}
-	found, err := s.resume()
+	found, err := s.resume(profile)
 	if err != nil {
 		return err
 	}
@@ -65,14 +121,40 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, s.sockets(slices.Max(s.Levels))); err != nil {
+	if err := s.prepare(out, s.sockets(slices.Max(profile.Levels))); err != nil {
 		return err
 	}
 	if len(found) > 0 {
-		out.note("going on with the run in %s, which has %d of %d levels", s.Out, len(found), len(s.Levels))
+		out.note("going on with the run in %s, which has %d of %d levels", s.Out, len(found), len(profile.Levels))
 	}
-	idBase, done := 1, len(found)
-	for i, n := range s.Levels {
+	expected := make([]time.Duration, len(profile.Levels))
+	for i, n := range profile.Levels {
+		expected[i] = profile.Expected(n)
+	}
+	out.begin(expected)
+	err = s.searchAll(ctx, out, profile, files, &found)
+	out.done()
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	if err == nil || len(found) > 0 {
+		out.table(found)
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if f.Limit == loadclient.ClientLimited {
+			return errInvalid
+		}
+	}
+	return nil
+}
+
+// searchAll searches the levels that are left, and adds to what was found.
+func (s *search) searchAll(ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]loadclient.Saturation) error {
+	idBase, done := 1, len(*found)
+	for i, n := range profile.Levels {
 		level, err := s.level(n)
 		if err != nil {
 			return err
@@ -82,19 +164,13 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		if i < done {
 			continue
 		}
-		c := loadclient.DefaultSearch(level)
-		c.Window, c.Precision, c.Repeats, c.Probe = s.Window, s.Precision, s.Repeats, min(c.Probe, s.Window)
-		out.level(i, len(s.Levels), n)
+		out.level(i, n)
 		var failure error
-		result, err := loadclient.Search(ctx, c, func(t loadclient.Trial) {
+		result, err := loadclient.Search(ctx, loadclient.SearchConfig{Level: level, Profile: profile}, func(t loadclient.Trial) {
 			out.trial(t)
 			failure = firstError(failure, files.trial(t))
 		}, out.watch)
-		out.done()
-		if ctx.Err() != nil {
-			out.table(found)
-			return errInterrupted
-		}
+		out.levelDone()
 		if err := firstError(err, failure); err != nil {
 			return err
 		}
@@ -102,32 +178,23 @@ func (s *search) Run(ctx context.Context, out *console) error {
 			return err
 		}
 		out.saturation(result)
-		found = append(found, result)
-	}
-	out.table(found)
-	for _, f := range found {
-		if f.Limit == loadclient.ClientLimited {
-			return errInvalid
-		}
+		*found = append(*found, result)
 	}
 	return nil
 }
 
 // resume finds what an interrupted run of this very command has measured already.
-func (s *search) resume() ([]loadclient.Saturation, error) {
-	if s.Out == "" {
+func (s *search) resume(profile loadclient.Profile) ([]loadclient.Saturation, error) {
+	if f, err := os.Stat(s.Out); err != nil || !f.Mode().IsRegular() { // a new file, or a pipe
 		return nil, nil
 	}
 	records, err := readResults(s.Out)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
 	found := loadclient.Unfinished(records, os.Args)
-	if err != nil || len(found) >= len(s.Levels) { // that run was finished, so this is another
+	if err != nil || len(found) >= len(profile.Levels) { // that run was finished, so this is another
 		return nil, err
 	}
 	for i, f := range found {
-		if f.Connections != s.Levels[i] {
+		if f.Connections != profile.Levels[i] {
 			return nil, nil
 		}
 	}
@@ -138,7 +205,7 @@ func (s *search) resume() ([]loadclient.Saturation, error) {
 type trial struct {
 	target
 	Connections int           `help:"Connections." default:"2000"`
-	Rate        float64       `help:"Nominal rate: received messages a second, over all connections." default:"100000"`
+	Rate        float64       `help:"Nominal rate: received messages a second, over all connections. 0: nothing is sent." default:"100000"`
 	Window      time.Duration `help:"Length of a trial." default:"3s"`
 	Count       int           `help:"Trials, one after the other." default:"1"`
 	JSON        bool          `help:"Print the results as JSON lines."`
@@ -146,8 +213,8 @@ type trial struct {
 
 // Run runs the trials.
 func (t *trial) Run(ctx context.Context, out *console) error {
-	if t.Connections < 1 || t.Rate <= 0 || t.Window < 100*time.Millisecond || t.Count < 1 {
-		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: want at least 1, more than 0, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
+	if t.Connections < 1 || t.Rate < 0 || t.Window < 100*time.Millisecond || t.Count < 1 {
+		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: want at least 1, 0 or more, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
 	}
 	if err := t.prepare(out, t.sockets(t.Connections)); err != nil {
 		return err
@@ -166,7 +233,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		result, err := level.Trial(t.Rate/float64(t.Connections), t.Window)
+		result, err := t.once(level)
 		if err != nil {
 			return err
 		}
@@ -186,14 +253,21 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 	return nil
 }
 
+func (t *trial) once(level *loadclient.Level) (loadclient.Trial, error) {
+	if t.Rate == 0 {
+		return level.Idle(t.Window)
+	}
+	return level.Trial(t.Rate/float64(t.Connections), t.Window)
+}
+
 // calibrate is the command that finds the client's own ceiling.
 type calibrate struct {
 	client
-	BroadcasterCPU   int           `help:"CPU of the null broadcaster: the one that the server will have." name:"broadcaster-cpu" default:"0"`
-	Levels           levels        `help:"Connections, as for run." default:"quick"`
-	MessagesPerFrame int           `help:"Size of the broadcaster's frames." default:"4000"`
-	Window           time.Duration `help:"Length of a trial." default:"3s"`
-	Out              string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
+	BroadcasterCPU int           `help:"CPU of the null broadcaster: the one that the server will have." name:"broadcaster-cpu" default:"0"`
+	Levels         levels        `help:"Connections, as for run." default:"quick"`
+	Shapes         []string      `help:"How the broadcaster's messages come: ${shapes}." default:"${shapes}" enum:"${shapes}" placeholder:"SHAPE,…"`
+	Window         time.Duration `help:"Length of a trial." default:"3s"`
+	Out            string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 }
 
 // Run calibrates level by level.
@@ -207,15 +281,17 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	for _, n := range c.Levels {
-		ceiling, err := loadclient.Calibrate(ctx, loadclient.CalibrateConfig{
-			Connections: n, MessagesPerFrame: c.MessagesPerFrame, CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU, Window: c.Window,
-		})
-		if err != nil {
-			return err
-		}
-		out.ceiling(ceiling)
-		if err := files.record(loadclient.Record{Ceiling: &ceiling}); err != nil {
-			return err
+		for _, shape := range c.Shapes {
+			ceiling, err := loadclient.Calibrate(ctx, loadclient.CalibrateConfig{
+				Connections: n, Shape: loadclient.Shape(shape), CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU, Window: c.Window,
+			})
+			if err != nil {
+				return err
+			}
+			out.ceiling(ceiling)
+			if err := files.record(loadclient.Record{Ceiling: &ceiling}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -239,7 +315,7 @@ func openOutputs(results, csv string, goesOn bool) (*outputs, error) {
 		o.recorder = loadclient.NewRecorder(f)
 		if !goesOn {
 			if err := o.record(loadclient.Record{Machine: loadclient.ThisMachine()}); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("results cannot be written: %w", err)
 			}
 		}
 	}
@@ -253,7 +329,7 @@ func openOutputs(results, csv string, goesOn bool) (*outputs, error) {
 			return nil, err
 		}
 		if o.csv, err = loadclient.NewCSV(f, goesOn); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("results cannot be written: %w", err)
 		}
 	}
 	return o, nil
@@ -265,8 +341,17 @@ func (o *outputs) open(path string, mode int) (io.Writer, error) {
 		return nil, fmt.Errorf("results cannot be written: %w", err)
 	}
 	o.files = append(o.files, f)
+	var disk unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &disk); err == nil && disk.Blocks > 0 && disk.Bavail*uint64(disk.Bsize) < resultBytesMax {
+		return nil, fmt.Errorf("results cannot be written: %s: %w: make %d MB free, or write elsewhere", path, errSmallDisk, resultBytesMax>>20)
+	}
 	return f, nil
 }
+
+// resultBytesMax is more than the results of a run need.
+const resultBytesMax = 16 << 20
+
+var errSmallDisk = errors.New("there is hardly room on the disk")
 
 func (o *outputs) record(r loadclient.Record) error {
 	if o.recorder == nil {

@@ -1,80 +1,125 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"text/tabwriter"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"github.com/sockloop/sockloop/loadclient"
 )
 
-// console is what a user sees: plain lines when the output goes into a file or a pipe, and on a terminal a bar below
-// them that moves while a trial runs.
+// console is what a user sees of a run: plain lines, and on a terminal a bar below them that moves while a trial runs; or
+// only what was found; or JSON lines.
 type console struct {
 	out, err io.Writer
+	quiet    bool // no lines about levels and trials
+	json     bool // records instead of lines
 
-	bar     *progressbar.ProgressBar
-	prefix  string
-	stopped chan struct{}
-	stop    chan struct{}
+	plan *plan
+	live *live
 }
 
-// trialsExpected is what a search usually takes; the bar's guess.
-const trialsExpected = 16
+// display is what the commands that measure have.
+type display struct {
+	Quiet bool `help:"Print only what was found." xor:"display"`
+	JSON  bool `help:"Print everything as JSON lines, and how far the run is." xor:"display"`
+}
+
+func (d display) apply(c *console) { c.quiet, c.json = d.Quiet, d.JSON }
+
+// progress is a JSON line.
+type progress struct {
+	Level       int     `json:"level"` // from 1
+	Levels      int     `json:"levels"`
+	Connections int     `json:"connections"`
+	Left        float64 `json:"left_s"`
+}
+
+func (c *console) printJSON(x any) { _ = json.NewEncoder(c.out).Encode(x) }
+
+// begin begins a run of levels that are expected to take so long each.
+func (c *console) begin(expected []time.Duration) {
+	c.plan = &plan{expected: expected}
+	if f, ok := c.err.(*os.File); ok && !c.quiet && !c.json && term.IsTerminal(int(f.Fd())) {
+		c.plan.begin(0, time.Now())
+		c.live = newLive(f, c.plan)
+	}
+}
 
 // level begins a level.
-func (c *console) level(i, of, connections int) {
-	c.prefix = fmt.Sprintf("level %d of %d: %d connections", i+1, of, connections)
-	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		c.bar = progressbar.NewOptions(trialsExpected, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(c.prefix),
-			progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(20), progressbar.OptionThrottle(50*time.Millisecond))
+func (c *console) level(i, connections int) {
+	now := time.Now()
+	if c.live != nil {
+		c.live.do(func(l *live) { l.plan.begin(i, now); l.level = nil })
 		return
 	}
-	fmt.Fprintln(c.out, c.prefix)
+	c.plan.begin(i, now)
+	_, left := c.plan.state(now)
+	of := len(c.plan.expected)
+	switch {
+	case c.json:
+		c.printJSON(struct {
+			Progress progress `json:"progress"`
+		}{progress{i + 1, of, connections, left.Round(time.Second).Seconds()}})
+	case !c.quiet:
+		fmt.Fprintf(c.out, "level %d of %d: %d connections, about %v left\n", i+1, of, connections, left.Round(time.Second))
+	}
+}
+
+// levelDone ends a level.
+func (c *console) levelDone() {
+	now := time.Now()
+	if c.live != nil {
+		c.live.do(func(l *live) { l.plan.end(now); l.level = nil })
+		return
+	}
+	c.plan.end(now)
+}
+
+// done ends a run.
+func (c *console) done() {
+	if c.live != nil {
+		c.live.close()
+		c.live = nil
+	}
 }
 
 // watch shows a trial while it runs.
-func (c *console) watch(l *loadclient.Level, nominal float64) {
-	c.unwatch()
-	if c.bar == nil {
-		return
+func (c *console) watch(level *loadclient.Level, nominal float64) {
+	if c.live != nil {
+		c.live.do(func(l *live) { l.level, l.nominal, l.meter.recent = level, nominal, nil })
 	}
-	c.stop, c.stopped = make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(c.stopped)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-c.stop:
-				return
-			case <-tick.C:
-				v := l.Live()
-				c.bar.Describe(fmt.Sprintf("%s, %s/s, round trip %.1f ms so far", c.prefix, human(nominal), float64(v.RTT)/1e6))
-			}
-		}
-	}()
 }
 
-func (c *console) unwatch() {
-	if c.stop != nil {
-		close(c.stop)
-		<-c.stopped
-		c.stop = nil
+// line prints lines above the bar.
+func (c *console) line(format string, args ...any) {
+	if c.live == nil {
+		fmt.Fprintf(c.out, format, args...)
+		return
 	}
+	done := make(chan struct{})
+	c.live.do(func(l *live) {
+		_ = l.bar.Clear()
+		fmt.Fprintf(c.out, format, args...)
+		l.level = nil // its trial is over
+		close(done)
+	})
+	<-done
 }
 
 // trial prints the result of a trial.
 func (c *console) trial(t loadclient.Trial) {
-	c.unwatch()
-	if c.bar != nil {
-		_ = c.bar.Clear()
-		defer func() { _ = c.bar.Add(1) }()
+	switch {
+	case c.json:
+		c.printJSON(loadclient.Record{Trial: &t})
+		return
+	case c.quiet:
+		return
 	}
 	server := ""
 	if t.Server != nil {
@@ -84,40 +129,58 @@ func (c *console) trial(t loadclient.Trial) {
 	if t.Reason != "" {
 		reason = ": " + t.Reason
 	}
-	fmt.Fprintf(c.out, "%5d connections  %7s/s nominal  %7s/s delivered  round trip mean %8.2f ms  p99 %8.2f ms%s  %s%s\n",
-		t.Connections, human(t.Nominal), human(t.Delivered), t.RTT.Mean, t.RTT.P99, server, t.Verdict, reason)
-}
-
-// done ends a level.
-func (c *console) done() {
-	c.unwatch()
-	if c.bar != nil {
-		_ = c.bar.Finish()
-		_ = c.bar.Clear()
-		c.bar = nil
-	}
+	c.line("%5d connections  %-7s  %7s/s nominal  %7s/s delivered  round trip mean %8.2f ms  p99 %8.2f ms%s  %s%s\n",
+		t.Connections, t.Phase, human(t.Nominal), human(t.Delivered), t.RTT.Mean, t.RTT.P99, server, t.Verdict, reason)
 }
 
 func (c *console) saturation(s loadclient.Saturation) {
-	limit := "at"
-	if s.Limit == loadclient.ClientLimited {
-		limit = "beyond what this client can measure, above"
+	switch {
+	case c.json:
+		c.printJSON(loadclient.Record{Saturation: &s})
+		return
+	case c.quiet:
+		return
 	}
-	fmt.Fprintf(c.out, "%5d connections: saturated %s %s messages a second\n", s.Connections, limit, human(s.Rate))
+	limit := "at"
+	if s.Limit != loadclient.Overloaded {
+		limit = fmt.Sprintf("beyond what could be measured (%s), above", s.Limit)
+	}
+	c.line("%5d connections: saturated %s %s messages a second\n", s.Connections, limit, human(s.Rate))
+	for _, w := range s.Warnings {
+		c.line("%5d connections: %s\n", s.Connections, w)
+	}
 }
 
 // table prints all levels.
 func (c *console) table(found []loadclient.Saturation) {
+	if c.json {
+		return
+	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\nconnections\tsaturation/s\tdelivered/s\tmean ms\tp99 ms\tlimit\t")
+	if !c.quiet {
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w, "connections\tsaturation/s\tsustained/s\tdelivered/s at most\toverload/s\tmean ms\tp99 ms\tlimit\t")
 	for _, s := range found {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%.1f\t%.1f\t%s\t\n", s.Connections, human(s.Rate), human(s.Best.Delivered), s.Best.RTT.Mean, s.Best.RTT.P99, s.Limit)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s\t\n", s.Connections, human(s.Rate), orNone(s.Sustained), human(s.MaxDelivered), orNone(s.Overload), s.Best.RTT.Mean, s.Best.RTT.P99, s.Limit)
 	}
 	_ = w.Flush()
 }
 
+// orNone writes a rate that may not have been found.
+func orNone(x float64) string {
+	if x == 0 {
+		return "–"
+	}
+	return human(x)
+}
+
 func (c *console) ceiling(x loadclient.Ceiling) {
-	fmt.Fprintf(c.out, "%5d connections: this client receives %s messages a second at most, in frames of %d\n", x.Connections, human(x.Delivered), x.MessagesPerFrame)
+	if c.json {
+		c.printJSON(loadclient.Record{Ceiling: &x})
+		return
+	}
+	fmt.Fprintf(c.out, "%5d connections: this client receives %s messages a second at most, %s\n", x.Connections, human(x.Rate()), x.Shape)
 }
 
 func (c *console) note(format string, args ...any) {

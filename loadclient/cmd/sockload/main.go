@@ -67,6 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{
 			"target": "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(loadclient.Protocols(), ","),
+			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(), "policies": string(loadclient.Prompt) + "," + string(loadclient.Relaxed),
 		})
 	if err != nil {
 		return err
@@ -117,6 +118,8 @@ type target struct {
 	client
 	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
 	Protocol  string `help:"${protocols}." default:"sockjs" enum:"${protocols}"`
+	Payload   int    `help:"Size of a message at least, in bytes. Those of 2011 have 15 to 18." name:"payload-bytes" default:"0" placeholder:"BYTES"`
+	Read      string `help:"When to read: prompt (at once) or relaxed (what gathers in a millisecond). It changes the server's cost." default:"prompt" enum:"${policies}"`
 	ServerPID int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
 }
 
@@ -130,7 +133,11 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 	if err != nil {
 		return loadclient.LevelConfig{}, err
 	}
-	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1}
+	if t.Payload < 0 || t.Payload > payloadMax {
+		return loadclient.LevelConfig{}, fmt.Errorf("--payload-bytes %d: want 0 to %d", t.Payload, payloadMax)
+	}
+	to.PayloadBytes = t.Payload
+	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: loadclient.ReadPolicy(t.Read)}
 	pid := t.ServerPID
 	if pid == 0 {
 		pid, _ = loadclient.FindListener(to.Addr)
@@ -139,6 +146,18 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 		c.Probe, err = loadclient.NewServerProbe(pid)
 	}
 	return c, err
+}
+
+// payloadMax is what servers take in one message, ours by default too.
+const payloadMax = 60 << 10
+
+// shapes lists how the calibrator's messages may come.
+func shapes() string {
+	var all []string
+	for _, s := range loadclient.Shapes {
+		all = append(all, string(s))
+	}
+	return strings.Join(all, ",")
 }
 
 type doctor struct{}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/internal/room"
@@ -33,7 +34,16 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"no such process", []string{"run", "--server-pid", "999999999"}, "server process 999999999", exitUsage},
 		{"results", []string{"run", "--out", "/nonexistent/x"}, "results cannot be written", exitUsage},
 		{"CSV", []string{"run", "--csv", "/nonexistent/x"}, "results cannot be written", exitUsage},
-		{"precision", []string{"run", "--precision", "0"}, "want 0.001 to 1", exitUsage},
+		{"precision", []string{"run", "--precision", "2"}, "want 0.001 to 1", exitUsage},
+		{"profile", []string{"run", "--profile", "lazy"}, "quick", exitUsage},
+		{"exact", []string{"run", "--profile", "classic-2011", "--window", "1s"}, "only --levels may be changed", exitUsage},
+		{"thresholds", []string{"run", "--threshold", "2s"}, "the second longer than the first", exitUsage},
+		{"confirm", []string{"run", "--confirm", "1s"}, "want at least the window", exitUsage},
+		{"curve", []string{"run", "--curve", "0"}, "want shares", exitUsage},
+		{"payload", []string{"run", "--payload-bytes", "1000000"}, "want 0 to", exitUsage},
+		{"quiet and JSON", []string{"run", "--quiet", "--json"}, "can't be used together", exitUsage},
+		{"full disk", []string{"run", "--out", "/dev/full"}, "no space left on device", exitUsage},
+		{"full disk for the table", []string{"run", "--csv", "/dev/full"}, "no space left on device", exitUsage},
 		{"window", []string{"trial", "--window", "1ms"}, "at least 100ms", exitUsage},
 		{"nothing listens", []string{"run", "--target", "ws://127.0.0.1:1/broadcast", "--levels", "1"}, "nothing listens on 127.0.0.1:1: start the server first", exitTarget},
 	} {
@@ -80,7 +90,7 @@ func TestRunKeepsWhatWasMeasured(t *testing.T) {
 	dir := t.TempDir()
 	results, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
 	var out, log bytes.Buffer
-	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--repeats", "1", "--precision", "1", "--out", results, "--csv", table}, &out, &log)
+	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--out", results, "--csv", table}, &out, &log)
 	if exitCode(err) != exitTarget {
 		t.Fatalf("got %v\n%s", err, out.String())
 	}
@@ -155,7 +165,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	defer r.Close()
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
-	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--repeats", "1", "--precision", "1", "--out", file, "--csv", table}
+	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--out", file, "--csv", table}
 	searched := func() (levels []int, machines int) {
 		t.Helper()
 		records, err := readResults(file)
@@ -232,24 +242,28 @@ func TestConsoleLines(t *testing.T) {
 	var out bytes.Buffer
 	c := console{out: &out, err: &out}
 	x := loadclient.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: loadclient.OK, RTT: loadclient.Latency{Mean: 21.234, P99: 50}, Server: &loadclient.Usage{CPU: 0.991, RSS: 14_400_000}}
-	s := loadclient.Saturation{Connections: 2000, Rate: 168e6, Best: &x, Limit: loadclient.Overloaded}
+	s := loadclient.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6, Best: &x, Limit: loadclient.Overloaded}
 	limited := s
-	limited.Connections, limited.Limit = 500, loadclient.ClientLimited
-	c.level(3, 4, 2000)
+	limited.Connections, limited.Limit, limited.Warnings = 500, loadclient.ClientLimited, []string{"the machine was noisy"}
+	c.begin([]time.Duration{time.Minute, time.Minute})
+	c.level(1, 2000)
+	x.Phase = loadclient.PhaseConfirm
 	c.trial(x)
+	c.levelDone()
 	c.done()
 	c.saturation(s)
 	c.saturation(limited)
 	c.table([]loadclient.Saturation{s})
-	c.ceiling(loadclient.Ceiling{Connections: 25, Delivered: 990, MessagesPerFrame: 4000})
-	want := `level 4 of 4: 2000 connections
- 2000 connections     120M/s nominal     120M/s delivered  round trip mean    21.23 ms  p99    50.00 ms  server  99 %  14.4 MB  OK
+	c.ceiling(loadclient.Ceiling{Connections: 25, Delivered: 990, Shape: loadclient.Single})
+	want := `level 2 of 2: 2000 connections, about 1m0s left
+ 2000 connections  confirm     120M/s nominal     120M/s delivered  round trip mean    21.23 ms  p99    50.00 ms  server  99 %  14.4 MB  OK
  2000 connections: saturated at 168M messages a second
-  500 connections: saturated beyond what this client can measure, above 168M messages a second
+  500 connections: saturated beyond what could be measured (CLIENT-LIMITED), above 168M messages a second
+  500 connections: the machine was noisy
 
-  connections  saturation/s  delivered/s  mean ms  p99 ms       limit
-         2000          168M         120M     21.2    50.0  OVERLOADED
-   25 connections: this client receives 990 messages a second at most, in frames of 4000
+  connections  saturation/s  sustained/s  delivered/s at most  overload/s  mean ms  p99 ms       limit
+         2000          168M         150M                 155M           –     21.2    50.0  OVERLOADED
+   25 connections: this client receives 990 messages a second at most, single
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)

@@ -1,0 +1,74 @@
+package loadclient
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// Noise is what the machine did beside the trial, on the CPUs of the client and of a server that is pinned: shares of their
+// time, 0 to 1.
+type Noise struct {
+	Stolen float64 `json:"stolen"` // by the hypervisor, for other machines
+	Others float64 `json:"others"` // by other processes
+}
+
+// ear listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run as
+// they like.
+type ear struct {
+	cpus  tuning.CPUs
+	probe *ServerProbe
+	alone bool // nobody but client and server has business on the CPUs
+}
+
+func newEar(client tuning.CPUs, probe *ServerProbe) *ear {
+	server := probe.pinned()
+	e := &ear{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
+	e.cpus = append(append(e.cpus, client...), server...)
+	return e
+}
+
+type noiseSample struct {
+	at   time.Time
+	cpus tuning.CPUTime
+	ours time.Duration
+	ok   bool
+}
+
+func (e *ear) sample() (s noiseSample) {
+	if len(e.cpus) == 0 {
+		return s
+	}
+	var err error
+	if s.cpus, err = e.cpus.Time(); err != nil {
+		return s
+	}
+	var self unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &self) != nil {
+		return s
+	}
+	s.at, s.ok = time.Now(), true
+	s.ours = time.Duration(self.Utime.Nano() + self.Stime.Nano())
+	if e.probe != nil && e.probe.pid != os.Getpid() {
+		cpu, _, err := e.probe.read()
+		s.ours, s.ok = s.ours+cpu, err == nil
+	}
+	return s
+}
+
+// since is the noise since a sample; nil when nothing could be heard.
+func (e *ear) since(s noiseSample) *Noise {
+	now := e.sample()
+	if !s.ok || !now.ok {
+		return nil
+	}
+	total := now.at.Sub(s.at).Seconds() * float64(len(e.cpus))
+	n := &Noise{Stolen: (now.cpus.Stolen - s.cpus.Stolen).Seconds() / total}
+	if e.alone {
+		n.Others = max(0, ((now.cpus.Busy-s.cpus.Busy)-(now.ours-s.ours)).Seconds()/total)
+	}
+	return n
+}

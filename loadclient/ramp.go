@@ -1,0 +1,133 @@
+package loadclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// stepOf2011 is by how much the ramp of 2011 rises, in messages sent a second.
+func stepOf2011(connections int) float64 { return float64(max(1, 1000/connections)) }
+
+// ramp tries one rate after the other until a stop rule of 2011 holds, and reads off where the mean round trip crosses the
+// threshold.
+func (s *searcher) ramp() (Saturation, error) {
+	first, step := 1.0, stepOf2011(s.Level.Connections)
+	if r := s.Profile.Ramp; r.Scale > 0 {
+		if err := s.probe(); err != nil {
+			return Saturation{}, err
+		}
+		step = s.guess() / float64(r.Scale) / float64(s.Level.Connections)
+		first = step
+	}
+	var result Saturation
+	err := s.climb(&result, first, step)
+	if err != nil {
+		return Saturation{}, err
+	}
+	if s.Profile.Confirms > 0 && result.Rate > 0 {
+		if err := s.confirm(&result, result.Held); err != nil {
+			return Saturation{}, err
+		}
+	}
+	s.summarize(&result)
+	return result, nil
+}
+
+func (s *searcher) climb(result *Saturation, first, step float64) error {
+	connections := float64(s.Level.Connections)
+	var before Trial
+	for rate := first; ; rate += step {
+		t, err := s.step(rate * connections)
+		switch {
+		case err != nil && s.ctx.Err() == nil && IsTargetFailure(err) && before.Sent > 0: // a connection was lost
+			s.ended(result, before, TargetFailed, err.Error())
+			return nil
+		case err != nil:
+			return err
+		case t.OwnMissing > 0: // the point is dropped
+			s.ended(result, before, Overloaded, fmt.Sprintf("%d own messages did not come back", t.OwnMissing))
+			return nil
+		}
+		rtt := t.rampRTT(s.Profile)
+		if result.Rate == 0 && rtt >= s.Profile.SaturationRTT && (t.Valid() || s.Profile.exact()) {
+			result.Held, result.Fell = before.Nominal, t.Nominal
+			result.Rate = crossing(before.Nominal, before.rampRTT(s.Profile), t.Nominal, rtt, s.Profile.SaturationRTT)
+			best := before
+			result.Best, result.Limit, result.Reason = &best, Overloaded, t.Reason
+			if before.Sent == 0 {
+				return fmt.Errorf("%w: %w (%.0f messages a second)", errTarget, errNothingHeld, t.Nominal)
+			}
+		}
+		if t.Verdict == ClientLimited && rtt >= s.Profile.SaturationRTT && !s.Profile.exact() {
+			s.ended(result, before, ClientLimited, t.Reason)
+			return nil
+		}
+		if rtt >= s.Profile.OverloadRTT { // the point is kept
+			return nil
+		}
+		if top := s.Profile.Ramp.NominalMax; top > 0 && t.Nominal >= top {
+			s.ended(result, t, OK, fmt.Sprintf("the ramp ends at %.0f messages a second", top))
+			return nil
+		}
+		if rtt < s.Profile.SaturationRTT || result.Rate > 0 {
+			before = t
+		}
+		if err := wait(s.ctx, s.Profile.Ramp.Pause); err != nil {
+			return err
+		}
+	}
+}
+
+// ended is the end of a ramp that has not crossed the threshold: what held last is a lower bound.
+func (s *searcher) ended(result *Saturation, last Trial, limit Verdict, reason string) {
+	if result.Rate > 0 {
+		return
+	}
+	result.Rate, result.Held, result.Best = last.Nominal, last.Nominal, &last
+	result.Limit, result.Reason = limit, reason
+}
+
+// step is one rate of a ramp. As in 2011 nothing is tried again; the scaled ramp tries again what was not the server's fault.
+func (s *searcher) step(nominal float64) (Trial, error) {
+	s.phase = PhaseRamp
+	if s.Profile.exact() {
+		if err := s.ctx.Err(); err != nil {
+			return Trial{}, err
+		}
+		t, err := s.try(nominal, s.Profile.Window)
+		if err == nil {
+			s.note(&t)
+		}
+		return t, err
+	}
+	t, err := s.run(nominal, s.Profile.Window)
+	if err == nil && t.Sent == 0 && t.Verdict == TargetFailed {
+		err = fmt.Errorf("%w: %s", errTarget, t.Reason)
+	}
+	return t, err
+}
+
+// rampRTT is the mean round trip that counts: in the ramp of 2011 from the actual send.
+func (t *Trial) rampRTT(p Profile) float64 {
+	if p.exact() {
+		return t.RTTActual.Mean
+	}
+	return t.RTT.Mean
+}
+
+// wait waits, unless the context ends.
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+var errNothingHeld = errors.New("the target does not hold even the lowest rate")
