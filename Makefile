@@ -21,7 +21,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the programs into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine
+	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine ./benchmarks/fixed
 	$(GO) build -trimpath -o bin/benchmarks ./benchmarks
 
 .PHONY: run-server
@@ -39,6 +39,18 @@ bench: build ## The main job: where do sockloop and the goroutine server saturat
 .PHONY: bench-transports
 bench-transports: build ## What SockJS over HTTP costs: WebSocket, xhr-streaming and eventsource at 2000 connections
 	bin/benchmarks --suite transports $(ARGS)
+
+.PHONY: peers
+peers: build ## Install other people's servers, those that can be
+	bin/benchmarks --install
+
+.PHONY: bench-peers
+bench-peers: build ## Compare with all installed peers: an hour a block. ARGS="--blocks 3 --only sockloop,bun"
+	bin/benchmarks --suite peers $(ARGS)
+
+.PHONY: bench-controls
+bench-controls: build ## Check the instrument: a server against itself, and one whose capacity is known. ARGS="--blocks 5"
+	bin/benchmarks --suite controls $(ARGS)
 
 .PHONY: test
 test: ## Run the tests, with the race detector where there is a C compiler

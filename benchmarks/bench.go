@@ -6,11 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,27 +23,165 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// contestant is a server that takes --addr and --cpu and broadcasts at /broadcast, and what it is asked to speak.
-type contestant struct {
-	name, program string
-	protocol      loadclient.Protocol
-}
-
 type bench struct {
 	flags
-	suite suite
-	cpus  tuning.CPUs
+	suite       suite
+	cpus        tuning.CPUs
+	contestants []*contestant
+	manifest    loadclient.Manifest
 }
 
 func (b *bench) file(name string) string { return filepath.Join(b.Out, name+".jsonl") }
 
-// calibrate measures the client alone.
-func (b *bench) calibrate(ctx context.Context) error {
-	return b.sockload(ctx, "calibrate", "--cpus", b.cpus.String(), "--broadcaster-cpu", strconv.Itoa(b.ServerCPU), "--levels", b.Levels, "--out", b.file("ceiling"))
+// ceilingFile has the client's own ceiling.
+const ceilingFile = "ceiling"
+
+// measureAll measures block by block, level by level, every contestant in turn, so that what the machine's hour does to them
+// it does to all. What an interrupted run has measured already is left out.
+func (b *bench) measureAll(ctx context.Context) error {
+	goesOn, err := b.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if !goesOn {
+		fmt.Printf("The load client's own ceiling (CPU %s, a null broadcaster on CPU %d):\n", b.cpus, b.ServerCPU)
+		if err := b.sockload(ctx, "calibrate", "--cpus", b.cpus.String(), "--broadcaster-cpu", strconv.Itoa(b.ServerCPU), "--levels", list(b.levels(0)), "--window", "2s", "--out", b.file(ceilingFile)); err != nil {
+			return err
+		}
+	}
+	var failed error
+	for block := range b.Blocks {
+		for _, n := range b.levels(block) {
+			for _, c := range b.contestants {
+				if b.has(c, n, block) || !slices.Contains(b.Levels, n) && !slices.Contains(b.suite.full, c.Name) {
+					continue
+				}
+				fmt.Printf("\n%s at %d connections, block %d of %d:\n", c.Name, n, block+1, b.Blocks)
+				err := b.measure(ctx, c, n)
+				if ctx.Err() != nil {
+					return errors.Join(b.report(context.WithoutCancel(ctx)), errInterrupted)
+				}
+				if err != nil {
+					failed = errors.Join(failed, fmt.Errorf("%s at %d connections: %w", c.Name, n, err)) // the others are measured all the same
+					fmt.Println(err)
+				}
+			}
+		}
+	}
+	b.manifest.Finished = time.Now().UTC()
+	if err := b.writeManifest(); err != nil {
+		return err
+	}
+	return errors.Join(b.report(ctx), failed)
+}
+
+var errInterrupted = errors.New("interrupted; the same command goes on with what is left")
+
+// levels are those of a block.
+func (b *bench) levels(block int) []int {
+	if block > 0 || len(b.suite.full) == 0 || !slices.Equal(b.Levels, b.suite.levels) {
+		return b.Levels
+	}
+	return loadclient.LevelsOf2011
+}
+
+func list(numbers []int) string {
+	var all []string
+	for _, n := range numbers {
+		all = append(all, strconv.Itoa(n))
+	}
+	return strings.Join(all, ",")
+}
+
+// begin leaves out what cannot be run, and says so; removes the results of an earlier run, unless it was interrupted; and
+// writes the manifest.
+func (b *bench) begin(ctx context.Context) (goesOn bool, err error) {
+	old, err := loadclient.ReadManifest(b.Out)
+	goesOn = err == nil && !b.Fresh && old.Finished.IsZero() && old.Suite == b.Suite && slices.Equal(old.Levels, b.Levels)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	if !goesOn {
+		if err := b.removeOld(old); err != nil {
+			return false, err
+		}
+	}
+	b.manifest = loadclient.Manifest{
+		Machine: *loadclient.ThisMachine(), Suite: b.Suite, Levels: b.Levels, Blocks: b.Blocks, Base: b.suite.base,
+		ServerCPU: b.ServerCPU, ClientCPUs: b.cpus.String(), Started: time.Now().UTC(),
+	}
+	if goesOn {
+		b.manifest.Started = old.Started
+		fmt.Printf("going on with the run in %s\n", b.Out)
+	}
+	here := b.contestants[:0:0]
+	for _, c := range b.contestants {
+		s := loadclient.ManifestServer{Name: c.Name, About: c.about(), Protocol: c.Protocol, Command: c.Run, Capacity: c.Capacity}
+		if err := c.installed(ctx); err != nil {
+			s.Skipped = err.Error()
+			fmt.Printf("skipped: %s, because %v\n", c.Name, err)
+		} else {
+			here = append(here, c)
+		}
+		s.Version = c.version
+		b.manifest.Servers = append(b.manifest.Servers, s)
+	}
+	b.contestants = here
+	return goesOn, b.writeManifest()
+}
+
+func (c *contestant) about() string {
+	if c.About == "" {
+		return c.peer.About
+	}
+	return c.About
+}
+
+func (b *bench) writeManifest() error {
+	text, err := json.MarshalIndent(b.manifest, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.Out, loadclient.ManifestName), append(text, '\n'), 0o644)
+}
+
+// removeOld removes the results of an earlier run in the folder.
+func (b *bench) removeOld(old loadclient.Manifest) error {
+	names := []string{ceilingFile}
+	for _, s := range old.Servers {
+		names = append(names, s.Name)
+	}
+	for _, c := range b.contestants {
+		names = append(names, c.Name)
+	}
+	for _, name := range names {
+		if err := os.Remove(b.file(name)); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// has tells whether a contestant has been measured at a level, in a block.
+func (b *bench) has(c *contestant, level, block int) bool {
+	f, err := os.Open(b.file(c.Name))
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	records, _ := loadclient.ReadRecords(f)
+	n := 0
+	for _, r := range records {
+		if r.Saturation != nil && r.Saturation.Connections == level {
+			n++
+		}
+	}
+	return n > block
 }
 
 func (b *bench) sockload(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(b.Bin, "sockload"), args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return measured(cmd.Run())
 }
@@ -55,7 +198,7 @@ func measured(err error) error {
 // exitInvalid is sockload's exit code when the client was the limit.
 const exitInvalid = 3
 
-// lightRate is the load of 2011's memory table, in received messages a second at 2000 connections.
+// The light load is that of the main job's memory table, in received messages a second at 2000 connections.
 const (
 	lightRate        = 100_000
 	lightConnections = 2000
@@ -63,68 +206,116 @@ const (
 	recovery = time.Minute
 )
 
-// measure starts a server and measures it: under a light load, at saturation, and under a light load again.
-func (b *bench) measure(ctx context.Context, c contestant) error {
+// Before a search the server's program gets warm: compilers at run time need it.
+const (
+	warmRate        = 30_000
+	warmConnections = 100
+	warmTime        = 3 * time.Second
+	idleTime        = time.Second
+)
+
+// measure starts a server, and measures it at a level: without load, getting warm, and searching its capacity.
+func (b *bench) measure(ctx context.Context, c *contestant, level int) error {
 	s, err := b.start(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	load := []string{"--target", "ws://" + s.addr + "/broadcast", "--protocol", string(c.protocol), "--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--cpus", b.cpus.String()}
-	if err := b.light(ctx, c, load, 3*time.Second, "light"); err != nil {
+	load := []string{"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol), "--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--cpus", b.cpus.String()}
+	trial := func(phase loadclient.Phase, connections, rate int, window time.Duration) error {
+		return s.explain(b.trial(ctx, c, phase, append([]string{"--connections", strconv.Itoa(connections), "--rate", strconv.Itoa(rate), "--window", window.String()}, load...)))
+	}
+	if err := trial(loadclient.PhaseIdle, level, 0, idleTime); err != nil {
 		return err
 	}
-	if err := b.sockload(ctx, append([]string{"run", "--levels", b.Levels, "--out", b.file(c.name)}, load...)...); err != nil {
+	if err := trial(loadclient.PhaseWarm, min(level, warmConnections), warmRate, warmTime); err != nil {
 		return err
 	}
-	return b.light(ctx, c, load, recovery, "recovered")
+	light := b.suite.light && level == lightConnections
+	if light {
+		if err := trial(loadclient.PhaseLight, level, lightRate, warmTime); err != nil {
+			return err
+		}
+	}
+	if err := b.sockload(ctx, append([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, load...)...); err != nil {
+		return s.explain(err)
+	}
+	if light {
+		return trial(loadclient.PhaseRecovered, level, lightRate, recovery)
+	}
+	return nil
 }
 
-// phase is a line of the results that only this program writes: a trial with the reason why it was made.
-type phase struct {
-	Phase string           `json:"phase"`
-	Trial loadclient.Trial `json:"phase_trial"`
-}
-
-func (b *bench) light(ctx context.Context, c contestant, load []string, window time.Duration, name string) error {
-	args := append([]string{"trial", "--connections", strconv.Itoa(lightConnections), "--rate", strconv.Itoa(lightRate), "--window", window.String(), "--json"}, load...)
-	cmd := exec.CommandContext(ctx, filepath.Join(b.Bin, "sockload"), args...)
+// trial runs a trial and adds it to the results.
+func (b *bench) trial(ctx context.Context, c *contestant, phase loadclient.Phase, args []string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(b.Bin, "sockload"), append([]string{"trial", "--json"}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := measured(cmd.Run()); err != nil {
 		return err
 	}
-	p := phase{Phase: name}
-	if err := json.Unmarshal(out.Bytes(), &p.Trial); err != nil {
+	var t loadclient.Trial
+	if err := json.Unmarshal(out.Bytes(), &t); err != nil {
 		return err
 	}
-	fmt.Printf("%d connections, %d messages a second delivered (%s): round trip mean %.2f ms, server memory %.1f MB\n",
-		lightConnections, lightRate, name, p.Trial.RTT.Mean, float64(p.Trial.Server.RSS)/1e6)
-	f, err := os.OpenFile(b.file(c.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	t.Phase = phase
+	fmt.Printf("%d connections, %.0f messages a second (%s): round trip mean %.2f ms, server memory %.1f MB\n", t.Connections, t.Nominal, phase, t.RTT.Mean, memoryMB(&t))
+	f, err := os.OpenFile(b.file(c.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	return errors.Join(json.NewEncoder(f).Encode(p), f.Close())
+	return errors.Join(loadclient.NewRecorder(f).Record(loadclient.Record{Trial: &t}), f.Close())
+}
+
+// memoryMB is the server's, 0 when it is not known.
+func memoryMB(t *loadclient.Trial) float64 {
+	if t.Server == nil {
+		return 0
+	}
+	return float64(t.Server.RSS) / 1e6
 }
 
 // process is a running server.
 type process struct {
-	cmd  *exec.Cmd
-	addr string
+	cmd   *exec.Cmd
+	addr  string
+	said  *bytes.Buffer // on its standard error
+	ended chan struct{}
 }
 
-// start starts a server on a free port, with more flags if there are any, and waits until it answers.
-func (b *bench) start(ctx context.Context, c contestant, more ...string) (*process, error) {
+// startTime is how long a server may take until it listens.
+const startTime = 20 * time.Second
+
+// start starts a server on a free port and on the servers' CPU, with more arguments if there are any, and waits until it
+// answers.
+func (b *bench) start(ctx context.Context, c *contestant, more ...string) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{exec.Command(filepath.Join(b.Bin, c.program), append([]string{"--addr", addr, "--cpu", strconv.Itoa(b.ServerCPU)}, more...)...), addr}
-	p.cmd.Stderr = os.Stderr
-	if err := p.cmd.Start(); err != nil {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
 		return nil, err
 	}
-	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	fill := strings.NewReplacer("{bin}", b.Bin, "{addr}", addr, "{host}", host, "{port}", port, "{cpu}", strconv.Itoa(b.ServerCPU))
+	var args []string
+	for _, a := range c.Run {
+		args = append(args, fill.Replace(a))
+	}
+	cmd, err := c.peer.command(context.Background(), append(args, more...))
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, addr: addr, said: &bytes.Buffer{}, ended: make(chan struct{})}
+	cmd.Stderr = p.said
+	if err := startOn(tuning.CPUs{b.ServerCPU}, cmd); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = cmd.Wait()
+		close(p.ended)
+	}()
+	wait, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
 		conn, err := net.Dial("tcp", addr)
@@ -132,6 +323,8 @@ func (b *bench) start(ctx context.Context, c contestant, more ...string) (*proce
 			return p, conn.Close()
 		}
 		select {
+		case <-p.ended:
+			return nil, fmt.Errorf("it ended at once: %s", lastLine(p.said.Bytes()))
 		case <-wait.Done():
 			p.stop()
 			return nil, fmt.Errorf("it does not listen on %s: %w", addr, err)
@@ -140,15 +333,76 @@ func (b *bench) start(ctx context.Context, c contestant, more ...string) (*proce
 	}
 }
 
-func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	_ = p.cmd.Wait()
+// startOn starts a program whose threads all stay on a set of CPUs: a child inherits its parent thread's.
+func startOn(set tuning.CPUs, cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := tuning.Allowed()
+	if err != nil {
+		return err
+	}
+	if err := tuning.PinThread(set); err != nil {
+		return err
+	}
+	return errors.Join(cmd.Start(), tuning.PinThread(before))
 }
 
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// explain adds to an error what the server said last, if it ended.
+func (p *process) explain(err error) error {
+	if err == nil {
+		return nil
 	}
-	return ln.Addr().String(), ln.Close()
+	select {
+	case <-p.ended:
+		return fmt.Errorf("%w; the server ended: %s", err, lastLine(p.said.Bytes()))
+	default:
+		return err
+	}
+}
+
+// stopTime is how long a server may take to end when it is asked to.
+const stopTime = 5 * time.Second
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+	case <-time.After(stopTime):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+}
+
+// The ports of servers lie below those that the kernel gives to connections and to whoever asks for any: between the moment
+// in which a port is found free and the one in which its server listens, nobody else gets it.
+const (
+	portMin = 10_000
+	portMax = 32_000
+)
+
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+// freeAddr is an address on which nobody listens, and that this program has not given to another server.
+func freeAddr() (string, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = map[int]bool{}
+	}
+	var err error
+	for range 100 {
+		port := portMin + rand.IntN(portMax-portMin)
+		if ports.given[port] {
+			continue
+		}
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			ports.given[port] = true
+			return ln.Addr().String(), ln.Close()
+		}
+	}
+	return "", fmt.Errorf("no port between %d and %d is free: %w", portMin, portMax, err)
 }

@@ -1,15 +1,15 @@
-// Command benchmarks compares sockloop with the goroutine server, or its transports with each other: it starts the servers
-// in turn, each on one CPU, loads them from the other CPUs with sockload, and prints where each saturates. The raw results
-// go into a folder.
+// Command benchmarks compares servers: it starts them in turn, each on one CPU, loads them from the other CPUs with
+// sockload, and prints where each saturates. The raw results go into a folder, with a manifest of the machine and the
+// versions, and a report.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,18 +22,22 @@ import (
 
 type flags struct {
 	Bin       string      `help:"Folder with the built programs." default:"bin"`
-	Out       string      `help:"Folder for the results. Default: benchmarks/results/<date>-<host>." placeholder:"DIR"`
-	Suite     string      `help:"servers: sockloop and the goroutine server; transports: WebSocket, xhr-streaming and eventsource." default:"servers" enum:"servers,transports"`
-	Levels    string      `help:"Connections, as for sockload. Default: quick for servers, 2000 for transports."`
+	Peers     string      `help:"Folder with the servers' manifests." default:"benchmarks/peers"`
+	Out       string      `help:"Folder for the results. Default: benchmarks/results/<date>-<host>-<suite>." placeholder:"DIR"`
+	Suite     string      `help:"${suites}." default:"servers" enum:"${suites}"`
+	Only      []string    `help:"Measure only these of the suite." placeholder:"NAME,…"`
+	Levels    []int       `help:"Connections. Default: the suite's." placeholder:"N,…"`
 	Blocks    int         `help:"Times that every server is measured, in turn." default:"1"`
-	Report    bool        `help:"Measure nothing: write the summary of the results in --out again."`
+	Fresh     bool        `help:"Measure everything anew. Without it an interrupted run of the suite goes on."`
+	Install   bool        `help:"Measure nothing: install the peers."`
+	Report    bool        `help:"Measure nothing: write the summary and the report of the results in --out again."`
 	ServerCPU int         `help:"CPU of the servers." name:"server-cpu" default:"0"`
 	CPUs      tuning.CPUs `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
 }
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("Finds where sockloop and the goroutine server saturate, and prints the table."))
+	kong.Parse(&f, kong.Description("Finds where servers saturate, and prints the table."), kong.Vars{"suites": strings.Join(suiteNames(), ",")})
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, f); err != nil {
@@ -44,91 +48,103 @@ func main() {
 
 // suite is what is compared.
 type suite struct {
-	contestants []contestant
-	base        string // the contestant that the others are multiples of
-	levels      string
-	ceiling     bool   // the client's own, which is known for WebSockets only
-	summary     string // file name
+	names  []string // of the contestants; empty is all that are opponents and speak their own protocol
+	base   string   // the contestant that the others are multiples of
+	levels []int
+	full   []string // contestants that are measured at the 13 levels of 2011, in the first block
+	light  bool     // and under a light load before and after the search
 }
 
 var suites = map[string]suite{
-	"servers": {
-		contestants: []contestant{{name: "sockloop", program: "sockloop", protocol: loadclient.SockJS}, {name: "goroutine", program: "goroutine", protocol: loadclient.SockJS}},
-		base:        "goroutine", levels: "quick", ceiling: true, summary: "summary.md",
-	},
-	"transports": {
-		contestants: []contestant{
-			{name: "websocket", program: "sockloop", protocol: loadclient.SockJS},
-			{name: "xhr-streaming", program: "sockloop", protocol: loadclient.XHRStreaming},
-			{name: "eventsource", program: "sockloop", protocol: loadclient.EventSource},
-		},
-		base: "websocket", levels: "2000", summary: "transports.md",
-	},
+	"servers":    {names: []string{"sockloop", "goroutine"}, base: "goroutine", levels: loadclient.QuickLevels, light: true},
+	"transports": {names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"}, base: "sockloop", levels: []int{2000}},
+	"peers":      {base: "sockjs-node", levels: loadclient.QuickLevels, full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"}},
+	"controls":   {names: []string{"sockloop", "sockloop-again", "fixed"}, base: "sockloop", levels: []int{100, 2000}},
+}
+
+func suiteNames() (names []string) {
+	for name := range suites {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// contestants are those of the suite among all peers.
+func (s *suite) contestants(peers []*peer, only []string) (all []*contestant, err error) {
+	byName := map[string]*contestant{}
+	var names []string
+	for _, p := range peers {
+		for i := range p.Contestants {
+			c := &p.Contestants[i]
+			byName[c.Name] = c
+			if !p.Control && !slices.Contains(suites["transports"].names[1:], c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	if s.names != nil {
+		names = s.names
+	}
+	for _, name := range only {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("--only %s: the suite has %s", name, strings.Join(names, ", "))
+		}
+	}
+	for _, name := range names {
+		c := byName[name]
+		if c == nil {
+			return nil, fmt.Errorf("no manifest has the contestant %s", name)
+		}
+		if len(only) == 0 || slices.Contains(only, name) {
+			all = append(all, c)
+		}
+	}
+	return all, nil
 }
 
 func run(ctx context.Context, f flags) error {
-	cpus, err := clientCPUs(f)
+	peers, err := readPeers(f.Peers)
 	if err != nil {
 		return err
 	}
-	if f.Out == "" {
+	if f.Install {
+		installAll(ctx, peers)
+		return nil
+	}
+	if f.Blocks < 1 {
+		return fmt.Errorf("--blocks %d: want at least 1", f.Blocks)
+	}
+	b := bench{flags: f, suite: suites[f.Suite]}
+	if b.cpus, err = clientCPUs(f); err != nil {
+		return err
+	}
+	if b.Bin, err = filepath.Abs(b.Bin); err != nil {
+		return err
+	}
+	if b.Levels == nil {
+		b.Levels = b.suite.levels
+	}
+	if b.contestants, err = b.suite.contestants(peers, f.Only); err != nil {
+		return err
+	}
+	if b.Out == "" {
 		host, err := os.Hostname()
 		if err != nil {
 			return err
 		}
-		f.Out = filepath.Join("benchmarks", "results", time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host))
+		b.Out = filepath.Join("benchmarks", "results", time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host)+"-"+f.Suite)
 	}
-	if err := os.MkdirAll(f.Out, 0o755); err != nil {
+	if err := os.MkdirAll(b.Out, 0o755); err != nil {
 		return err
-	}
-	b := bench{flags: f, suite: suites[f.Suite], cpus: cpus}
-	if b.Levels == "" {
-		b.Levels = b.suite.levels
 	}
 	if f.Report {
-		return b.report()
+		return b.report(ctx)
 	}
-	if err := b.removeOld(); err != nil {
+	if _, err := tuning.RaiseDescriptors(); err != nil { // which the servers inherit
 		return err
 	}
-	if b.suite.ceiling {
-		fmt.Printf("The load client's own ceiling (CPU %s, a null broadcaster on CPU %d):\n", cpus, f.ServerCPU)
-		if err := b.calibrate(ctx); err != nil {
-			return err
-		}
-	}
-	var failed error
-	for block := range f.Blocks {
-		for _, c := range b.suite.contestants {
-			fmt.Printf("\n%s on CPU %d, block %d of %d:\n", c.name, f.ServerCPU, block+1, f.Blocks)
-			if err := b.measure(ctx, c); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("%s: %w", c.name, err)) // the others are measured all the same
-			}
-		}
-	}
-	return errors.Join(b.report(), failed)
-}
-
-// removeOld removes the results of an earlier run of the suite.
-func (b *bench) removeOld() error {
-	old := b.suite.names()
-	if b.suite.ceiling {
-		old = append(old, "ceiling")
-	}
-	for _, name := range old {
-		if err := os.Remove(b.file(name)); err != nil && !os.IsNotExist(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *suite) names() []string {
-	var all []string
-	for _, c := range s.contestants {
-		all = append(all, c.name)
-	}
-	return all
+	return b.measureAll(ctx)
 }
 
 // clientCPUs are all CPUs but the server's, unless they are named.

@@ -1,71 +1,134 @@
 package main
 
 import (
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
 )
 
-// sockload understands real Socket.IO servers, today's and that of 2011: nothing is lost, repeated or out of order.
-func TestSocketIO(t *testing.T) {
+// manifests reads the peers' manifests.
+func manifests(t *testing.T) []*peer {
+	t.Helper()
+	peers, err := readPeers("peers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return peers
+}
+
+// find is the contestant with a name.
+func find(t *testing.T, name string) *contestant {
+	t.Helper()
+	for _, p := range manifests(t) {
+		for i := range p.Contestants {
+			if p.Contestants[i].Name == name {
+				return &p.Contestants[i]
+			}
+		}
+	}
+	t.Fatalf("no contestant %s", name)
+	return nil
+}
+
+// sockload and every server that is installed understand each other: nothing is lost, repeated or out of order.
+func TestPeers(t *testing.T) {
 	t.Parallel()
 	b := builtBench(t)
-	for peer, node := range map[string]string{"socket.io": "node", "socket.io-0.8": "node_modules/node/bin/node"} {
-		t.Run(peer, func(t *testing.T) {
-			t.Parallel()
-			dir := filepath.Join("peers", peer)
-			if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-				t.Skipf("it is not installed (npm ci in benchmarks/%s)", dir)
-			}
-			if node != "node" {
-				node = filepath.Join(dir, node)
-			}
-			if _, err := exec.LookPath(node); err != nil {
-				t.Skipf("its Node is not installed: %v", err)
-			}
-			got := b.trial(t, "--target", "ws://"+startPeer(t, node, dir), "--protocol", peer, "--connections", "20", "--rate", "20000", "--window", "500ms")
-			if got.Sent != 500 || got.Received != 10_000 || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
-				t.Errorf("%+v", got)
-			}
-		})
+	for _, p := range manifests(t) {
+		for i := range p.Contestants {
+			c := &p.Contestants[i]
+			t.Run(c.Name, func(t *testing.T) {
+				t.Parallel()
+				if err := c.installed(t.Context()); err != nil {
+					t.Skip(err)
+				}
+				s, err := b.start(t.Context(), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(s.stop)
+				got := load(t, b, "--target", "ws://"+s.addr+c.Path, "--protocol", string(c.Protocol), "--connections", "20", "--rate", "10000", "--window", "500ms")
+				if got.Sent != 250 || got.Received != 5000 || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
+					t.Errorf("%+v", got)
+				}
+			})
+		}
 	}
 }
 
-// startPeer runs a peer's server.js until the test ends.
-func startPeer(t *testing.T, node, dir string) string {
-	t.Helper()
-	addr, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err = exec.LookPath(node)
-	if err == nil {
-		node, err = filepath.Abs(node)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(node, "server.js", host, port)
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-			return addr
+// Every suite has its contestants, and only names that are there may be picked.
+func TestSuites(t *testing.T) {
+	t.Parallel()
+	peers := manifests(t)
+	for name, s := range suites {
+		all, err := s.contestants(peers, nil)
+		if err != nil || len(all) < 2 {
+			t.Errorf("%s: %d contestants, %v", name, len(all), err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("it does not listen on %s: %v", addr, err)
+		names := map[string]bool{}
+		for _, c := range all {
+			names[c.Name] = true
 		}
+		for _, want := range append(s.full, s.base) {
+			if !names[want] {
+				t.Errorf("%s lacks %s", name, want)
+			}
+		}
+		if s.names == nil && (names["fixed"] || names["sockloop-eventsource"] || len(names) < 15) {
+			t.Errorf("%s has %v", name, names)
+		}
+	}
+	s := suites["servers"]
+	if got, err := s.contestants(peers, []string{"goroutine"}); err != nil || len(got) != 1 {
+		t.Errorf("%v %v", got, err)
+	}
+	if _, err := s.contestants(peers, []string{"bun"}); err == nil || !strings.Contains(err.Error(), "the suite has sockloop, goroutine") {
+		t.Error(err)
+	}
+}
+
+func TestManifestsThatAreWrong(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"about: x\nfoo: 1\n":                        "field foo not found",
+		"contestants: [{name: x, protocol: morse}]": "want a name, a command",
+	} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "x"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "x", "peer.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readPeers(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := readPeers(t.TempDir()); err == nil || !strings.Contains(err.Error(), "repository's root") {
+		t.Error(err)
+	}
+}
+
+// A peer that cannot be installed or run says why.
+func TestPeersThatAreMissing(t *testing.T) {
+	t.Parallel()
+	p := &peer{dir: t.TempDir(), Needs: []string{"no-such-program"}, Install: []string{"true"}}
+	if err := p.install(t.Context()); err == nil || !strings.Contains(err.Error(), "no-such-program is not there") {
+		t.Error(err)
+	}
+	p.Needs, p.Install = nil, []string{"sh", "-c", "echo one; echo the reason >&2; exit 3"}
+	if err := p.install(t.Context()); err == nil || !strings.HasSuffix(err.Error(), "the reason") {
+		t.Error(err)
+	}
+	p.Version = []string{"sh", "-c", "echo 1.0"}
+	c := &contestant{peer: p, Run: []string{"./server"}}
+	if err := c.installed(t.Context()); err != errNotInstalled { //nolint:errorlint // it is that one
+		t.Error(err)
+	}
+	b := builtBench(t)
+	c.Run = []string{"sh", "-c", "echo out of memory >&2; exit 1"}
+	if _, err := b.start(t.Context(), c); err == nil || !strings.Contains(err.Error(), "out of memory") {
+		t.Error(err)
 	}
 }

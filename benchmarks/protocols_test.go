@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // binDir is where the programs are, once they are built.
@@ -23,7 +24,7 @@ var built = sync.OnceValue(func() (err error) {
 	if binDir, err = os.MkdirTemp("", "benchmarks-test-"); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload")
+	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload", "./goroutine", "./fixed")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -35,7 +36,11 @@ func builtBench(t *testing.T) bench {
 	if err := built(); err != nil {
 		t.Fatal(err)
 	}
-	return bench{flags: flags{Bin: binDir}}
+	cpus, err := tuning.Allowed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bench{flags: flags{Bin: binDir, ServerCPU: cpus[0]}}
 }
 
 func TestMain(m *testing.M) {
@@ -65,7 +70,7 @@ func TestProtocols(t *testing.T) {
 			}
 			t.Run(tt.name+" "+protocol, func(t *testing.T) {
 				t.Parallel()
-				s, err := b.start(context.Background(), contestant{program: "sockloop"}, tt.server...)
+				s, err := b.start(context.Background(), find(t, "sockloop"), tt.server...)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -74,7 +79,7 @@ func TestProtocols(t *testing.T) {
 				if protocol == string(loadclient.WebSocket) {
 					target += "/websocket"
 				}
-				got := b.trial(t, "--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms")
+				got := load(t, b, "--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms")
 				if got.Sent != tt.sent || got.Received != 20*tt.sent || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
 					t.Errorf("%+v", got)
 				}
@@ -83,8 +88,8 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
-// trial runs sockload trial and reads its result.
-func (b *bench) trial(t *testing.T, args ...string) (got loadclient.Trial) {
+// load runs sockload trial and reads its result.
+func load(t *testing.T, b bench, args ...string) (got loadclient.Trial) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(b.Bin, "sockload"), append([]string{"trial", "--json"}, args...)...)
 	var out, log bytes.Buffer

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,141 +13,76 @@ import (
 	"github.com/sockloop/sockloop/loadclient"
 )
 
-// found is what was found of one server, by level: a value for each block.
-type found struct {
-	saturation map[int][]loadclient.Saturation
-	phases     map[string][]loadclient.Trial
-}
-
-// report reads the results back, and prints and writes the summary.
-func (b *bench) report() error {
-	f, err := os.Create(filepath.Join(b.Out, b.suite.summary))
+// report reads the results back, prints and writes the summary, and has sockload write the report.
+func (b *bench) report(ctx context.Context) error {
+	results, err := loadclient.ReadResults(b.Out)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(b.Out, "summary.md"))
 	if err != nil {
 		return err
 	}
 	fmt.Println()
-	return firstError(b.summarize(io.MultiWriter(os.Stdout, f)), f.Close())
+	summarize(io.MultiWriter(os.Stdout, f), results)
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return b.sockload(ctx, "report", b.Out)
 }
 
-func firstError(a, b error) error {
-	if a != nil {
-		return a
+// summarize writes the tables of a folder of results.
+func summarize(w io.Writer, r *loadclient.Results) {
+	m := &r.Manifest
+	fmt.Fprintf(w, "%s, %d CPUs, Linux %s, %s. Server on CPU %d, load client on CPU %s, %s. Rates are received messages a second, over all connections.\n\n",
+		m.Machine.CPU, m.Machine.CPUs, m.Machine.Kernel, m.Machine.Go, m.ServerCPU, m.ClientCPUs, m.Started.Format("2006-01-02"))
+	writeSaturations(w, r)
+	writeMemory(w, r)
+	writeControls(w, r)
+	for _, s := range m.Servers {
+		if s.Skipped != "" {
+			fmt.Fprintf(w, "\nNot measured: %s, because %s.\n", s.Name, s.Skipped)
+		}
 	}
-	return b
 }
 
-func (b *bench) summarize(w io.Writer) error {
-	var ceilings map[int]float64
-	var err error
-	if b.suite.ceiling {
-		if ceilings, err = readCeilings(b.file("ceiling")); err != nil {
-			return err
-		}
-	}
-	all := map[string]found{}
-	for _, name := range b.suite.names() {
-		if all[name], err = read(b.file(name)); err != nil {
-			return err
-		}
-	}
-	m := loadclient.ThisMachine()
-	fmt.Fprintf(w, "%s, %d CPUs, Linux %s, %s. Server on CPU %d, load client on CPU %s, %d block(s) of at least 3 trials.\n\n",
-		m.CPU, m.CPUs, m.Kernel, m.Go, b.ServerCPU, b.cpus, b.Blocks)
-	b.suite.writeTable(w, all, ceilings)
-	b.suite.writePhases(w, all)
-	return nil
-}
-
-func readCeilings(path string) (map[int]float64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	records, err := loadclient.ReadRecords(f)
-	ceilings := map[int]float64{}
-	for _, r := range records {
-		if r.Ceiling != nil {
-			ceilings[r.Ceiling.Connections] = r.Ceiling.Delivered
-		}
-	}
-	return ceilings, err
-}
-
-func read(path string) (found, error) {
-	r := found{map[int][]loadclient.Saturation{}, map[string][]loadclient.Trial{}}
-	f, err := os.Open(path)
-	if err != nil {
-		return r, err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var line struct {
-			loadclient.Record
-			phase
-		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return r, fmt.Errorf("%s: %w", path, err)
-		}
-		if s := line.Saturation; s != nil {
-			r.saturation[s.Connections] = append(r.saturation[s.Connections], *s)
-		}
-		if line.Phase != "" {
-			r.phases[line.Phase] = append(r.phases[line.Phase], line.phase.Trial)
-		}
-	}
-	return r, lines.Err()
-}
-
-// writeTable writes a row a level and server: where it saturates, what it delivered at the highest rate that held (the
-// median of the trials, lowest and highest behind it; of an even number of blocks the lower middle one), and how many times
-// the base that is, block by block.
-func (s *suite) writeTable(w io.Writer, all map[string]found, ceilings map[int]float64) {
-	fmt.Fprintf(w, "| connections | server | saturation (200 ms), messages/s | delivered, messages/s | mean ms | p99 ms | limit | × %s | client's ceiling |\n", s.base)
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
-	var levels []int
-	for n := range all[s.names()[0]].saturation {
-		levels = append(levels, n)
-	}
-	sort.Ints(levels)
-	for _, n := range levels {
-		for _, name := range s.names() {
-			runs := slices.Clone(all[name].saturation[n])
-			if len(runs) == 0 {
+// writeSaturations writes a row a level and server.
+func writeSaturations(w io.Writer, r *loadclient.Results) {
+	fmt.Fprintf(w, "| connections | server | saturates at (200 ms) | blocks (lowest–highest) | sustained for 10 s | most delivered | p99 at half, ms | × %s | limit | share of the client's ceiling |\n", r.Manifest.Base)
+	fmt.Fprintln(w, "|---:|---|---:|---:|---:|---:|---:|---:|---|---:|")
+	for _, n := range r.Levels() {
+		for i := range r.Servers {
+			s := &r.Servers[i]
+			x := s.At(n)
+			if len(x.Searches) == 0 {
 				continue
 			}
-			multiple := ratio(all[s.base].saturation[n], runs)
-			sort.Slice(runs, func(i, j int) bool { return runs[i].Rate < runs[j].Rate })
-			median := runs[(len(runs)-1)/2]
-			low, high := math.Inf(1), 0.0
-			limits := map[string]bool{}
-			for _, found := range runs {
-				low, high = min(low, found.Low), max(high, found.High)
-				limits[string(found.Limit)] = true
-			}
-			ceiling := "–"
-			if c := ceilings[n]; c > 0 {
-				ceiling = human(c)
-			}
-			fmt.Fprintf(w, "| %d | %s | %s | %s (%s–%s) | %.1f | %.1f | %s | %s | %s |\n", n, name, human(median.Rate), human(median.Best.Delivered), human(low), human(high),
-				median.Best.RTT.Mean, median.Best.RTT.P99, keys(limits), multiple, ceiling)
+			fmt.Fprintf(w, "| %d | %s | %s | %d (%s–%s) | %s | %s | %s | %s | %s | %s |\n", n, s.Name, human(x.Rate), len(x.Searches), human(x.Low), human(x.High),
+				human(x.Sustained), human(x.MaxDelivered), number(x.P99Half), ratio(r, s, n), limits(x.Searches), share(x.CeilingShare))
 		}
 	}
+}
+
+// number writes a figure that may be missing.
+func number(x float64) string {
+	if x == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.3g", x)
+}
+
+func share(x float64) string {
+	if x == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f %%", 100*x)
 }
 
 // ratio says how many times the base a server is, with the interval of 95 % where there are blocks enough for one.
-func ratio(base, runs []loadclient.Saturation) string {
-	if len(base) == 0 {
-		return "–"
-	}
-	for i := range runs {
-		runs[i].Protocol = base[0].Protocol // that they differ may be the point
-	}
-	c, err := loadclient.CompareLevel(base, runs)
+func ratio(r *loadclient.Results, s *loadclient.ServerResults, n int) string {
+	c, ok := r.Ratio(s, n)
 	switch {
-	case err != nil:
+	case !ok:
 		return "–"
 	case c.High > c.Low:
 		return fmt.Sprintf("%s (%s–%s)", times(c.Ratio), times(c.Low), times(c.High))
@@ -165,41 +98,51 @@ func times(x float64) string {
 	return fmt.Sprintf("%.3g", x)
 }
 
-func (s *suite) writePhases(w io.Writer, all map[string]found) {
-	fmt.Fprintf(w, "\n| %d connections, %s messages/s delivered | round trip mean ms | server memory MB | a minute after the overloads, MB |\n|---|---|---|---|\n", lightConnections, human(lightRate))
-	for _, name := range s.names() {
-		p := all[name].phases
-		if len(p["light"]) == 0 || len(p["recovered"]) == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "| %s | %.2f | %.1f | %.1f |\n", name, middle(p["light"], meanRTT), middle(p["light"], memoryMB), middle(p["recovered"], memoryMB))
-	}
-}
-
-func meanRTT(t loadclient.Trial) float64  { return t.RTT.Mean }
-func memoryMB(t loadclient.Trial) float64 { return float64(t.Server.RSS) / 1e6 }
-
-// middle is the median of a figure.
-func middle(trials []loadclient.Trial, figure func(loadclient.Trial) float64) float64 {
-	var all []float64
-	for _, t := range trials {
-		all = append(all, figure(t))
-	}
-	sort.Float64s(all)
-	return all[(len(all)-1)/2]
-}
-
-func keys(set map[string]bool) string {
+// limits says what ended the searches.
+func limits(searches []loadclient.Saturation) string {
 	var all []string
-	for k := range set {
-		all = append(all, k)
+	for _, s := range searches {
+		if l := strings.ToLower(string(s.Limit)); !slices.Contains(all, l) {
+			all = append(all, l)
+		}
 	}
 	sort.Strings(all)
-	return strings.ToLower(strings.Join(all, ", "))
+	return strings.Join(all, ", ")
+}
+
+func writeMemory(w io.Writer, r *loadclient.Results) {
+	const n = lightConnections
+	fmt.Fprintf(w, "\n| %d connections: server memory, MB | idle | at half its saturation | at what it sustains | %s/s: mean ms | MB | a minute after the overloads, MB |\n|---|---:|---:|---:|---:|---:|---:|\n", n, human(lightRate))
+	for i := range r.Servers {
+		x := r.Servers[i].At(n)
+		if len(x.Searches) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", r.Servers[i].Name, number(x.MemoryIdle/1e6), number(x.MemoryHalf/1e6), number(x.MemoryFull/1e6),
+			number(x.LightRTT), number(x.MemoryLight/1e6), number(x.MemoryRecovered/1e6))
+	}
+}
+
+// writeControls says what was found of servers of which it is known.
+func writeControls(w io.Writer, r *loadclient.Results) {
+	for i := range r.Servers {
+		s := &r.Servers[i]
+		if s.Capacity == 0 {
+			continue
+		}
+		for _, n := range r.Levels() {
+			if x := s.At(n); x.Capacity > 0 {
+				fmt.Fprintf(w, "\n%s at %d connections: capacity %s, found %s (%+.1f %%), spread of the saturation points %.1f %% (deviation of %d blocks).\n",
+					s.Name, n, human(s.Capacity), human(x.Capacity), 100*(x.Capacity/s.Capacity-1), 100*x.Spread, len(x.Searches))
+			}
+		}
+	}
 }
 
 func human(x float64) string {
 	switch {
+	case x == 0:
+		return "–"
 	case x >= 1e6:
 		return fmt.Sprintf("%.3g million", x/1e6)
 	case x >= 1e3:
