@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,9 @@ func TestTrial(t *testing.T) {
 		}
 		if got.RTT.Count != 100 || got.RTTActual.Count != 100 || got.RTT.Mean <= 0 || got.RTT.Min > got.RTT.P50 || got.RTT.P99 > got.RTT.Max || got.RTT.Mean < got.RTTActual.Mean-0.01 {
 			t.Errorf("%+v", got.RTT)
+		}
+		if len(got.Spectrum) != len(Quantiles) || !slices.IsSorted(got.Spectrum) || len(got.OverTime) != 3 || got.OverTime[0] <= 0 || got.OverTime[2] != -1 {
+			t.Errorf("spectrum %v, over time %v", got.Spectrum, got.OverTime)
 		}
 		if got.MessagesPerFrame < 1 || got.MessagesPerRead <= 0 || got.BytesPerMessage < 15 {
 			t.Errorf("%v messages a frame, %v a read, %v bytes each", got.MessagesPerFrame, got.MessagesPerRead, got.BytesPerMessage)

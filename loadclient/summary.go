@@ -14,6 +14,7 @@ type Results struct {
 	Manifest Manifest
 	Servers  []ServerResults
 	Ceilings []Ceiling
+	Controls *Results // of the folder's subfolder with that name, which check the instrument; nil without
 }
 
 // ServerResults are the records of one server.
@@ -23,9 +24,6 @@ type ServerResults struct {
 	Searches []Saturation // in the order in which they were made
 	ceilings []Ceiling
 }
-
-// ceilingName is the name of a file with the client's ceiling.
-const ceilingName = "ceiling"
 
 // ReadResults reads result files, and folders of them with their manifest. The name of a file is its server's.
 func ReadResults(paths ...string) (*Results, error) {
@@ -72,7 +70,12 @@ func (r *Results) readFolder(dir string) error {
 			return err
 		}
 	}
-	return nil
+	controls := filepath.Join(dir, "controls")
+	if _, err := os.Stat(controls); err != nil {
+		return nil
+	}
+	r.Controls, err = ReadResults(controls)
+	return err
 }
 
 func (r *Results) readFile(path string) error {
@@ -169,6 +172,7 @@ type LevelSummary struct {
 
 	Rate         float64 // where it saturates
 	Low, High    float64 // of the searches
+	From, To     float64 // interval of 95 % of the mean, 0 with fewer than two searches
 	Spread       float64 // standard deviation of their logarithms: relative
 	Sustained    float64
 	MaxDelivered float64
@@ -246,6 +250,7 @@ func (x *LevelSummary) spread() {
 		rates = append(rates, f.Rate)
 	}
 	x.Low, x.High = slices.Min(rates), slices.Max(rates)
+	_, x.From, x.To = interval(rates)
 	if n := len(rates); n > 1 {
 		mean, squares := GeometricMean(rates), 0.0
 		for _, r := range rates {

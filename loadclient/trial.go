@@ -44,6 +44,31 @@ func newLatency(h *hdrhistogram.Histogram) Latency {
 	return l
 }
 
+// Quantiles are those of a trial's spectrum, in percent.
+var Quantiles = []float64{0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 100}
+
+func spectrum(h *hdrhistogram.Histogram) []float64 {
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	all := make([]float64, len(Quantiles))
+	for i, q := range Quantiles {
+		all[i] = float64(h.ValueAtQuantile(q)) / 1000
+	}
+	return all
+}
+
+func overTime(buckets []bucket) []float64 {
+	all := make([]float64, len(buckets))
+	for i, b := range buckets {
+		all[i] = -1
+		if b.count > 0 {
+			all[i] = math.Round(1000*b.sum/float64(b.count)) / 1000
+		}
+	}
+	return all
+}
+
 // Trial is the result of one fixed rate at one level. Rates are messages a second.
 type Trial struct {
 	Time        time.Time  `json:"time"`
@@ -62,6 +87,10 @@ type Trial struct {
 	RTT       Latency `json:"rtt_ms"`           // from when a message was due
 	RTTActual Latency `json:"rtt_from_send_ms"` // from when it was sent: 2011's definition
 	LagP99    float64 `json:"schedule_lag_p99_ms"`
+	// Spectrum has the round trips from when messages were due at Quantiles, OverTime their means by when they were due, each
+	// a tenth of a second; -1 where none came back. Both are in ms.
+	Spectrum []float64 `json:"rtt_spectrum_ms,omitempty"`
+	OverTime []float64 `json:"rtt_over_time_ms,omitempty"`
 
 	Sent         int `json:"sent"`
 	SentLate     int `json:"sent_after_window"`
@@ -232,6 +261,7 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 	l.integrity(&t, sent)
 	t.RTT, t.RTTActual = newLatency(all.intended), newLatency(all.actual)
 	t.LagP99 = float64(all.lag.ValueAtQuantile(99)) / 1000
+	t.Spectrum, t.OverTime = spectrum(all.intended), overTime(all.buckets)
 	t.OwnMissing = t.Sent - int(all.intended.TotalCount())
 	t.Slope = slope(all.buckets, p.schedule.rate*bucketTime.Seconds())
 	if t.Received > 0 {

@@ -135,6 +135,9 @@ type bucket struct {
 	sum   float64 // ms
 }
 
+// OverTimeStep is the time between two values of Trial.OverTime.
+const OverTimeStep = bucketTime
+
 const (
 	bucketTime = 100 * time.Millisecond
 	// rttMax is the longest round trip told apart, in µs.
@@ -252,6 +255,9 @@ func (w *worker) prepare(p trialPlan) {
 // were due, so the rest is part of what is measured, and too small a part to matter.
 const pauseShare = 1. / 40
 
+// pauseMax keeps the rest well below what would look like a client that cannot keep its schedule.
+const pauseMax = 10 * time.Millisecond
+
 // sendDue sends what is due: for each connection all its due messages with one write.
 func (w *worker) sendDue(now time.Duration) error {
 	due := w.plan.dueBy(now)
@@ -259,7 +265,7 @@ func (w *worker) sendDue(now time.Duration) error {
 		return nil
 	}
 	if w.returned > 0 {
-		w.rested = now + time.Duration(float64(w.rttSum)/float64(w.returned)*pauseShare)
+		w.rested = now + min(pauseMax, time.Duration(float64(w.rttSum)/float64(w.returned)*pauseShare))
 	}
 	stamp := w.start.Add(now).UnixMilli()
 	from := w.next
