@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/sockloop/sockloop/server"
-	"github.com/sockloop/sockloop/server/internal/chromium"
+	"github.com/sockloop/sockloop/benchmarks/chromium"
 )
 
 // The real client, in a real browser, with each transport forced, from the server's own origin and from another: 1,000

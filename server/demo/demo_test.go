@@ -16,7 +16,7 @@ import (
 
 	"github.com/sockloop/sockloop/server"
 	"github.com/sockloop/sockloop/server/demo"
-	"github.com/sockloop/sockloop/server/internal/chromium"
+	"github.com/sockloop/sockloop/benchmarks/chromium"
 )
 
 // patience is how long a test waits for something that must happen.
