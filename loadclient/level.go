@@ -2,7 +2,6 @@ package loadclient
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -89,8 +88,8 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 		l.workers = append(l.workers, w)
 	}
 	for i, d := range conns {
-		if adoptErr := l.workers[i%len(l.workers)].adopt(d, i); adoptErr != nil {
-			err = errors.Join(err, adoptErr)
+		if adoptErr := l.workers[i%len(l.workers)].adopt(d, i); err == nil { // one line says enough
+			err = adoptErr
 		}
 	}
 	if err != nil {
@@ -151,7 +150,9 @@ func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, er
 	var failure error
 	for range l.workers {
 		o := <-l.outcomes
-		failure = errors.Join(failure, o.err)
+		if failure == nil { // one line says enough
+			failure = o.err
+		}
 		ends = append(ends, o.end)
 	}
 	seen := <-observed

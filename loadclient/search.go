@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ type SearchConfig struct {
 	Profile Profile
 	// StartRate is the first nominal rate, received messages a second over all connections; 0 is 50,000.
 	StartRate float64
-	// CoolDown is how long a server is left alone after a trial that it could not finish; 0 is 1 s.
+	// CoolDown is how long a server is left alone at least after a trial that it could not finish; 0 is 1 s.
 	CoolDown time.Duration
 }
 
@@ -136,9 +137,34 @@ func (r *reopening) try(nominal float64, window time.Duration) (Trial, error) {
 	t, err := r.level.Trial(nominal/float64(r.config.Connections), window)
 	if err != nil || t.NotCompleted > 0 {
 		r.close()
-		_ = wait(r.ctx, r.coolDown) // the server works off what it still has
+		r.recover()
 	}
 	return t, err
+}
+
+const (
+	// recoveryMax is how long a server may take to work off what an overload has left it with; the next trial would find
+	// it busy, and blame its own rate for that.
+	recoveryMax = 30 * time.Second
+	// quietCPU is the CPU that a server uses that has nothing to do, or hardly any.
+	quietCPU  = 0.2
+	quietTime = 250 * time.Millisecond
+)
+
+// recover leaves the server alone until it is quiet.
+func (r *reopening) recover() {
+	if wait(r.ctx, r.coolDown) != nil || r.config.Probe == nil || r.config.Probe.pid == os.Getpid() {
+		return
+	}
+	for waited := time.Duration(0); waited < recoveryMax; waited += quietTime {
+		before := r.config.Probe.sample()
+		if wait(r.ctx, quietTime) != nil {
+			return
+		}
+		if used := r.config.Probe.since(before); used == nil || used.CPU < quietCPU {
+			return
+		}
+	}
 }
 
 // point is a rate, and the trials that were made there.

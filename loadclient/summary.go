@@ -186,7 +186,7 @@ type LevelSummary struct {
 
 	MemoryIdle, MemoryHalf, MemoryFull float64 // bytes: idle, at half its saturation, at what it sustains
 	MemoryLight, MemoryRecovered       float64
-	LowerBound                         bool // a search ended at something else than the server
+	LowerBound                         bool // a search ended at something else than the server, which may do more
 }
 
 // half is the share of the saturation rate that counts as half load, more or less.
@@ -210,7 +210,7 @@ func (s *ServerResults) At(level int) LevelSummary {
 	for _, f := range s.Searches {
 		if f.Connections == level && f.Rate > 0 {
 			x.Searches = append(x.Searches, f)
-			x.LowerBound = x.LowerBound || f.Limit != Overloaded
+			x.LowerBound = x.LowerBound || f.Limit != Overloaded && f.Limit != TargetFailed
 		}
 	}
 	if len(x.Searches) == 0 {

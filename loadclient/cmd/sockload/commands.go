@@ -55,6 +55,7 @@ type search struct {
 	Repeats   int           `help:"Of a search: trials at both ends of the bracket. Default: the profile's." placeholder:"N"`
 	Confirm   time.Duration `help:"Length of the trials that show what can be sustained." placeholder:"10s"`
 	Curve     []float64     `help:"Of a search: further rates to try, as shares of the saturation rate. Default: the profile's." placeholder:"SHARE,…"`
+	Drain     time.Duration `help:"How long the last messages of a trial may take after its window." default:"5s"`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 	CSV       string        `help:"File for the trials in the seven columns of 2011." name:"csv" placeholder:"FILE"`
 }
@@ -65,7 +66,7 @@ func (s *search) profile() (loadclient.Profile, error) {
 	if err != nil {
 		return p, err
 	}
-	changed := s.Window+s.Threshold+s.Overload+s.Confirm != 0 || s.Precision != 0 || s.Repeats != 0 || s.Curve != nil
+	changed := s.Window+s.Threshold+s.Overload+s.Confirm != 0 || s.Drain != drainOf2011 || s.Precision != 0 || s.Repeats != 0 || s.Curve != nil
 	if changed && p.Name == "classic-2011" {
 		return p, errors.New("classic-2011 is exactly the benchmark of 2011, and only --levels may be changed: use --profile classic or search for another window or threshold")
 	}
@@ -84,6 +85,8 @@ func (s *search) profile() (loadclient.Profile, error) {
 		return p, fmt.Errorf("--precision %v: want 0.001 to 1", p.Precision)
 	case p.Ramp == nil && p.Repeats < 1:
 		return p, fmt.Errorf("--repeats %d: want at least 1", p.Repeats)
+	case s.Drain <= 0:
+		return p, fmt.Errorf("--drain %v: want a time, such as 5s", s.Drain)
 	case p.Window < 100*time.Millisecond:
 		return p, fmt.Errorf("--window %v: want at least 100ms", p.Window)
 	case p.SaturationRTT <= 0 || p.OverloadRTT <= p.SaturationRTT:
@@ -95,6 +98,9 @@ func (s *search) profile() (loadclient.Profile, error) {
 	}
 	return p, nil
 }
+
+// drainOf2011 is how long the benchmark of 2011 waited for the last messages.
+const drainOf2011 = 5 * time.Second
 
 // or is a, unless it is zero.
 func or[T comparable](a, b T) T {
@@ -159,7 +165,7 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 		if err != nil {
 			return err
 		}
-		level.IDBase = idBase
+		level.IDBase, level.Drain = idBase, s.Drain
 		idBase = loadclient.NextIDBase(idBase, n)
 		if i < done {
 			continue

@@ -32,8 +32,8 @@ type display struct {
 
 func (d display) apply(c *console) { c.quiet, c.json = d.Quiet, d.JSON }
 
-// progress is a JSON line.
-type progress struct {
+// progressLine is a JSON line.
+type progressLine struct {
 	Level       int     `json:"level"` // from 1
 	Levels      int     `json:"levels"`
 	Connections int     `json:"connections"`
@@ -64,8 +64,8 @@ func (c *console) level(i, connections int) {
 	switch {
 	case c.json:
 		c.printJSON(struct {
-			Progress progress `json:"progress"`
-		}{progress{i + 1, of, connections, left.Round(time.Second).Seconds()}})
+			Progress progressLine `json:"progress"`
+		}{progressLine{i + 1, of, connections, left.Round(time.Second).Seconds()}})
 	case !c.quiet:
 		fmt.Fprintf(c.out, "level %d of %d: %d connections, about %v left\n", i+1, of, connections, left.Round(time.Second))
 	}
@@ -141,11 +141,14 @@ func (c *console) saturation(s loadclient.Saturation) {
 	case c.quiet:
 		return
 	}
-	limit := "at"
-	if s.Limit != loadclient.Overloaded {
-		limit = fmt.Sprintf("beyond what could be measured (%s), above", s.Limit)
+	switch s.Limit {
+	case loadclient.Overloaded:
+		c.line("%5d connections: saturated at %s messages a second\n", s.Connections, human(s.Rate))
+	case loadclient.TargetFailed:
+		c.line("%5d connections: %s messages a second; beyond that the server fails: %s\n", s.Connections, human(s.Rate), s.Reason)
+	default:
+		c.line("%5d connections: more than %s messages a second; beyond that it could not be measured: %s\n", s.Connections, human(s.Rate), s.Reason)
 	}
-	c.line("%5d connections: saturated %s %s messages a second\n", s.Connections, limit, human(s.Rate))
 	for _, w := range s.Warnings {
 		c.line("%5d connections: %s\n", s.Connections, w)
 	}

@@ -57,6 +57,7 @@ type commands struct {
 	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
 	Compare   comparing `cmd:"" help:"Compare two result files: ratios with their intervals."`
+	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. It needs no network."`
 	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
 }
 

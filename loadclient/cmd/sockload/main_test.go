@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +48,8 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"quiet and JSON", []string{"run", "--quiet", "--json"}, "can't be used together", exitUsage},
 		{"full disk", []string{"run", "--out", "/dev/full"}, "no space left on device", exitUsage},
 		{"full disk for the table", []string{"run", "--csv", "/dev/full"}, "no space left on device", exitUsage},
+		{"drain", []string{"run", "--drain", "0s"}, "want a time", exitUsage},
+		{"no results", []string{"report", "/nonexistent"}, "no such file", exitUsage},
 		{"window", []string{"trial", "--window", "1ms"}, "at least 100ms", exitUsage},
 		{"nothing listens", []string{"run", "--target", "ws://127.0.0.1:1/broadcast", "--levels", "1"}, "nothing listens on 127.0.0.1:1: start the server first", exitTarget},
 	} {
@@ -90,7 +96,7 @@ func TestRunKeepsWhatWasMeasured(t *testing.T) {
 	dir := t.TempDir()
 	results, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
 	var out, log bytes.Buffer
-	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--out", results, "--csv", table}, &out, &log)
+	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", results, "--csv", table}, &out, &log)
 	if exitCode(err) != exitTarget {
 		t.Fatalf("got %v\n%s", err, out.String())
 	}
@@ -104,6 +110,59 @@ func TestRunKeepsWhatWasMeasured(t *testing.T) {
 	}
 	if p, err := os.ReadFile(table); err != nil || !strings.HasPrefix(string(p), "concurrency,") {
 		t.Errorf("%q %v", p, err)
+	}
+}
+
+// Targets that are no broadcast server, or not for long, end in a line that says so and in exit code 4.
+func TestWrongTargets(t *testing.T) {
+	t.Parallel()
+	faulty := func(f room.Faults) string {
+		r := room.New(f)
+		t.Cleanup(r.Close)
+		return r.URL()
+	}
+	// answering takes a connection, answers it with a text, and closes it.
+	answering := func(text string) string {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ln.Close() })
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					_, _ = http.ReadRequest(bufio.NewReader(c))
+					_, _ = io.WriteString(c, text)
+					_ = c.Close()
+				}()
+			}
+		}()
+		return "ws://" + ln.Addr().String() + "/broadcast"
+	}
+	for _, tt := range []struct{ name, target, protocol, want string }{
+		{"nothing listens", "ws://127.0.0.1:1/broadcast", "sockjs", "nothing listens on 127.0.0.1:1: start the server first"},
+		{"wrong path", strings.Replace(faulty(room.Faults{}), "/broadcast", "/chat", 1), "sockjs", "answers 404 Not Found instead of opening a WebSocket"},
+		{"wrong protocol", faulty(room.Faults{}), "socket.io", "is no packet of Engine.IO 4"},
+		{"another protocol's messages", faulty(room.Faults{Garbage: "welcome"}), "sockjs", "is no SockJS frame"},
+		{"no HTTP", answering("220 mail.example.org ESMTP\r\n"), "sockjs", "does not answer in HTTP"},
+		{"a web page", answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "sockjs", "answers 200 OK instead of opening a WebSocket"},
+		{"closes at once", faulty(room.Faults{CloseAtOnce: true}), "sockjs", "closed the connection"},
+		{"closes in the middle", faulty(room.Faults{CloseAfter: 300}), "sockjs", "the target failed"},
+		{"stops answering in the middle", faulty(room.Faults{SilentAfter: 300}), "sockjs", "nothing came back"},
+		{"repeats", faulty(room.Faults{RepeatEvery: 10}), "sockjs", "duplicated"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var out, log bytes.Buffer
+			err := run(t.Context(), []string{"run", "--target", tt.target, "--protocol", tt.protocol, "--levels", "3", "--window", "100ms", "--confirm", "100ms", "--drain", "200ms"}, &out, &log)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || exitCode(err) != exitTarget {
+				t.Errorf("got %v with exit code %d, want one line with %q and %d", err, exitCode(err), tt.want, exitTarget)
+			}
+		})
 	}
 }
 
@@ -165,7 +224,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	defer r.Close()
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
-	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--out", file, "--csv", table}
+	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}
 	searched := func() (levels []int, machines int) {
 		t.Helper()
 		records, err := readResults(file)
@@ -184,7 +243,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
 	var log bytes.Buffer
-	out := &watching{mark: "2 connections: saturated", then: interrupt}
+	out := &watching{mark: "    2 connections: ", then: interrupt}
 	if err := run(ctx, args, out, &log); !errors.Is(err, errInterrupted) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -244,7 +303,7 @@ func TestConsoleLines(t *testing.T) {
 	x := loadclient.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: loadclient.OK, RTT: loadclient.Latency{Mean: 21.234, P99: 50}, Server: &loadclient.Usage{CPU: 0.991, RSS: 14_400_000}}
 	s := loadclient.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6, Best: &x, Limit: loadclient.Overloaded}
 	limited := s
-	limited.Connections, limited.Limit, limited.Warnings = 500, loadclient.ClientLimited, []string{"the machine was noisy"}
+	limited.Connections, limited.Limit, limited.Reason, limited.Warnings = 500, loadclient.ClientLimited, "lag", []string{"the machine was noisy"}
 	c.begin([]time.Duration{time.Minute, time.Minute})
 	c.level(1, 2000)
 	x.Phase = loadclient.PhaseConfirm
@@ -253,13 +312,17 @@ func TestConsoleLines(t *testing.T) {
 	c.done()
 	c.saturation(s)
 	c.saturation(limited)
+	limited.Warnings = nil
+	limited.Connections, limited.Limit, limited.Reason = 25, loadclient.TargetFailed, "closed"
+	c.saturation(limited)
 	c.table([]loadclient.Saturation{s})
 	c.ceiling(loadclient.Ceiling{Connections: 25, Delivered: 990, Shape: loadclient.Single})
 	want := `level 2 of 2: 2000 connections, about 1m0s left
  2000 connections  confirm     120M/s nominal     120M/s delivered  round trip mean    21.23 ms  p99    50.00 ms  server  99 %  14.4 MB  OK
  2000 connections: saturated at 168M messages a second
-  500 connections: saturated beyond what could be measured (CLIENT-LIMITED), above 168M messages a second
+  500 connections: more than 168M messages a second; beyond that it could not be measured: lag
   500 connections: the machine was noisy
+   25 connections: 168M messages a second; beyond that the server fails: closed
 
   connections  saturation/s  sustained/s  delivered/s at most  overload/s  mean ms  p99 ms       limit
          2000          168M         150M                 155M           –     21.2    50.0  OVERLOADED
@@ -267,5 +330,73 @@ func TestConsoleLines(t *testing.T) {
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+// --json prints what a file would hold, and how far the run is; --quiet only what was found.
+func TestModesForScripts(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	args := []string{"run", "--target", r.URL(), "--levels", "2", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms"}
+	var out, log bytes.Buffer
+	if err := run(t.Context(), append(args, "--json"), &out, &log); err != nil && !errors.Is(err, errInvalid) {
+		t.Fatal(err)
+	}
+	progress, trials, found := 0, 0, 0
+	for d := json.NewDecoder(&out); ; {
+		var x struct {
+			loadclient.Record
+			Progress *progressLine
+		}
+		if err := d.Decode(&x); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case x.Progress != nil && *x.Progress == progressLine{1, 1, 2, x.Progress.Left} && x.Progress.Left > 0:
+			progress++
+		case x.Trial != nil:
+			trials++
+		case x.Saturation != nil:
+			found += x.Saturation.Trials
+		}
+	}
+	if progress != 1 || trials < 4 || found != trials {
+		t.Errorf("%d lines of progress, %d trials, %d found", progress, trials, found)
+	}
+	out.Reset()
+	if err := run(t.Context(), append(args, "--quiet"), &out, &log); err != nil && !errors.Is(err, errInvalid) {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "saturation/s") || log.Len() > 0 {
+		t.Errorf("%s%s", out.String(), log.String())
+	}
+}
+
+// A run's results become a page.
+func TestReportCommand(t *testing.T) {
+	t.Parallel()
+	file := results(t, 1e6, 1.1e6)
+	var out, log bytes.Buffer
+	if err := run(t.Context(), []string{"report", file}, &out, &log); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(filepath.Dir(file), "report.html"))
+	if err != nil || !bytes.Contains(page, []byte("2 saturation points")) || !strings.Contains(log.String(), "report.html") {
+		t.Errorf("%v %s", err, log.String())
+	}
+	empty := filepath.Join(t.TempDir(), "empty.jsonl")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{empty: "no search was finished", filepath.Dir(empty): "no search was finished", t.TempDir(): "has no result files"} {
+		if err := run(t.Context(), []string{"report", path}, &out, &log); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := run(t.Context(), []string{"report", file, "--out", "/nonexistent/x.html"}, &out, &log); err == nil || !strings.Contains(err.Error(), "cannot be written") {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,263 @@
+// Package report makes one HTML file of results: the table, the charts, the machine, whether it is valid, and how to repeat it.
+// It needs no network, and works from file://.
+package report
+
+import (
+	"embed"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sockloop/sockloop/loadclient"
+)
+
+//go:embed page.html page.css page.js uplot-1.6.32.min.js uplot-1.6.32.min.css benchmark-2011.csv
+var files embed.FS
+
+// page is what the template is filled with.
+type page struct {
+	Title    string
+	When     string
+	Machine  loadclient.Machine
+	Settings []setting
+	Servers  string // where server and client ran
+	Command  string
+	Findings []finding
+	Skipped  []loadclient.ManifestServer
+
+	CSS, Script template.HTML
+	Data        template.JS
+}
+
+type setting struct{ Name, Value string }
+
+// data is what the script draws.
+type data struct {
+	Base      string    `json:"base"`
+	Levels    []int     `json:"levels"`
+	Quantiles []float64 `json:"quantiles"`
+	Servers   []server  `json:"servers"`
+	Marks     marks     `json:"marks"`
+}
+
+type server struct {
+	Name     string          `json:"name"`
+	About    string          `json:"about"`
+	Version  string          `json:"version"`
+	Protocol string          `json:"protocol"`
+	Levels   []levelSummary  `json:"levels"`
+	Points   []point         `json:"points"`
+	Longest  map[int]longest `json:"longest"` // by level: the trials that show most of how round trips are distributed
+}
+
+// levelSummary is a level's figures, with what only the page needs.
+type levelSummary struct {
+	loadclient.LevelSummary
+	Searches int // shadows the searches, whose trials the points have
+
+	RatioMean, RatioLow, RatioHigh float64
+	Limits                         []string
+	Warnings                       []string
+}
+
+// longest is a trial with its distribution of round trips.
+type longest struct {
+	Nominal  float64   `json:"nominal"`
+	Spectrum []float64 `json:"spectrum"`
+	OverTime []float64 `json:"over"`
+	Step     float64   `json:"step"` // seconds between two values over time
+}
+
+// point is a trial.
+type point struct {
+	Level     int     `json:"n"`
+	Phase     string  `json:"phase"`
+	Verdict   string  `json:"verdict"`
+	Nominal   float64 `json:"nominal"`
+	Delivered float64 `json:"delivered"`
+	Sent      float64 `json:"sent"`
+	Mean      float64 `json:"mean"`
+	P50       float64 `json:"p50"`
+	P99       float64 `json:"p99"`
+	FromSend  float64 `json:"fromSend"`
+	CPU       float64 `json:"cpu"`
+	RSS       float64 `json:"rss"`
+	PerFrame  float64 `json:"perFrame"`
+	PerRead   float64 `json:"perRead"`
+	Busy      float64 `json:"busy"`
+	Lag       float64 `json:"lag"`
+}
+
+// marks are the saturation points of 2011, by server.
+type marks map[string][][2]float64
+
+// Write writes the report of results.
+func Write(w io.Writer, r *loadclient.Results) error {
+	m, err := readMarks()
+	if err != nil {
+		return err
+	}
+	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: loadclient.Quantiles, Marks: m}
+	for i := range r.Servers {
+		d.Servers = append(d.Servers, newServer(r, &r.Servers[i], d.Levels))
+	}
+	text, err := json.Marshal(d) // which escapes what would end the script
+	if err != nil {
+		return err
+	}
+	p := page{
+		Title: "Messages a second until a server saturates", When: when(r.Manifest), Machine: r.Manifest.Machine,
+		Settings: settings(r.Manifest.Machine), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command), Findings: findings(r),
+		CSS: inline("style", "uplot-1.6.32.min.css", "page.css"), Script: inline("script", "uplot-1.6.32.min.js", "page.js"), Data: template.JS(text), //nolint:gosec // our own
+	}
+	for _, s := range r.Manifest.Servers {
+		if s.Skipped != "" {
+			p.Skipped = append(p.Skipped, s)
+		}
+	}
+	t, err := template.ParseFS(files, "page.html")
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, p)
+}
+
+// inline is files of the page in an element.
+func inline(element string, names ...string) template.HTML {
+	var b strings.Builder
+	fmt.Fprintf(&b, "<%s>\n", element)
+	for _, name := range names {
+		text, err := files.ReadFile(name)
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		b.Write(text)
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "</%s>", element)
+	return template.HTML(b.String()) //nolint:gosec // our own
+}
+
+func readMarks() (marks, error) {
+	f, err := files.Open("benchmark-2011.csv")
+	if err != nil {
+		return nil, err
+	}
+	r := csv.NewReader(f)
+	r.Comment = '#'
+	rows, err := r.ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	m := marks{}
+	for _, row := range rows[1:] {
+		n, err := strconv.ParseFloat(row[0], 64)
+		if err != nil {
+			return nil, err
+		}
+		for i, cell := range row[1:] {
+			rate, err := strconv.ParseFloat(cell, 64)
+			if err != nil {
+				return nil, err
+			}
+			name := rows[0][i+1]
+			m[name] = append(m[name], [2]float64{n, rate})
+		}
+	}
+	return m, nil
+}
+
+func newServer(r *loadclient.Results, s *loadclient.ServerResults, levels []int) server {
+	out := server{Name: s.Name, About: s.About, Version: s.Version, Protocol: string(s.Protocol), Points: []point{}, Levels: []levelSummary{}, Longest: map[int]longest{}}
+	for _, n := range levels {
+		x := levelSummary{LevelSummary: s.At(n)}
+		if x.Searches = len(x.LevelSummary.Searches); x.Searches == 0 {
+			continue
+		}
+		for _, f := range x.LevelSummary.Searches {
+			x.Limits = append(x.Limits, string(f.Limit))
+			x.Warnings = append(x.Warnings, f.Warnings...)
+		}
+		if c, ok := r.Ratio(s, n); ok {
+			x.RatioMean, x.RatioLow, x.RatioHigh = c.Ratio, c.Low, c.High
+		}
+		x.LevelSummary.Searches = nil
+		out.Levels = append(out.Levels, x)
+	}
+	for i := range s.Trials {
+		t := &s.Trials[i]
+		if t.Phase == loadclient.PhaseIdle || t.Phase == loadclient.PhaseWarm || t.Phase == loadclient.PhaseProbe || t.Nominal == 0 {
+			continue
+		}
+		out.Points = append(out.Points, newPoint(t))
+		if l, known := out.Longest[t.Connections]; t.Valid() && len(t.OverTime) > 0 && (!known || len(t.OverTime) >= len(l.OverTime)) {
+			out.Longest[t.Connections] = longest{t.Nominal, t.Spectrum, t.OverTime, loadclient.OverTimeStep.Seconds()}
+		}
+	}
+	return out
+}
+
+func newPoint(t *loadclient.Trial) point {
+	p := point{
+		Level: t.Connections, Phase: string(t.Phase), Verdict: string(t.Verdict), Nominal: t.Nominal, Delivered: t.Delivered, Sent: t.SendRate,
+		Mean: t.RTT.Mean, P50: t.RTT.P50, P99: t.RTT.P99, FromSend: t.RTTActual.Mean, PerFrame: t.MessagesPerFrame, PerRead: t.MessagesPerRead, Lag: t.LagP99,
+	}
+	for _, b := range t.ClientBusy {
+		p.Busy = max(p.Busy, b)
+	}
+	if t.Server != nil {
+		p.CPU, p.RSS = t.Server.CPU, float64(t.Server.RSS)
+	}
+	return p
+}
+
+func when(m loadclient.Manifest) string {
+	s := m.Started.Format(time.DateOnly)
+	if end := m.Finished.Format(time.DateOnly); !m.Finished.IsZero() && end != s {
+		s += " to " + end
+	}
+	return s
+}
+
+func where(m loadclient.Manifest) string {
+	if m.Suite == "" {
+		return ""
+	}
+	s := fmt.Sprintf("each server on CPU %d, the load client on CPU %s", m.ServerCPU, m.ClientCPUs)
+	if m.Blocks > 1 {
+		s += fmt.Sprintf(", %d interleaved blocks", m.Blocks)
+	}
+	return s
+}
+
+// command is the command line that makes such results, with the program's name alone.
+func command(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	words := []string{filepath.Base(args[0])}
+	for _, a := range args[1:] {
+		if strings.ContainsAny(a, " '\"$&|;<>()*?#~`\\") || a == "" {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}
+
+// settings are the machine's, in a fixed order.
+func settings(m loadclient.Machine) []setting {
+	all := []setting{{"CPU", fmt.Sprintf("%s, %d CPUs", m.CPU, m.CPUs)}, {"kernel", "Linux " + m.Kernel}, {"Go", m.Go}, {"version", m.Version}}
+	for _, from := range []map[string]string{m.Sysctls, m.Mitigations} {
+		for _, name := range sortedKeys(from) {
+			all = append(all, setting{name, from[name]})
+		}
+	}
+	return all
+}

@@ -1,0 +1,223 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockloop/sockloop/benchmarks/chromium"
+	"github.com/sockloop/sockloop/loadclient"
+)
+
+var (
+	picturesOf = flag.String("results", "", "folder of results to make pictures of")
+	picturesTo = flag.String("pictures", "", "folder for the pictures")
+)
+
+// search is what a search of a server with a capacity finds, and its trials.
+func search(connections int, capacity float64) (s loadclient.Saturation, trials []loadclient.Trial) {
+	trial := func(phase loadclient.Phase, share, rtt float64, v loadclient.Verdict) loadclient.Trial {
+		t := loadclient.Trial{
+			Connections: connections, Phase: phase, Verdict: v, Window: 3, Nominal: share * capacity, Delivered: min(share, 1) * capacity, SendRate: share * capacity / float64(connections),
+			RTT: loadclient.Latency{Mean: rtt, P50: rtt, P99: 3 * rtt}, RTTActual: loadclient.Latency{Mean: rtt}, MessagesPerFrame: 2, MessagesPerRead: 5, ClientBusy: []float64{0.5}, LagP99: 0.1,
+			Server: &loadclient.Usage{CPU: min(share, 1), RSS: int64(10e6 + 1000*connections)},
+		}
+		for q := range loadclient.Quantiles {
+			t.Spectrum = append(t.Spectrum, rtt*float64(q+1))
+		}
+		for range 30 {
+			t.OverTime = append(t.OverTime, rtt)
+		}
+		return t
+	}
+	trials = []loadclient.Trial{
+		trial(loadclient.PhaseIdle, 0, 0, loadclient.OK), trial(loadclient.PhaseBracket, 1.1, 150, loadclient.OK), trial(loadclient.PhaseBracket, 1.15, 230, loadclient.Overloaded),
+		trial(loadclient.PhaseConfirm, 0.98, 10, loadclient.OK), trial(loadclient.PhaseCurve, 0.55, 2, loadclient.OK), trial(loadclient.PhaseCurve, 1.3, 500, loadclient.ClientLimited), trial(loadclient.PhaseCurve, 2, 1600, loadclient.Overloaded),
+	}
+	return loadclient.Saturation{
+		Connections: connections, Protocol: loadclient.SockJS, Rate: 1.13 * capacity, Held: 1.1 * capacity, Fell: 1.15 * capacity, Sustained: 0.98 * capacity, MaxDelivered: capacity,
+		Best: &trials[3], Limit: loadclient.Overloaded, Capacity: &loadclient.Capacity{Delivered: capacity, Slope: capacity, Backlog: capacity},
+	}, trials
+}
+
+// results writes a folder as a benchmark does.
+func results(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name string, records ...loadclient.Record) {
+		var b bytes.Buffer
+		for _, x := range records {
+			if err := loadclient.NewRecorder(&b).Record(x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".jsonl"), b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := loadclient.Manifest{
+		Machine: loadclient.Machine{Time: time.Now(), CPU: "A </script> CPU", CPUs: 2, Kernel: "6", Command: []string{"/x/bin/benchmarks", "--suite", "peers & more"}},
+		Suite:   "peers", Base: "slow", ClientCPUs: "1", Blocks: 3, Started: time.Now(), Finished: time.Now(),
+	}
+	for name, capacity := range map[string]float64{"fast": 150e6, "fast-again": 151e6, "slow": 45_000, "fixed": 200_000} {
+		server := loadclient.ManifestServer{Name: name, About: "a <b>server</b>"}
+		if name == "fixed" {
+			server.Capacity = 201_000
+		}
+		m.Servers = append(m.Servers, server)
+		var records []loadclient.Record
+		for block := range 3 {
+			for _, n := range loadclient.LevelsOf2011 {
+				s, trials := search(n, capacity*(1+0.01*float64(block)-0.01)*(1+float64(n-25)/4000))
+				for i := range trials {
+					records = append(records, loadclient.Record{Trial: &trials[i]})
+				}
+				records = append(records, loadclient.Record{Saturation: &s})
+			}
+		}
+		write(name, records...)
+	}
+	m.Servers = append(m.Servers, loadclient.ManifestServer{Name: "absent", Skipped: "node is not there"})
+	var ceilings []loadclient.Record
+	for _, n := range loadclient.LevelsOf2011 {
+		ceilings = append(ceilings, loadclient.Record{Ceiling: &loadclient.Ceiling{Connections: n, Shape: loadclient.Coalesced, Delivered: 300e6, ClientBusy: []float64{1}}})
+	}
+	write("ceiling", ceilings...)
+	text, err := json.Marshal(m)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, loadclient.ManifestName), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// write makes the report of a folder, and returns its path.
+func write(t *testing.T, dir string) string {
+	t.Helper()
+	r, err := loadclient.ReadResults(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := Write(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// What the page says without its script.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(write(t, results(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	for _, want := range []string{
+		"A &lt;/script&gt; CPU", "benchmarks --suite &#39;peers &amp; more&#39;", "Not measured: absent, because node is not there",
+		"936 of 1092 trials measured the server, 156 were CLIENT-LIMITED", "156 saturation points: at 156 the server got slow.", "At most 75 % of the load client&#39;s own ceiling was used (fast-again, 2000 connections)",
+		"A server whose capacity is 201000 messages/s was found to have 200000 at 25 connections (-0.5 %)", "fast compared with itself at 25 connections: ratio 1.007, interval of 95 %",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	for _, bad := range []string{"<script src", "<link rel=\"stylesheet", "@import", "url(http", "a <b>server</b>"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("it has %q", bad)
+		}
+	}
+	if n := strings.Count(page, "</script>"); n != 2 {
+		t.Errorf("%d scripts end", n)
+	}
+}
+
+var charts = []string{"saturation", "rtt", "delivered", "memory", "cpu", "spectrum", "time", "batching", "client"}
+
+// The page in a real browser, from a file: it draws, its controls do what they say, it asks for nothing, and complains of nothing.
+func TestReportInABrowser(t *testing.T) {
+	t.Parallel()
+	path := write(t, results(t))
+	browser := chromium.Start(t)
+	tab := chromium.Open(t, browser, time.Minute, "file://"+path)
+	for _, l := range chromium.Looks {
+		tab.Show(t, l)
+		tab.Until(t, "document.querySelectorAll('.plot canvas').length === %d", len(charts))
+		tab.Until(t, "document.documentElement.scrollWidth <= innerWidth")
+		dark, err := chromium.Await[bool](tab, "getComputedStyle(document.body).backgroundColor === 'rgb(18, 22, 27)'")
+		if err != nil || dark != l.Dark {
+			t.Errorf("%s: dark %v %v", l.Name, dark, err)
+		}
+	}
+	tab.Show(t, chromium.Looks[0])
+	tab.Until(t, "document.querySelectorAll('#table tbody tr').length === 4")
+	tab.Until(t, "document.querySelector('#table tbody tr').innerText.includes('255M/s') && document.querySelector('#table tbody tr').innerText.includes('×3.36k')")
+	tab.Do(t, `window.image = (id) => document.querySelector('#' + id + ' canvas').toDataURL();
+		window.change = (select, value) => { select.value = value; select.dispatchEvent(new Event('change')); };
+		window.differs = (id, act) => { const before = image(id); act(); return new Promise((r) => setTimeout(() => r(image(id) !== before), 100)); }`)
+	differs := func(what, id, act string) {
+		t.Helper()
+		if got, err := chromium.Await[bool](tab, "differs('%s', () => { %s })", id, act); err != nil || !got {
+			t.Errorf("%s: %s is drawn as before (%v)", what, id, err)
+		}
+	}
+	for _, id := range charts {
+		differs("linear", id, fmt.Sprintf("const s = document.querySelectorAll('#%s .controls select'); const y = s[s.length - 1]; change(y, y.value === 'log' ? 'lin' : 'log')", id))
+		differs("a series off", id, fmt.Sprintf("document.querySelector('#%s .keys input').click()", id))
+		differs("a series on", id, fmt.Sprintf("document.querySelector('#%s .keys input').click()", id))
+	}
+	differs("another server", "rtt", "change(document.querySelector('#rtt select'), 'slow')")
+	differs("another level", "delivered", "change(document.querySelector('#delivered select'), '25')")
+	drag := `const over = document.querySelector('#delivered .u-over'), box = over.getBoundingClientRect();
+		const at = (type, x, y, on) => on.dispatchEvent(new MouseEvent(type, {bubbles: true, clientX: box.left + x * box.width, clientY: box.top + y * box.height, button: 0, movementX: 1}));
+		at('mousemove', 0.3, 0.3, over); at('mousedown', 0.3, 0.3, over); at('mousemove', 0.7, 0.8, over); at('mouseup', 0.7, 0.8, document)`
+	differs("zoom", "delivered", drag)
+	differs("all again", "delivered", "document.querySelector('#delivered .u-over').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}))")
+	tab.Do(t, `{ const over = document.querySelector('#memory .u-over'), box = over.getBoundingClientRect();
+		for (let x = 0; x < box.width; x += 5) for (let y = 0; y < box.height; y += 5) {
+			if (document.querySelector('#memory .tip').style.display === 'block') continue;
+			over.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, clientX: box.left + x, clientY: box.top + y}));
+		} }`)
+	tab.Until(t, "/MB/.test(document.querySelector('#memory .tip').textContent)")
+	table, err := chromium.Await[string](tab, `new Promise((r) => { URL.createObjectURL = (blob) => { blob.text().then(r); return 'data:,'; };
+		document.querySelector('#cpu button').click(); })`)
+	if lines := strings.Split(strings.TrimSpace(table), "\n"); err != nil || len(lines) != 1+4*len(loadclient.LevelsOf2011) || !strings.HasPrefix(lines[0], `"series","connections (1)","CPU for a million deliveries (s)"`) {
+		t.Errorf("%v, %d lines: %.200s", err, len(lines), table)
+	}
+	if n, err := chromium.Await[int](tab, "performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"); err != nil || n != 0 {
+		t.Errorf("it asked for %d resources (%v)", n, err)
+	}
+	if c := tab.Complaints(); len(c) > 0 {
+		t.Errorf("complaints: %s", strings.Join(c, "\n"))
+	}
+}
+
+// The pictures of README.md and docs are made of results in the repository: go test ./loadclient/report -run Pictures -results DIR -pictures DIR
+func TestPictures(t *testing.T) {
+	t.Parallel()
+	if *picturesOf == "" || *picturesTo == "" {
+		t.Skip("no -results, no -pictures")
+	}
+	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+write(t, *picturesOf))
+	for _, l := range chromium.Looks[:2] {
+		tab.Show(t, l)
+		tab.Do(t, "document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : 'none'; }); document.querySelector('header').style.display = 'none'; document.querySelectorAll('#saturation .controls').forEach((c) => c.remove()); dispatchEvent(new Event('resize'))")
+		tab.Until(t, "document.querySelectorAll('#saturation canvas').length === 1")
+		name := strings.TrimPrefix(l.Name, "wide-")
+		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sockloop/sockloop/loadclient"
+)
+
+// finding is something that was looked at to tell whether the results are valid.
+type finding struct {
+	Good bool
+	Text string
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// capacityOff is how far from its known capacity a control may be found.
+const capacityOff = 0.03
+
+// findings is the verdict on validity.
+func findings(r *loadclient.Results) []finding {
+	all := []finding{trialsMeasured(r), pointsFound(r)}
+	all = append(all, ceilingUsed(r)...)
+	if r.Manifest.Suite != "" && r.Manifest.Finished.IsZero() {
+		all = append(all, finding{false, "The run was interrupted: not everything that was to be measured has been."})
+	}
+	if r.Controls != nil {
+		all = append(all, controls(r.Controls)...)
+	}
+	return append(all, controls(r)...)
+}
+
+func trialsMeasured(r *loadclient.Results) finding {
+	counts := map[string]int{}
+	total, valid := 0, 0
+	for _, s := range r.Servers {
+		for _, t := range s.Trials {
+			total++
+			if t.Valid() {
+				valid++
+			} else {
+				counts[string(t.Verdict)]++
+			}
+		}
+	}
+	text := fmt.Sprintf("%d of %d trials measured the server", valid, total)
+	for _, v := range sortedKeys(counts) {
+		text += fmt.Sprintf(", %d were %s", counts[v], v)
+	}
+	if valid < total {
+		text += " (drawn hollow; those that were the client's or the machine's fault were tried again)"
+	}
+	return finding{10*valid >= 9*total, text + "."}
+}
+
+func pointsFound(r *loadclient.Results) finding {
+	total, lower, broke := 0, 0, 0
+	for _, s := range r.Servers {
+		for _, x := range s.Searches {
+			total++
+			switch x.Limit {
+			case loadclient.Overloaded:
+			case loadclient.TargetFailed:
+				broke++
+			default:
+				lower++
+			}
+		}
+	}
+	text := fmt.Sprintf("%d saturation points: at %d the server got slow", total, total-lower-broke)
+	if broke > 0 {
+		text += fmt.Sprintf(", at %d it broke connections before it got slow", broke)
+	}
+	if lower > 0 {
+		text += fmt.Sprintf(", %d are lower bounds, because the load client or the machine was the limit", lower)
+	}
+	return finding{lower == 0, text + "."}
+}
+
+// ceilingUsed says which share of what the client can receive was used at most.
+func ceilingUsed(r *loadclient.Results) []finding {
+	if len(r.Ceilings) == 0 {
+		return []finding{{false, "The load client's own ceiling is not known (sockload calibrate)."}}
+	}
+	most, name, level := 0.0, "", 0
+	for i := range r.Servers {
+		for _, n := range r.Levels() {
+			if x := r.Servers[i].At(n); x.CeilingShare > most {
+				most, name, level = x.CeilingShare, r.Servers[i].Name, n
+			}
+		}
+	}
+	return []finding{{most < 0.9, fmt.Sprintf("At most %.0f %% of the load client's own ceiling was used (%s, %d connections).", 100*most, name, level)}}
+}
+
+// again is the suffix of a control that is the same server once more.
+const again = "-again"
+
+// controls says what was found of servers of which it is known.
+func controls(r *loadclient.Results) (all []finding) {
+	for i := range r.Servers {
+		s := &r.Servers[i]
+		first, isAgain := strings.CutSuffix(s.Name, again)
+		for _, n := range r.Levels() {
+			x := s.At(n)
+			switch {
+			case len(x.Searches) == 0:
+			case s.Capacity > 0 && x.Capacity > 0:
+				off := x.Capacity/s.Capacity - 1
+				all = append(all, finding{math.Abs(off) <= capacityOff, fmt.Sprintf("A server whose capacity is %.0f messages/s was found to have %.0f at %d connections (%+.1f %%); its saturation points deviate by %.1f %% over %d blocks.",
+					s.Capacity, x.Capacity, n, 100*off, 100*x.Spread, len(x.Searches))})
+			case isAgain && r.Server(first) != nil:
+				c, err := loadclient.CompareLevel(r.Server(first).At(n).Searches, x.Searches)
+				if err == nil && c.High > 0 {
+					all = append(all, finding{c.Low <= 1 && 1 <= c.High, fmt.Sprintf("%s compared with itself at %d connections: ratio %.3f, interval of 95 %% from %.3f to %.3f (%d pairs).", first, n, c.Ratio, c.Low, c.High, c.Pairs)})
+				}
+			}
+		}
+	}
+	return all
+}
