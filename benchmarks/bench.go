@@ -29,7 +29,15 @@ type bench struct {
 	cpus        tuning.CPUs
 	contestants []*contestant
 	manifest    loadclient.Manifest
+
+	idle    time.Duration // how long connections are watched without load
+	ceiling time.Duration // a trial of the client's own ceiling
 }
+
+const (
+	idleTime    = time.Second
+	ceilingTime = 2 * time.Second
+)
 
 func (b *bench) file(name string) string { return filepath.Join(b.Out, name+".jsonl") }
 
@@ -43,9 +51,9 @@ func (b *bench) measureAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !goesOn {
+	if !goesOn || !b.calibrated() {
 		fmt.Printf("The load client's own ceiling (CPU %s, a null broadcaster on CPU %d):\n", b.cpus, b.ServerCPU)
-		if err := b.sockload(ctx, "calibrate", "--cpus", b.cpus.String(), "--broadcaster-cpu", strconv.Itoa(b.ServerCPU), "--levels", list(b.levels(0)), "--window", "2s", "--out", b.file(ceilingFile)); err != nil {
+		if err := b.sockload(ctx, "calibrate", "--cpus", b.cpus.String(), "--broadcaster-cpu", strconv.Itoa(b.ServerCPU), "--levels", list(b.levels(0)), "--window", b.ceiling.String(), "--out", b.file(ceilingFile)); err != nil {
 			return err
 		}
 	}
@@ -77,6 +85,12 @@ func (b *bench) measureAll(ctx context.Context) error {
 
 var errInterrupted = errors.New("interrupted; the same command goes on with what is left")
 
+// calibrated tells whether the client's ceiling is known at all levels.
+func (b *bench) calibrated() bool {
+	r, err := loadclient.ReadResults(b.file(ceilingFile))
+	return err == nil && len(r.Ceilings) >= len(loadclient.Shapes)*len(b.levels(0))
+}
+
 // levels are those of a block.
 func (b *bench) levels(block int) []int {
 	if block > 0 || len(b.suite.full) == 0 || !slices.Equal(b.Levels, b.suite.levels) {
@@ -106,8 +120,12 @@ func (b *bench) begin(ctx context.Context) (goesOn bool, err error) {
 			return false, err
 		}
 	}
+	machine := *loadclient.ThisMachine()
+	if v, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output(); err == nil {
+		machine.Version = strings.TrimSpace(string(v))
+	}
 	b.manifest = loadclient.Manifest{
-		Machine: *loadclient.ThisMachine(), Suite: b.Suite, Levels: b.Levels, Blocks: b.Blocks, Base: b.suite.base,
+		Machine: machine, Suite: b.Suite, Levels: b.Levels, Blocks: b.Blocks, Base: b.suite.base,
 		ServerCPU: b.ServerCPU, ClientCPUs: b.cpus.String(), Started: time.Now().UTC(),
 	}
 	if goesOn {
@@ -180,7 +198,7 @@ func (b *bench) has(c *contestant, level, block int) bool {
 }
 
 func (b *bench) sockload(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(b.Bin, "sockload"), args...)
+	cmd := exec.CommandContext(ctx, b.program("sockload"), args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return measured(cmd.Run())
@@ -210,8 +228,7 @@ const (
 const (
 	warmRate        = 30_000
 	warmConnections = 100
-	warmTime        = 3 * time.Second
-	idleTime        = time.Second
+	lightTime       = 3 * time.Second
 )
 
 // measure starts a server, and measures it at a level: without load, getting warm, and searching its capacity.
@@ -225,19 +242,20 @@ func (b *bench) measure(ctx context.Context, c *contestant, level int) error {
 	trial := func(phase loadclient.Phase, connections, rate int, window time.Duration) error {
 		return s.explain(b.trial(ctx, c, phase, append([]string{"--connections", strconv.Itoa(connections), "--rate", strconv.Itoa(rate), "--window", window.String()}, load...)))
 	}
-	if err := trial(loadclient.PhaseIdle, level, 0, idleTime); err != nil {
+	if err := trial(loadclient.PhaseIdle, level, 0, b.idle); err != nil {
 		return err
 	}
-	if err := trial(loadclient.PhaseWarm, min(level, warmConnections), warmRate, warmTime); err != nil {
+	if err := trial(loadclient.PhaseWarm, min(level, warmConnections), warmRate, b.Warm); err != nil {
 		return err
 	}
 	light := b.suite.light && level == lightConnections
 	if light {
-		if err := trial(loadclient.PhaseLight, level, lightRate, warmTime); err != nil {
+		if err := trial(loadclient.PhaseLight, level, lightRate, lightTime); err != nil {
 			return err
 		}
 	}
-	if err := b.sockload(ctx, append([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, load...)...); err != nil {
+	search := slices.Concat([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, load, b.Search)
+	if err := b.sockload(ctx, search...); err != nil {
 		return s.explain(err)
 	}
 	if light {
@@ -248,7 +266,7 @@ func (b *bench) measure(ctx context.Context, c *contestant, level int) error {
 
 // trial runs a trial and adds it to the results.
 func (b *bench) trial(ctx context.Context, c *contestant, phase loadclient.Phase, args []string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(b.Bin, "sockload"), append([]string{"trial", "--json"}, args...)...)
+	cmd := exec.CommandContext(ctx, b.program("sockload"), append([]string{"trial", "--json"}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := measured(cmd.Run()); err != nil {
@@ -297,7 +315,11 @@ func (b *bench) start(ctx context.Context, c *contestant, more ...string) (*proc
 	if err != nil {
 		return nil, err
 	}
-	fill := strings.NewReplacer("{bin}", b.Bin, "{addr}", addr, "{host}", host, "{port}", port, "{cpu}", strconv.Itoa(b.ServerCPU))
+	bin, err := filepath.Abs(b.Bin) // the server runs in its own folder
+	if err != nil {
+		return nil, err
+	}
+	fill := strings.NewReplacer("{bin}", bin, "{addr}", addr, "{host}", host, "{port}", port, "{cpu}", strconv.Itoa(b.ServerCPU))
 	var args []string
 	for _, a := range c.Run {
 		args = append(args, fill.Replace(a))
@@ -406,3 +428,6 @@ func freeAddr() (string, error) {
 	}
 	return "", fmt.Errorf("no port between %d and %d is free: %w", portMin, portMax, err)
 }
+
+// program is the path of a built program, with a slash in it even for the working folder: it is not looked up in PATH.
+func (b *bench) program(name string) string { return b.Bin + string(filepath.Separator) + name }

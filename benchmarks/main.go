@@ -21,18 +21,21 @@ import (
 )
 
 type flags struct {
-	Bin       string      `help:"Folder with the built programs." default:"bin"`
-	Peers     string      `help:"Folder with the servers' manifests." default:"benchmarks/peers"`
-	Out       string      `help:"Folder for the results. Default: benchmarks/results/<date>-<host>-<suite>." placeholder:"DIR"`
-	Suite     string      `help:"${suites}." default:"servers" enum:"${suites}"`
-	Only      []string    `help:"Measure only these of the suite." placeholder:"NAME,…"`
-	Levels    []int       `help:"Connections. Default: the suite's." placeholder:"N,…"`
-	Blocks    int         `help:"Times that every server is measured, in turn." default:"1"`
-	Fresh     bool        `help:"Measure everything anew. Without it an interrupted run of the suite goes on."`
-	Install   bool        `help:"Measure nothing: install the peers."`
-	Report    bool        `help:"Measure nothing: write the summary and the report of the results in --out again."`
-	ServerCPU int         `help:"CPU of the servers." name:"server-cpu" default:"0"`
-	CPUs      tuning.CPUs `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
+	Bin       string        `help:"Folder with the built programs." default:"bin"`
+	Peers     string        `help:"Folder with the servers' manifests." default:"benchmarks/peers"`
+	Out       string        `help:"Folder for the results. Default: benchmarks/results/<date>-<host>-<suite>." placeholder:"DIR"`
+	Suite     string        `help:"${suites}." default:"servers" enum:"${suites}"`
+	Only      []string      `help:"Measure only these of the suite." placeholder:"NAME,…"`
+	Levels    []int         `help:"Connections. Default: the suite's." placeholder:"N,…"`
+	Blocks    int           `help:"Times that every server is measured, in turn." default:"1"`
+	Fresh     bool          `help:"Measure everything anew. Without it an interrupted run of the suite goes on."`
+	Install   bool          `help:"Measure nothing: install the peers."`
+	Search    []string      `help:"Further arguments of sockload run, such as --search=--profile=search." placeholder:"ARG,…"`
+	Warm      time.Duration `help:"How long a server gets warm before its search." default:"3s"`
+	Check     bool          `help:"Measure nothing: name the servers that cannot be run."`
+	Report    bool          `help:"Measure nothing: write the summary and the report of the results in --out again."`
+	ServerCPU int           `help:"CPU of the servers." name:"server-cpu" default:"0"`
+	CPUs      tuning.CPUs   `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
 }
 
 func main() {
@@ -112,14 +115,15 @@ func run(ctx context.Context, f flags) error {
 		installAll(ctx, peers)
 		return nil
 	}
+	if f.Check {
+		checkAll(ctx, peers)
+		return nil
+	}
 	if f.Blocks < 1 {
 		return fmt.Errorf("--blocks %d: want at least 1", f.Blocks)
 	}
-	b := bench{flags: f, suite: suites[f.Suite]}
+	b := bench{flags: f, suite: suites[f.Suite], idle: idleTime, ceiling: ceilingTime}
 	if b.cpus, err = clientCPUs(f); err != nil {
-		return err
-	}
-	if b.Bin, err = filepath.Abs(b.Bin); err != nil {
 		return err
 	}
 	if b.Levels == nil {

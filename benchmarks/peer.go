@@ -170,3 +170,14 @@ func installAll(ctx context.Context, peers []*peer) {
 		fmt.Printf("%-16s installed\n", filepath.Base(p.dir))
 	}
 }
+
+// checkAll names the contestants that cannot be run.
+func checkAll(ctx context.Context, peers []*peer) {
+	for _, p := range peers {
+		for i := range p.Contestants {
+			if err := p.Contestants[i].installed(ctx); err != nil {
+				fmt.Printf("skipped: %s, because %v\n", p.Contestants[i].Name, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// A whole run, small: two servers in turn, twice; interrupted after the first, gone on with, and reported. The manifest has
+// what was measured and what was not.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	cpus, err := tuning.Allowed()
+	if err != nil || len(cpus) < 2 {
+		t.Skip("it wants two CPUs")
+	}
+	b := builtBench(t)
+	b.flags.Suite, b.Out, b.Levels, b.Blocks, b.Warm = "servers", t.TempDir(), []int{3}, 2, 100*time.Millisecond
+	b.Search = []string{"--window=100ms", "--threshold=20ms", "--overload=50ms", "--confirm=100ms", "--curve=0.5", "--precision=1", "--drain=500ms", "--quiet"}
+	b.suite, b.cpus = suites["servers"], cpus[1:2]
+	b.idle, b.ceiling = 100*time.Millisecond, 100*time.Millisecond
+	control := func(name string) *contestant { // quick to search, and it never breaks a connection
+		return &contestant{peer: &peer{}, Name: name, Protocol: loadclient.WebSocket, Path: "/", Run: []string{"{bin}/fixed", "--addr", "{addr}", "--capacity", "20000"}}
+	}
+	absent := &contestant{peer: &peer{Needs: []string{"no-such-program"}}, Name: "absent", Run: []string{"x"}, Protocol: loadclient.SockJS}
+	all := []*contestant{control("first"), control("second"), absent}
+	order := func() (names []string, r *loadclient.Results) {
+		t.Helper()
+		r, err := loadclient.ReadResults(b.Out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		type made struct {
+			at   time.Time
+			name string
+		}
+		var searches []made
+		for _, s := range r.Servers {
+			for _, x := range s.Searches {
+				searches = append(searches, made{x.Time, s.Name})
+			}
+		}
+		slices.SortFunc(searches, func(a, b made) int { return a.at.Compare(b.at) })
+		for _, s := range searches {
+			names = append(names, s.name)
+		}
+		return names, r
+	}
+
+	b.contestants = slices.Clone(all)
+	ctx, interrupt := context.WithCancel(t.Context())
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		for ctx.Err() == nil && !b.has(all[0], 3, 0) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		interrupt()
+	}()
+	if err := b.measureAll(ctx); !errors.Is(err, errInterrupted) {
+		t.Fatal(err)
+	}
+	<-measured
+	if names, r := order(); !slices.Equal(names, []string{"first"}) || !r.Manifest.Finished.IsZero() || len(r.Ceilings) != len(loadclient.Shapes) {
+		t.Fatalf("interrupted: %v %+v, %d ceilings", names, r.Manifest, len(r.Ceilings))
+	}
+
+	b.contestants = slices.Clone(all)
+	if err := b.measureAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names, r := order()
+	if !slices.Equal(names, []string{"first", "second", "first", "second"}) || r.Manifest.Finished.IsZero() {
+		t.Errorf("%v %+v", names, r.Manifest)
+	}
+	for i := range r.Servers {
+		if x := r.Servers[i].At(3); x.Rate <= 0 || x.MemoryIdle <= 0 || len(x.Searches) != 2 {
+			t.Errorf("%s: %+v", r.Servers[i].Name, x)
+		}
+	}
+	summary, err := os.ReadFile(filepath.Join(b.Out, "summary.md"))
+	if err != nil || !strings.Contains(string(summary), "| 3 | first |") || !strings.Contains(string(summary), "Not measured: absent, because no-such-program is not there.") {
+		t.Errorf("%v\n%s", err, summary)
+	}
+	page, err := os.ReadFile(filepath.Join(b.Out, "report.html"))
+	if err != nil || !strings.Contains(string(page), "Not measured: absent") {
+		t.Errorf("no report: %v", err)
+	}
+
+	b.contestants, b.Blocks = slices.Clone(all[:1]), 1 // that run was finished, so this is another
+	if err := b.measureAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := order(); !slices.Equal(names, []string{"first"}) {
+		t.Errorf("another run: %v", names)
+	}
+}
