@@ -30,32 +30,18 @@ type bench struct {
 	contestants []*contestant
 	manifest    loadclient.Manifest
 
-	idle    time.Duration // how long connections are watched without load
-	ceiling time.Duration // a trial of the client's own ceiling
+	idle time.Duration // how long connections are watched without load
 }
 
-const (
-	idleTime    = time.Second
-	ceilingTime = 2 * time.Second
-)
+const idleTime = time.Second
 
 func (b *bench) file(name string) string { return filepath.Join(b.Out, name+".jsonl") }
-
-// ceilingFile has the client's own ceiling.
-const ceilingFile = "ceiling"
 
 // measureAll measures block by block, level by level, every contestant in turn, so that what the machine's hour does to them
 // it does to all. What an interrupted run has measured already is left out.
 func (b *bench) measureAll(ctx context.Context) error {
-	goesOn, err := b.begin(ctx)
-	if err != nil {
+	if err := b.begin(ctx); err != nil {
 		return err
-	}
-	if !goesOn || !b.calibrated() {
-		fmt.Printf("The load client's own ceiling (CPU %s, a null broadcaster on CPU %d):\n", b.cpus, b.ServerCPU)
-		if err := b.sockload(ctx, "calibrate", "--cpus", b.cpus.String(), "--broadcaster-cpu", strconv.Itoa(b.ServerCPU), "--levels", list(b.levels(0)), "--window", b.ceiling.String(), "--out", b.file(ceilingFile)); err != nil {
-			return err
-		}
 	}
 	var failed error
 	for block := range b.Blocks {
@@ -85,12 +71,6 @@ func (b *bench) measureAll(ctx context.Context) error {
 
 var errInterrupted = errors.New("interrupted; the same command goes on with what is left")
 
-// calibrated tells whether the client's ceiling is known at all levels.
-func (b *bench) calibrated() bool {
-	r, err := loadclient.ReadResults(b.file(ceilingFile))
-	return err == nil && len(r.Ceilings) >= len(loadclient.Shapes)*len(b.levels(0))
-}
-
 // levels are those of a block.
 func (b *bench) levels(block int) []int {
 	if block > 0 || len(b.suite.full) == 0 || !slices.Equal(b.Levels, b.suite.levels) {
@@ -99,25 +79,17 @@ func (b *bench) levels(block int) []int {
 	return loadclient.LevelsOf2011
 }
 
-func list(numbers []int) string {
-	var all []string
-	for _, n := range numbers {
-		all = append(all, strconv.Itoa(n))
-	}
-	return strings.Join(all, ",")
-}
-
 // begin leaves out what cannot be run, and says so; removes the results of an earlier run, unless it was interrupted; and
 // writes the manifest.
-func (b *bench) begin(ctx context.Context) (goesOn bool, err error) {
+func (b *bench) begin(ctx context.Context) error {
 	old, err := loadclient.ReadManifest(b.Out)
-	goesOn = err == nil && !b.Fresh && old.Finished.IsZero() && old.Suite == b.Suite && slices.Equal(old.Levels, b.Levels)
+	goesOn := err == nil && !b.Fresh && old.Finished.IsZero() && old.Suite == b.Suite && slices.Equal(old.Levels, b.Levels)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false, err
+		return err
 	}
 	if !goesOn {
 		if err := b.removeOld(old); err != nil {
-			return false, err
+			return err
 		}
 	}
 	machine := *loadclient.ThisMachine()
@@ -145,7 +117,7 @@ func (b *bench) begin(ctx context.Context) (goesOn bool, err error) {
 		b.manifest.Servers = append(b.manifest.Servers, s)
 	}
 	b.contestants = here
-	return goesOn, b.writeManifest()
+	return b.writeManifest()
 }
 
 func (c *contestant) about() string {
@@ -165,7 +137,7 @@ func (b *bench) writeManifest() error {
 
 // removeOld removes the results of an earlier run in the folder.
 func (b *bench) removeOld(old loadclient.Manifest) error {
-	names := []string{ceilingFile}
+	var names []string
 	for _, s := range old.Servers {
 		names = append(names, s.Name)
 	}

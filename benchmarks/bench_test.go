@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 	b.flags.Suite, b.Out, b.Levels, b.Blocks, b.Warm = "servers", t.TempDir(), []int{3}, 2, 100*time.Millisecond
 	b.Search = []string{"--window=100ms", "--threshold=20ms", "--overload=50ms", "--confirm=100ms", "--curve=0.5", "--precision=1", "--drain=500ms", "--quiet"}
 	b.suite, b.cpus = suites["servers"], cpus[1:2]
-	b.idle, b.ceiling = 100*time.Millisecond, 100*time.Millisecond
+	b.idle = 100 * time.Millisecond
 	control := func(name string) *contestant { // quick to search, and it never breaks a connection
 		return &contestant{peer: &peer{}, Name: name, Protocol: loadclient.WebSocket, Path: "/", Run: []string{"{bin}/fixed", "--addr", "{addr}", "--capacity", "20000"}}
 	}
@@ -69,8 +69,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-measured
-	if names, r := order(); !slices.Equal(names, []string{"first"}) || !r.Manifest.Finished.IsZero() || len(r.Ceilings) != len(loadclient.Shapes) {
-		t.Fatalf("interrupted: %v %+v, %d ceilings", names, r.Manifest, len(r.Ceilings))
+	if names, r := order(); !slices.Equal(names, []string{"first"}) || !r.Manifest.Finished.IsZero() {
+		t.Fatalf("interrupted: %v %+v", names, r.Manifest)
 	}
 
 	b.contestants = slices.Clone(all)
@@ -82,7 +82,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("%v %+v", names, r.Manifest)
 	}
 	for i := range r.Servers {
-		if x := r.Servers[i].At(3); x.Rate <= 0 || x.MemoryIdle <= 0 || len(x.Searches) != 2 {
+		if x := r.Servers[i].At(3); x.Rate <= 0 || x.MemoryIdle <= 0 || x.CeilingShare <= 0 || len(x.Searches) != 2 {
 			t.Errorf("%s: %+v", r.Servers[i].Name, x)
 		}
 	}

@@ -18,6 +18,21 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
+// CeilingOf measures the client's ceiling for what a search has found: at its level, in the shape in which the server sends, with
+// the broadcaster on the server's CPU. It is known for WebSockets only; for anything else it is nil.
+func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window time.Duration) (*Ceiling, error) {
+	if found.Best == nil || found.Best.Received == 0 || found.Protocol.streams() {
+		return nil, nil
+	}
+	c, err := Calibrate(ctx, CalibrateConfig{
+		Connections: found.Connections, Shape: found.Best.Shape(), CPUs: level.CPUs, BroadcasterCPU: level.Probe.CPU(), Window: min(window, time.Second),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("measuring the client's own ceiling: %w", err)
+	}
+	return &c, nil
+}
+
 // Ceiling is what the client can receive at most at a level, from a server that does nothing but send.
 type Ceiling struct {
 	Connections int       `json:"connections"`

@@ -71,6 +71,14 @@ func (p *ServerProbe) read() (cpu time.Duration, rss int64, err error) {
 	return time.Duration(user+system) * tuning.ClockTick, pages * int64(os.Getpagesize()), nil
 }
 
+// CPU is the one that the process is pinned to, -1 if there is none or it may run on several.
+func (p *ServerProbe) CPU() int {
+	if set := p.pinned(); len(set) == 1 {
+		return set[0]
+	}
+	return -1
+}
+
 // pinned is the set of CPUs that the process may run on, if that is not all of the machine's (proc_pid_status(5)).
 func (p *ServerProbe) pinned() tuning.CPUs {
 	if p == nil {

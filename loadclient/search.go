@@ -53,6 +53,7 @@ type Saturation struct {
 	Limit    Verdict  `json:"limit"`
 	Reason   string   `json:"reason,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	Ceiling  *Ceiling `json:"ceiling,omitempty"` // what the client can receive at this level, in the shape in which the server sends
 	Trials   int      `json:"trials"`
 }
 

@@ -298,9 +298,13 @@ func (t *Trial) memory() float64 {
 	return float64(t.Server.RSS)
 }
 
-// ceiling is what the client can receive at a search's level, in the shape in which the server sends; 0 when it is not known.
+// ceiling is what the client can receive at a search's level, in the shape in which the server sends: measured with it, or by calibrate; 0
+// when it is not known.
 func (s *ServerResults) ceiling(f Saturation) float64 {
-	if f.Best == nil {
+	switch {
+	case f.Ceiling != nil:
+		return f.Ceiling.Rate()
+	case f.Best == nil:
 		return 0
 	}
 	shape, best := f.Best.Shape(), 0.0

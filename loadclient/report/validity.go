@@ -83,9 +83,6 @@ func pointsFound(r *loadclient.Results) finding {
 
 // ceilingUsed says which share of what the client can receive was used at most.
 func ceilingUsed(r *loadclient.Results) []finding {
-	if len(r.Ceilings) == 0 {
-		return []finding{{false, "The load client's own ceiling is not known (sockload calibrate)."}}
-	}
 	most, name, level := 0.0, "", 0
 	for i := range r.Servers {
 		for _, n := range r.Levels() {
@@ -93,6 +90,9 @@ func ceilingUsed(r *loadclient.Results) []finding {
 				most, name, level = x.CeilingShare, r.Servers[i].Name, n
 			}
 		}
+	}
+	if most == 0 {
+		return []finding{{false, "The load client's own ceiling is not known: it is measured for WebSockets, unless that is switched off (--no-ceiling)."}}
 	}
 	return []finding{{most < 0.9, fmt.Sprintf("At most %.0f %% of the load client's own ceiling was used (%s, %d connections).", 100*most, name, level)}}
 }

@@ -56,6 +56,7 @@ type search struct {
 	Confirm   time.Duration `help:"Length of the trials that show what can be sustained." placeholder:"10s"`
 	Curve     []float64     `help:"Of a search: further rates to try, as shares of the saturation rate. Default: the profile's." placeholder:"SHARE,…"`
 	Drain     time.Duration `help:"How long the last messages of a trial may take after its window." default:"5s"`
+	Ceiling   bool          `help:"Measure the client's own ceiling at each level too, so that results say which share of it was used." default:"true" negatable:""`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 	CSV       string        `help:"File for the trials in the seven columns of 2011." name:"csv" placeholder:"FILE"`
 }
@@ -127,7 +128,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, s.sockets(slices.Max(profile.Levels))); err != nil {
+	if err := s.prepare(out, max(2, loadclient.Protocol(s.Protocol).Sockets())*slices.Max(profile.Levels)); err != nil {
 		return err
 	}
 	if len(found) > 0 {
@@ -176,6 +177,9 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 			out.trial(t)
 			failure = firstError(failure, files.trial(t))
 		}, out.watch)
+		if err == nil && s.Ceiling {
+			result.Ceiling, err = loadclient.CeilingOf(ctx, result, level, profile.Window)
+		}
 		out.levelDone()
 		if err := firstError(err, failure); err != nil {
 			return err

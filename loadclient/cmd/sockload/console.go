@@ -163,11 +163,19 @@ func (c *console) table(found []loadclient.Saturation) {
 	if !c.quiet {
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w, "connections\tsaturation/s\tsustained/s\tdelivered/s at most\toverload/s\tmean ms\tp99 ms\tlimit\t")
+	fmt.Fprintln(w, "connections\tsaturation/s\tsustained/s\tdelivered/s at most\tof the client's ceiling\toverload/s\tmean ms\tp99 ms\tlimit\t")
 	for _, s := range found {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s\t\n", s.Connections, human(s.Rate), orNone(s.Sustained), human(s.MaxDelivered), orNone(s.Overload), s.Best.RTT.Mean, s.Best.RTT.P99, s.Limit)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s\t\n", s.Connections, human(s.Rate), orNone(s.Sustained), human(s.MaxDelivered), share(s), orNone(s.Overload), s.Best.RTT.Mean, s.Best.RTT.P99, s.Limit)
 	}
 	_ = w.Flush()
+}
+
+// share is what a search used of the client's ceiling.
+func share(s loadclient.Saturation) string {
+	if s.Ceiling == nil || s.Ceiling.Rate() == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f %%", 100*s.MaxDelivered/s.Ceiling.Rate())
 }
 
 // orNone writes a rate that may not have been found.

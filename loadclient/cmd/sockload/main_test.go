@@ -96,7 +96,7 @@ func TestRunKeepsWhatWasMeasured(t *testing.T) {
 	dir := t.TempDir()
 	results, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
 	var out, log bytes.Buffer
-	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", results, "--csv", table}, &out, &log)
+	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", results, "--csv", table}, &out, &log)
 	if exitCode(err) != exitTarget {
 		t.Fatalf("got %v\n%s", err, out.String())
 	}
@@ -158,7 +158,7 @@ func TestWrongTargets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var out, log bytes.Buffer
-			err := run(t.Context(), []string{"run", "--target", tt.target, "--protocol", tt.protocol, "--levels", "3", "--window", "100ms", "--confirm", "100ms", "--drain", "200ms"}, &out, &log)
+			err := run(t.Context(), []string{"run", "--target", tt.target, "--protocol", tt.protocol, "--levels", "3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--drain", "200ms"}, &out, &log)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || exitCode(err) != exitTarget {
 				t.Errorf("got %v with exit code %d, want one line with %q and %d", err, exitCode(err), tt.want, exitTarget)
 			}
@@ -224,7 +224,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	defer r.Close()
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
-	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}
+	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}
 	searched := func() (levels []int, machines int) {
 		t.Helper()
 		records, err := readResults(file)
@@ -301,7 +301,7 @@ func TestConsoleLines(t *testing.T) {
 	var out bytes.Buffer
 	c := console{out: &out, err: &out}
 	x := loadclient.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: loadclient.OK, RTT: loadclient.Latency{Mean: 21.234, P99: 50}, Server: &loadclient.Usage{CPU: 0.991, RSS: 14_400_000}}
-	s := loadclient.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6, Best: &x, Limit: loadclient.Overloaded}
+	s := loadclient.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6, Ceiling: &loadclient.Ceiling{Delivered: 250e6}, Best: &x, Limit: loadclient.Overloaded}
 	limited := s
 	limited.Connections, limited.Limit, limited.Reason, limited.Warnings = 500, loadclient.ClientLimited, "lag", []string{"the machine was noisy"}
 	c.begin([]time.Duration{time.Minute, time.Minute})
@@ -324,8 +324,8 @@ func TestConsoleLines(t *testing.T) {
   500 connections: the machine was noisy
    25 connections: 168M messages a second; beyond that the server fails: closed
 
-  connections  saturation/s  sustained/s  delivered/s at most  overload/s  mean ms  p99 ms       limit
-         2000          168M         150M                 155M           –     21.2    50.0  OVERLOADED
+  connections  saturation/s  sustained/s  delivered/s at most  of the client's ceiling  overload/s  mean ms  p99 ms       limit
+         2000          168M         150M                 155M                     62 %           –     21.2    50.0  OVERLOADED
    25 connections: this client receives 990 messages a second at most, single
 `
 	if out.String() != want {
@@ -338,7 +338,7 @@ func TestModesForScripts(t *testing.T) {
 	t.Parallel()
 	r := room.New(room.Faults{})
 	defer r.Close()
-	args := []string{"run", "--target", r.URL(), "--levels", "2", "--window", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms"}
+	args := []string{"run", "--target", r.URL(), "--levels", "2", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms"}
 	var out, log bytes.Buffer
 	if err := run(t.Context(), append(args, "--json"), &out, &log); err != nil && !errors.Is(err, errInvalid) {
 		t.Fatal(err)
