@@ -72,16 +72,15 @@ const (
 	arrayMessages     = 4000
 )
 
-// Shape is the one that a trial's messages came in.
+// Shape is the one that shows how many messages like a trial's the client can receive at most. Of single frames that is coalesced:
+// a client that falls behind finds many of them at once, while one that keeps up with a write at a time tells more of what
+// writing costs than of itself.
 func (t *Trial) Shape() Shape {
 	const many = 4
-	switch {
-	case t.MessagesPerFrame >= many:
+	if t.MessagesPerFrame >= many {
 		return Arrays
-	case t.MessagesPerRead >= many:
-		return Coalesced
 	}
-	return Single
+	return Coalesced
 }
 
 // CalibrateConfig is how the client's ceiling is measured.
