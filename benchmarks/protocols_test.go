@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,9 +61,11 @@ func TestProtocols(t *testing.T) {
 		name, rate string
 		sent       int
 		server     []string
+		client     []string
 	}{
-		{"busy", "100000", 2500, []string{"--response-limit=4096"}},
-		{"idle", "2000", 50, []string{"--handshake-timeout=50ms", "--keep-alive-timeout=50ms"}},
+		{"busy", "100000", 2500, []string{"--response-limit=4096"}, nil},
+		{"idle", "2000", 50, []string{"--handshake-timeout=50ms", "--keep-alive-timeout=50ms"}, nil},
+		{"large messages, read at leisure", "10000", 250, nil, []string{"--payload-bytes=1000", "--read=relaxed"}},
 	} {
 		for _, protocol := range loadclient.Protocols() {
 			if strings.HasPrefix(protocol, "socket.io") { // which sockloop does not speak
@@ -79,9 +82,12 @@ func TestProtocols(t *testing.T) {
 				if protocol == string(loadclient.WebSocket) {
 					target += "/websocket"
 				}
-				got := load(t, b, "--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms")
+				got := load(t, b, append([]string{"--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms"}, tt.client...)...)
 				if got.Sent != tt.sent || got.Received != 20*tt.sent || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
 					t.Errorf("%+v", got)
+				}
+				if large := slices.Contains(tt.client, "--payload-bytes=1000"); large != (got.BytesPerMessage > 1000) {
+					t.Errorf("%.0f bytes a message", got.BytesPerMessage)
 				}
 			})
 		}
