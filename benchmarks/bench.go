@@ -51,7 +51,7 @@ func (b *bench) measureAll(ctx context.Context) error {
 					continue
 				}
 				fmt.Printf("\n%s at %d connections, block %d of %d:\n", c.Name, n, block+1, b.Blocks)
-				err := b.measure(ctx, c, n)
+				err := b.measure(ctx, c, n, block)
 				if ctx.Err() != nil {
 					return errors.Join(b.report(context.WithoutCancel(ctx)), errInterrupted)
 				}
@@ -203,8 +203,12 @@ const (
 	lightTime       = 3 * time.Second
 )
 
+// laterCurve is what is tried of the curve in all blocks but the first: the whole of it is worth drawing once, half of the load is a
+// figure of the tables.
+const laterCurve = "--curve=0.5"
+
 // measure starts a server, and measures it at a level: without load, getting warm, and searching its capacity.
-func (b *bench) measure(ctx context.Context, c *contestant, level int) error {
+func (b *bench) measure(ctx context.Context, c *contestant, level, block int) error {
 	s, err := b.start(ctx, c)
 	if err != nil {
 		return err
@@ -226,7 +230,11 @@ func (b *bench) measure(ctx context.Context, c *contestant, level int) error {
 			return err
 		}
 	}
-	search := slices.Concat([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, load, b.Search)
+	search := slices.Concat([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, load)
+	if block > 0 {
+		search = append(search, laterCurve)
+	}
+	search = append(search, b.Search...)
 	if err := b.sockload(ctx, search...); err != nil {
 		return s.explain(err)
 	}

@@ -127,10 +127,8 @@ func (r *reopening) close() {
 }
 
 func (r *reopening) try(nominal float64, window time.Duration) (Trial, error) {
-	if r.level == nil {
-		if err := r.open(); err != nil {
-			return Trial{}, err
-		}
+	if err := r.reopen(); err != nil {
+		return Trial{}, err
 	}
 	if r.watch != nil {
 		r.watch(r.level, nominal)
@@ -143,10 +141,25 @@ func (r *reopening) try(nominal float64, window time.Duration) (Trial, error) {
 	return t, err
 }
 
+// reopen opens the level if it is not. A server that lets nobody in may be busy with the last overload still.
+func (r *reopening) reopen() error {
+	if r.level != nil {
+		return nil
+	}
+	var err error
+	for range retries {
+		if err = r.open(); err == nil || r.ctx.Err() != nil {
+			return err
+		}
+		r.recover()
+	}
+	return err
+}
+
 const (
 	// recoveryMax is how long a server may take to work off what an overload has left it with; the next trial would find
 	// it busy, and blame its own rate for that.
-	recoveryMax = 30 * time.Second
+	recoveryMax = time.Minute
 	// quietCPU is the CPU that a server uses that has nothing to do, or hardly any.
 	quietCPU  = 0.2
 	quietTime = 250 * time.Millisecond
@@ -506,6 +519,7 @@ func (s *searcher) confirm(result *Saturation, held float64) error {
 		capacity = min(held, median(c.Delivered, c.Slope, c.Backlog))
 	}
 	rate := 0.98 * capacity
+	var last Trial
 	for step := range confirmsTried {
 		held, fell := []Trial{}, 0
 		for 2*len(held) <= s.Profile.Confirms && 2*fell <= s.Profile.Confirms {
@@ -513,6 +527,7 @@ func (s *searcher) confirm(result *Saturation, held float64) error {
 			if err != nil {
 				return err
 			}
+			last = t
 			if s.sustains(t) {
 				held = append(held, t)
 			} else {
@@ -525,6 +540,9 @@ func (s *searcher) confirm(result *Saturation, held float64) error {
 			return nil
 		}
 		rate *= 1 - 0.03*float64(int(1)<<step)
+	}
+	if last.Verdict == TargetFailed { // far below what it held before
+		return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(last.Reason, errTarget.Error()+": "))
 	}
 	s.warn("no rate could be sustained for %v, down to %.3g messages a second", s.Profile.Confirm, rate)
 	return nil
