@@ -164,10 +164,16 @@ func installAll(ctx context.Context, peers []*peer) {
 			continue
 		}
 		if err := p.install(ctx); err != nil {
-			fmt.Printf("%-16s not installed: %v\n", filepath.Base(p.dir), err)
+			fmt.Printf("%-30s not installed: %v\n", filepath.Base(p.dir), err)
 			continue
 		}
-		fmt.Printf("%-16s installed\n", filepath.Base(p.dir))
+		for i := range p.Contestants {
+			state := "installed"
+			if err := p.Contestants[i].installed(ctx); err != nil {
+				state = fmt.Sprintf("cannot be run: %v", err)
+			}
+			fmt.Printf("%-30s %s %s\n", p.Contestants[i].Name, state, p.Contestants[i].version)
+		}
 	}
 }
 

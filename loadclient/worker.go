@@ -258,6 +258,9 @@ const pauseShare = 1. / 40
 // pauseMax keeps the rest well below what would look like a client that cannot keep its schedule.
 const pauseMax = 10 * time.Millisecond
 
+// lastPause is how long before the end of the window the schedule rests no more.
+const lastPause = time.Millisecond
+
 // sendDue sends what is due: for each connection all its due messages with one write.
 func (w *worker) sendDue(now time.Duration) error {
 	due := w.plan.dueBy(now)
@@ -265,7 +268,8 @@ func (w *worker) sendDue(now time.Duration) error {
 		return nil
 	}
 	if w.returned > 0 {
-		w.rested = now + min(pauseMax, time.Duration(float64(w.rttSum)/float64(w.returned)*pauseShare))
+		pause := min(pauseMax, time.Duration(float64(w.rttSum)/float64(w.returned)*pauseShare))
+		w.rested = min(now+pause, w.window-lastPause) // what is due in the window is sent in it
 	}
 	stamp := w.start.Add(now).UnixMilli()
 	from := w.next

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sockloop/sockloop/server"
 	"github.com/sockloop/sockloop/benchmarks/chromium"
+	"github.com/sockloop/sockloop/server"
 )
 
 // The real client, in a real browser, with each transport forced, from the server's own origin and from another: 1,000

@@ -127,6 +127,8 @@
       g.rect(c.bbox.left, c.bbox.top, c.bbox.width, c.bbox.height);
       g.clip();
       g.font = `${12 * ratio}px system-ui, sans-serif`;
+      g.textAlign = 'left';
+      g.textBaseline = 'alphabetic';
       for (const line of drawn.lines || []) {
         const y = c.valToPos(line.y, 'y', true);
         g.strokeStyle = g.fillStyle = css('--soft');

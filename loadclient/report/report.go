@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"embed"
 	"encoding/csv"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"html/template"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,6 +109,7 @@ func Write(w io.Writer, r *loadclient.Results) error {
 	for i := range r.Servers {
 		d.Servers = append(d.Servers, newServer(r, &r.Servers[i], d.Levels))
 	}
+	slices.SortStableFunc(d.Servers, func(a, b server) int { return cmp.Compare(b.most(), a.most()) })
 	text, err := json.Marshal(d) // which escapes what would end the script
 	if err != nil {
 		return err
@@ -201,6 +204,14 @@ func newServer(r *loadclient.Results, s *loadclient.ServerResults, levels []int)
 		}
 	}
 	return out
+}
+
+// most is the highest rate at which the server saturates.
+func (s *server) most() (rate float64) {
+	for _, l := range s.Levels {
+		rate = max(rate, l.Rate)
+	}
+	return rate
 }
 
 func newPoint(t *loadclient.Trial) point {

@@ -14,9 +14,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/sockloop/sockloop/benchmarks/chromium"
 	"github.com/sockloop/sockloop/server"
 	"github.com/sockloop/sockloop/server/demo"
-	"github.com/sockloop/sockloop/benchmarks/chromium"
 )
 
 // patience is how long a test waits for something that must happen.
