@@ -154,12 +154,7 @@ func (b *bench) removeOld(old loadclient.Manifest) error {
 
 // has tells whether a contestant has been measured at a level, in a block.
 func (b *bench) has(c *contestant, level, block int) bool {
-	f, err := os.Open(b.file(c.Name))
-	if err != nil {
-		return false
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	records, _ := loadclient.ReadRecords(f)
+	records, _ := loadclient.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
 	n := 0
 	for _, r := range records {
 		if r.Saturation != nil && r.Saturation.Connections == level {

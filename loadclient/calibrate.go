@@ -44,14 +44,10 @@ type Ceiling struct {
 // Rate is what the client could receive if it did nothing else: what it received, by the time that it took for it. A broadcaster
 // of single frames is slower than its client.
 func (c *Ceiling) Rate() float64 {
-	busy := 0.0
-	for _, b := range c.ClientBusy {
-		busy = max(busy, b)
+	if busy := busiest(c.ClientBusy); busy > 0 {
+		return c.Delivered / busy
 	}
-	if busy == 0 {
-		return c.Delivered
-	}
-	return c.Delivered / busy
+	return c.Delivered
 }
 
 // Shape is how a server's messages reach a client; how many it can receive depends on it more than on anything else.

@@ -142,13 +142,21 @@ func interval(ratios []float64) (mean, low, high float64) {
 	if n < 2 {
 		return mean, 0, 0
 	}
-	squares := 0.0
-	for _, r := range ratios {
-		d := math.Log(r / mean)
+	half := student975(n-1) * logDeviation(ratios) / math.Sqrt(float64(n))
+	return mean, mean * math.Exp(-half), mean * math.Exp(half)
+}
+
+// logDeviation is the standard deviation of logarithms of a sample: of small ones, the relative deviation. 0 of fewer than two.
+func logDeviation(x []float64) float64 {
+	if len(x) < 2 {
+		return 0
+	}
+	mean, squares := GeometricMean(x), 0.0
+	for _, v := range x {
+		d := math.Log(v / mean)
 		squares += d * d
 	}
-	half := student975(n-1) * math.Sqrt(squares/float64(n-1)/float64(n))
-	return mean, mean * math.Exp(-half), mean * math.Exp(half)
+	return math.Sqrt(squares / float64(len(x)-1))
 }
 
 // student975 is the 0.975 quantile of Student's t distribution, from 30 degrees of freedom on that of 30, which is 4 %

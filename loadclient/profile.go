@@ -90,6 +90,12 @@ func FindProfile(name string) (Profile, error) {
 // exact tells whether everything is as it was in 2011.
 func (p *Profile) exact() bool { return p.Ramp != nil && p.Ramp.Scale == 0 }
 
+// saturationShare is how far above its capacity a queue saturates: at the capacity × (1 + x) it makes a mean round trip of
+// x × half the window.
+func (p *Profile) saturationShare() float64 {
+	return 1 + 2*p.SaturationRTT/1000/p.Window.Seconds()
+}
+
 // probe is the window of a trial that only looks for the order of magnitude.
 func (p *Profile) probe() time.Duration { return min(time.Second, p.Window) }
 

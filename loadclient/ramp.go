@@ -2,7 +2,6 @@ package loadclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -57,7 +56,7 @@ func (s *searcher) climb(result *Saturation, first, step float64) error {
 			best := before
 			result.Best, result.Limit, result.Reason = &best, Overloaded, t.Reason
 			if before.Sent == 0 {
-				return fmt.Errorf("%w: %w (%.0f messages a second)", errTarget, errNothingHeld, t.Nominal)
+				return nothingHeld(t.Nominal)
 			}
 		}
 		if t.Verdict == ClientLimited && rtt >= s.Profile.SaturationRTT && !s.Profile.exact() {
@@ -104,7 +103,7 @@ func (s *searcher) step(nominal float64) (Trial, error) {
 	}
 	t, err := s.run(nominal, s.Profile.Window)
 	if err == nil && t.Sent == 0 && t.Verdict == TargetFailed {
-		err = fmt.Errorf("%w: %s", errTarget, t.Reason)
+		err = t.failure()
 	}
 	return t, err
 }
@@ -129,5 +128,3 @@ func wait(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
-
-var errNothingHeld = errors.New("the target does not hold even the lowest rate")

@@ -136,6 +136,20 @@ func ReadRecords(r io.Reader) ([]Record, error) {
 	}
 }
 
+// ReadFile reads a result file. With an error it returns what came before it.
+func ReadFile(path string) ([]Record, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	records, err := ReadRecords(f)
+	if err != nil {
+		return records, fmt.Errorf("%s is no result file of sockload run --out: %w", path, err)
+	}
+	return records, nil
+}
+
 // Unfinished are the searches of the last run in a result file, if the given command made it: the same command goes on behind
 // them. What an interrupted run had of another level is left to be searched anew.
 func Unfinished(records []Record, command []string) []Saturation {

@@ -297,9 +297,20 @@ func (s *searcher) giveUp(t Trial) error {
 		s.silent++
 	}
 	if !s.everHeld || s.failed > failuresMax || s.silent > silencesMax {
-		return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(t.Reason, errTarget.Error()+": "))
+		return t.failure()
 	}
 	return nil
+}
+
+// failure is a trial's reason as an error: the target failed.
+func (t *Trial) failure() error {
+	return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(t.Reason, errTarget.Error()+": "))
+}
+
+var errNothingHeld = errors.New("the target does not hold even the lowest rate")
+
+func nothingHeld(nominal float64) error {
+	return fmt.Errorf("%w: %w (%.0f messages a second)", errTarget, errNothingHeld, nominal)
 }
 
 // note takes a trial down.
@@ -316,19 +327,18 @@ func (s *searcher) note(t *Trial) {
 	s.each(*t)
 }
 
-// learn estimates the saturation rate from a trial that was too fast: a queue whose rate is the capacity × (1 + x) makes a
-// mean round trip of x × half the window.
+// learn estimates the saturation rate from a trial that was too fast.
 func (s *searcher) learn(t Trial) {
 	capacity := 0.0
 	switch c := t.Capacity; {
 	case c != nil && t.Verdict == Overloaded:
-		capacity = median(c.Delivered, c.Slope, c.Backlog)
+		capacity = c.Middle()
 	case t.Verdict == OK && !s.holds(t):
 		capacity = t.Nominal / (1 + max(t.Slope, 0))
 	default:
 		return
 	}
-	s.estimate = capacity * (1 + 2*s.Profile.SaturationRTT/1000/s.Profile.Window.Seconds())
+	s.estimate = capacity * s.Profile.saturationShare()
 }
 
 // holds tells whether a trial's rate is below the saturation point. The threshold is for a whole window: an overloaded queue's
@@ -384,7 +394,7 @@ func (s *searcher) probe() error {
 			rate /= 16
 		}
 		if rate*s.Profile.probe().Seconds() < float64(s.Level.Connections) {
-			return fmt.Errorf("%w: %w (%.0f messages a second)", errTarget, errNothingHeld, rate)
+			return nothingHeld(rate)
 		}
 		if held, err = s.look(rate, s.Profile.probe()); err != nil {
 			return err
@@ -440,7 +450,7 @@ func (s *searcher) bracket() (held, fell point, err error) {
 			rate = undecided.rate
 		case lo == nil:
 			if rate = hi.rate / growth; rate*s.Profile.Window.Seconds() < float64(s.Level.Connections) {
-				return held, fell, fmt.Errorf("%w: %w (%.0f messages a second)", errTarget, errNothingHeld, hi.rate)
+				return held, fell, nothingHeld(hi.rate)
 			}
 		case hi == nil:
 			rate = lo.rate * growth
@@ -514,9 +524,9 @@ func (s *searcher) sustains(t Trial) bool {
 // confirm looks for a rate that can be sustained, from just below the capacity downwards.
 func (s *searcher) confirm(result *Saturation, held float64) error {
 	s.phase = PhaseConfirm
-	capacity := held / (1 + 2*s.Profile.SaturationRTT/1000/s.Profile.Window.Seconds())
+	capacity := held / s.Profile.saturationShare()
 	if c := s.capacity(); c != nil {
-		capacity = min(held, median(c.Delivered, c.Slope, c.Backlog))
+		capacity = min(held, c.Middle())
 	}
 	rate := 0.98 * capacity
 	var last Trial
@@ -542,7 +552,7 @@ func (s *searcher) confirm(result *Saturation, held float64) error {
 		rate *= 1 - 0.03*float64(int(1)<<step)
 	}
 	if last.Verdict == TargetFailed { // far below what it held before
-		return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(last.Reason, errTarget.Error()+": "))
+		return last.failure()
 	}
 	s.warn("no rate could be sustained for %v, down to %.3g messages a second", s.Profile.Confirm, rate)
 	return nil

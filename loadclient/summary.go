@@ -2,7 +2,6 @@ package loadclient
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,14 +78,9 @@ func (r *Results) readFolder(dir string) error {
 }
 
 func (r *Results) readFile(path string) error {
-	f, err := os.Open(path)
+	records, err := ReadFile(path)
 	if err != nil {
 		return err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	records, err := ReadRecords(f)
-	if err != nil {
-		return fmt.Errorf("%s is no result file of sockload: %w", path, err)
 	}
 	name := strings.TrimSuffix(filepath.Base(path), ".jsonl")
 	i := slices.IndexFunc(r.Servers, func(s ServerResults) bool { return s.Name == name })
@@ -222,7 +216,7 @@ func (s *ServerResults) At(level int) LevelSummary {
 	x.Overload = pick(func(f Saturation) float64 { return f.Overload })
 	x.Capacity = pick(func(f Saturation) float64 {
 		if c := f.Capacity; c != nil {
-			return median(c.Delivered, c.Slope, c.Backlog)
+			return c.Middle()
 		}
 		return 0
 	})
@@ -251,13 +245,7 @@ func (x *LevelSummary) spread() {
 	}
 	x.Low, x.High = slices.Min(rates), slices.Max(rates)
 	_, x.From, x.To = interval(rates)
-	if n := len(rates); n > 1 {
-		mean, squares := GeometricMean(rates), 0.0
-		for _, r := range rates {
-			squares += math.Log(r/mean) * math.Log(r/mean)
-		}
-		x.Spread = math.Sqrt(squares / float64(n-1))
-	}
+	x.Spread = logDeviation(rates)
 }
 
 // trials adds what trials of certain phases say.

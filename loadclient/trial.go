@@ -3,6 +3,7 @@ package loadclient
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -125,6 +126,9 @@ type Capacity struct {
 	Backlog   float64 `json:"from_backlog"`    // from the own messages that were still out at the end of the window
 }
 
+// Middle is the median of the estimates.
+func (c Capacity) Middle() float64 { return median(c.Delivered, c.Slope, c.Backlog) }
+
 // spread is how far the estimates are apart, as a share.
 func (c Capacity) spread() float64 {
 	lo, hi := min(c.Delivered, c.Slope, c.Backlog), max(c.Delivered, c.Slope, c.Backlog)
@@ -150,6 +154,16 @@ const (
 	PhaseLight     Phase = "light"     // a light load before the search
 	PhaseRecovered Phase = "recovered" // the same a minute after its overloads
 )
+
+// Busiest is how busy the busiest worker of the client was, 0 to 1.
+func (t *Trial) Busiest() float64 { return busiest(t.ClientBusy) }
+
+func busiest(workers []float64) float64 {
+	if len(workers) == 0 {
+		return 0
+	}
+	return slices.Max(workers)
+}
 
 // Valid tells whether the trial says something of the server.
 func (t *Trial) Valid() bool { return t.Verdict == OK || t.Verdict == Overloaded }
@@ -211,11 +225,7 @@ func (t *Trial) noisy(bool) (Verdict, string) {
 }
 
 func (t *Trial) clientLimited(over bool) (Verdict, string) {
-	busiest := 0.0
-	for _, b := range t.ClientBusy {
-		busiest = max(busiest, b)
-	}
-	reason := ""
+	busiest, reason := t.Busiest(), ""
 	switch {
 	case float64(t.SentLate) > notSentMax*float64(t.Sent):
 		reason = fmt.Sprintf("%.1f %% of the messages were sent after the window", 100*float64(t.SentLate)/float64(t.Sent))

@@ -217,10 +217,7 @@ func (s *server) most() (rate float64) {
 func newPoint(t *loadclient.Trial) point {
 	p := point{
 		Level: t.Connections, Phase: string(t.Phase), Verdict: string(t.Verdict), Nominal: t.Nominal, Delivered: t.Delivered, Sent: t.SendRate,
-		Mean: t.RTT.Mean, P50: t.RTT.P50, P99: t.RTT.P99, FromSend: t.RTTActual.Mean, PerFrame: t.MessagesPerFrame, PerRead: t.MessagesPerRead, Lag: t.LagP99,
-	}
-	for _, b := range t.ClientBusy {
-		p.Busy = max(p.Busy, b)
+		Mean: t.RTT.Mean, P50: t.RTT.P50, P99: t.RTT.P99, FromSend: t.RTTActual.Mean, PerFrame: t.MessagesPerFrame, PerRead: t.MessagesPerRead, Busy: t.Busiest(), Lag: t.LagP99,
 	}
 	if t.Server != nil {
 		p.CPU, p.RSS = t.Server.CPU, float64(t.Server.RSS)

@@ -198,7 +198,7 @@ func (s *search) resume(profile loadclient.Profile) ([]loadclient.Saturation, er
 	if f, err := os.Stat(s.Out); err != nil || !f.Mode().IsRegular() { // a new file, or a pipe
 		return nil, nil
 	}
-	records, err := readResults(s.Out)
+	records, err := loadclient.ReadFile(s.Out)
 	found := loadclient.Unfinished(records, os.Args)
 	if err != nil || len(found) >= len(profile.Levels) { // that run was finished, so this is another
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"github.com/sockloop/sockloop/loadclient"
@@ -25,11 +24,11 @@ func (c *comparing) Run(out *console) error {
 	if c.Threshold < 0 || c.Threshold >= 1 {
 		return fmt.Errorf("--threshold %v: want a share, 0 to 1", c.Threshold)
 	}
-	a, err := readResults(c.A)
+	a, err := loadclient.ReadFile(c.A)
 	if err != nil {
 		return err
 	}
-	b, err := readResults(c.B)
+	b, err := loadclient.ReadFile(c.B)
 	if err != nil {
 		return err
 	}
@@ -48,19 +47,6 @@ func (c *comparing) Run(out *console) error {
 		return errSlower
 	}
 	return nil
-}
-
-func readResults(path string) ([]loadclient.Record, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	records, err := loadclient.ReadRecords(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s is no result file of sockload run --out: %w", path, err)
-	}
-	return records, nil
 }
 
 func (c *comparing) print(out *console, all []loadclient.Comparison) error {

@@ -227,7 +227,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}
 	searched := func() (levels []int, machines int) {
 		t.Helper()
-		records, err := readResults(file)
+		records, err := loadclient.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
