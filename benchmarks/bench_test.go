@@ -103,3 +103,48 @@ func TestRun(t *testing.T) {
 		t.Errorf("another run: %v", names)
 	}
 }
+
+// A search that ended at the load client is made once more, and then counts, whatever it found.
+func TestSearchThatEndedAtTheClientIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	built := builtBench(t)
+	for name, tt := range map[string]struct {
+		limits string
+		made   int
+		found  float64
+	}{
+		"no":    {"OVERLOADED\n", 1, 1},
+		"once":  {"CLIENT-LIMITED\nOVERLOADED\n", 2, 2},
+		"twice": {"CLIENT-LIMITED\nCLIENT-LIMITED\n", 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := built
+			b.Bin, b.Out = t.TempDir(), t.TempDir()
+			fake, err := filepath.Abs("testdata/sockload")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(os.Symlink(fake, filepath.Join(b.Bin, "sockload")), os.WriteFile(filepath.Join(b.Bin, "limits"), []byte(tt.limits), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			c := &contestant{peer: &peer{}, Name: "x", Protocol: loadclient.WebSocket, Path: "/", Run: []string{filepath.Join(built.Bin, "fixed"), "--addr", "{addr}", "--capacity", "20000"}}
+			if err := b.measureWell(t.Context(), c, 3, 0); err != nil {
+				t.Fatal(err)
+			}
+			records, err := loadclient.ReadFile(b.file("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			made := 0
+			for _, r := range records {
+				if r.Saturation != nil {
+					made++
+				}
+			}
+			if found := b.searches(c, 3); len(found) != 1 || found[0].Rate != tt.found || made != tt.made || !b.has(c, 3, 0) {
+				t.Errorf("made %d, found %+v", made, found)
+			}
+		})
+	}
+}

@@ -52,10 +52,8 @@ func Compare(a, b []Record) ([]Comparison, error) {
 // saturations are the searches by level, in the order in which they were made.
 func saturations(records []Record) map[int][]Saturation {
 	by := map[int][]Saturation{}
-	for _, r := range records {
-		if s := r.Saturation; s != nil {
-			by[s.Connections] = append(by[s.Connections], *s)
-		}
+	for _, s := range Searches(records) {
+		by[s.Connections] = append(by[s.Connections], s)
 	}
 	return by
 }

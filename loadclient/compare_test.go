@@ -51,6 +51,17 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// A search that was made again does not count.
+func TestDiscarded(t *testing.T) {
+	t.Parallel()
+	a, again := found(1, 7), found(2)
+	a = append(append(a, Record{Discarded: &Discarded{Connections: 25}}, Record{Discarded: &Discarded{Connections: 100, Reason: "noise"}}), again...)
+	all, err := Compare(a, found(2, 4))
+	if err != nil || len(all) != 1 || math.Abs(all[0].Ratio-2) > 1e-9 || all[0].Pairs != 2 {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
 // Of a server compared with itself, 95 in 100 intervals contain 1, however noisy the machine is from block to block.
 func TestIntervalsContainTheTruth(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,13 @@ type Record struct {
 	Trial      *Trial      `json:"trial,omitempty"`
 	Saturation *Saturation `json:"saturation,omitempty"`
 	Ceiling    *Ceiling    `json:"ceiling,omitempty"`
+	Discarded  *Discarded  `json:"discarded,omitempty"`
+}
+
+// Discarded says that the last search before it at a level does not count, because it is made again. Its trials do.
+type Discarded struct {
+	Connections int    `json:"connections"`
+	Reason      string `json:"reason"`
 }
 
 // Machine is where and how a result was measured.
@@ -148,6 +155,25 @@ func ReadFile(path string) ([]Record, error) {
 		return records, fmt.Errorf("%s is no result file of sockload run --out: %w", path, err)
 	}
 	return records, nil
+}
+
+// Searches are those of a result file that count, in the order in which they were made.
+func Searches(records []Record) []Saturation {
+	var all []Saturation
+	for _, r := range records {
+		switch {
+		case r.Saturation != nil:
+			all = append(all, *r.Saturation)
+		case r.Discarded != nil:
+			for i, s := range slices.Backward(all) {
+				if s.Connections == r.Discarded.Connections {
+					all = slices.Delete(all, i, i+1)
+					break
+				}
+			}
+		}
+	}
+	return all
 }
 
 // Unfinished are the searches of the last run in a result file, if the given command made it: the same command goes on behind

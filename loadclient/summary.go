@@ -95,12 +95,13 @@ func (r *Results) readFile(path string) error {
 			r.Manifest.Machine = *x.Machine
 		case x.Trial != nil:
 			s.Trials = append(s.Trials, *x.Trial)
-		case x.Saturation != nil:
-			s.Searches = append(s.Searches, *x.Saturation)
-			s.Protocol = x.Saturation.Protocol
 		case x.Ceiling != nil:
 			r.Ceilings = append(r.Ceilings, *x.Ceiling)
 		}
+	}
+	for _, f := range Searches(records) {
+		s.Searches = append(s.Searches, f)
+		s.Protocol = f.Protocol
 	}
 	return nil
 }

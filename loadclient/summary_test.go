@@ -56,7 +56,8 @@ func TestLevelSummary(t *testing.T) {
 		"a": {
 			trial(PhaseIdle, 0.01, 10, OK), trial(PhaseIdle, 0.01, 12, OK), trial(PhaseCurve, 500, 20, OK), trial(PhaseCurve, 900, 99, OK), trial(PhaseCurve, 510, 22, ClientLimited),
 			trial(PhaseLight, 100, 15, OK), trial(PhaseRecovered, 100, 16, OK),
-			found(100, 1000, Overloaded), found(100, 1300, Overloaded), found(100, 800, TargetFailed), found(25, 7, ClientLimited),
+			found(100, 1000, Overloaded), found(100, 9, ClientLimited), found(25, 7, ClientLimited), {Discarded: &Discarded{100, "made again"}}, found(100, 1300, Overloaded),
+			found(100, 800, TargetFailed),
 		},
 		"b": {found(100, 100, Overloaded), found(100, 130, Overloaded), found(100, 80, Overloaded)},
 	})
