@@ -41,34 +41,30 @@ func (s *searcher) climb(result *Saturation, first, step float64) error {
 		t, err := s.step(rate * connections)
 		switch {
 		case err != nil && s.ctx.Err() == nil && IsTargetFailure(err) && before.Sent > 0: // a connection was lost
-			s.ended(result, before, TargetFailed, err.Error())
-			return nil
+			return s.ended(result, before, TargetFailed, err.Error())
 		case err != nil:
 			return err
 		case t.OwnMissing > 0: // the point is dropped
-			s.ended(result, before, Overloaded, fmt.Sprintf("%d own messages did not come back", t.OwnMissing))
-			return nil
+			return s.ended(result, before, Overloaded, fmt.Sprintf("%d own messages did not come back, of those sent at %.0f a second", t.OwnMissing, t.Nominal))
 		}
 		rtt := t.rampRTT(s.Profile)
 		if result.Rate == 0 && rtt >= s.Profile.SaturationRTT && (t.Valid() || s.Profile.exact()) {
+			if before.Sent == 0 {
+				return nothingHeld(t.Nominal)
+			}
 			result.Held, result.Fell = before.Nominal, t.Nominal
 			result.Rate = crossing(before.Nominal, before.rampRTT(s.Profile), t.Nominal, rtt, s.Profile.SaturationRTT)
 			best := before
 			result.Best, result.Limit, result.Reason = &best, Overloaded, t.Reason
-			if before.Sent == 0 {
-				return nothingHeld(t.Nominal)
-			}
 		}
 		if t.Verdict == ClientLimited && rtt >= s.Profile.SaturationRTT && !s.Profile.exact() {
-			s.ended(result, before, ClientLimited, t.Reason)
-			return nil
+			return s.ended(result, before, ClientLimited, t.Reason)
 		}
 		if rtt >= s.Profile.OverloadRTT { // the point is kept
 			return nil
 		}
 		if top := s.Profile.Ramp.NominalMax; top > 0 && t.Nominal >= top {
-			s.ended(result, t, OK, fmt.Sprintf("the ramp ends at %.0f messages a second", top))
-			return nil
+			return s.ended(result, t, OK, fmt.Sprintf("the ramp ends at %.0f messages a second", top))
 		}
 		if rtt < s.Profile.SaturationRTT || result.Rate > 0 {
 			before = t
@@ -79,13 +75,17 @@ func (s *searcher) climb(result *Saturation, first, step float64) error {
 	}
 }
 
-// ended is the end of a ramp that has not crossed the threshold: what held last is a lower bound.
-func (s *searcher) ended(result *Saturation, last Trial, limit Verdict, reason string) {
-	if result.Rate > 0 {
-		return
+// ended is the end of a ramp that has not crossed the threshold: what held last is a lower bound, and if nothing did, that is why.
+func (s *searcher) ended(result *Saturation, last Trial, limit Verdict, reason string) error {
+	switch {
+	case result.Rate > 0:
+		return nil
+	case last.Sent == 0 && limit != ClientLimited:
+		return fmt.Errorf("%w: %w: %s", errTarget, errNothingHeld, reason)
 	}
 	result.Rate, result.Held, result.Best = last.Nominal, last.Nominal, &last
 	result.Limit, result.Reason = limit, reason
+	return nil
 }
 
 // step is one rate of a ramp. As in 2011 nothing is tried again; the scaled ramp tries again what was not the server's fault.

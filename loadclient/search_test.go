@@ -231,6 +231,18 @@ func TestRampOf2011(t *testing.T) {
 	}
 }
 
+// A ramp whose very first step fails has found nothing, and says why.
+func TestRampOf2011FailsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, q := range []queue{{capacity: 1e9, loseAt: 1}, {capacity: 1e9, breakAt: 1}, {capacity: 1}} {
+		q.r = rand.New(rand.NewPCG(1, 2))
+		got, _, err := searchQueue(&q, profile(t, "classic-2011"), 100)
+		if !IsTargetFailure(err) || len(q.asked) != 1 {
+			t.Errorf("%+v, %v, after %d steps", got, err, len(q.asked))
+		}
+	}
+}
+
 func TestProfilesExpectAsLongAsTheyTake(t *testing.T) {
 	t.Parallel()
 	p := profile(t, "classic-2011")

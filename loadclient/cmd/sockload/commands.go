@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -175,13 +176,13 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 		var failure error
 		result, err := loadclient.Search(ctx, loadclient.SearchConfig{Level: level, Profile: profile}, func(t loadclient.Trial) {
 			out.trial(t)
-			failure = firstError(failure, files.trial(t))
+			failure = cmp.Or(failure, files.trial(t))
 		}, out.watch)
 		if err == nil && s.Ceiling {
 			result.Ceiling, err = loadclient.CeilingOf(ctx, result, level, profile.Window)
 		}
 		out.levelDone()
-		if err := firstError(err, failure); err != nil {
+		if err := cmp.Or(err, failure); err != nil {
 			return err
 		}
 		if err := files.record(loadclient.Record{Saturation: &result}); err != nil {
@@ -373,7 +374,7 @@ func (o *outputs) record(r loadclient.Record) error {
 func (o *outputs) trial(t loadclient.Trial) error {
 	err := o.record(loadclient.Record{Trial: &t})
 	if o.csv != nil {
-		err = firstError(err, o.csv.Write(t))
+		err = cmp.Or(err, o.csv.Write(t))
 	}
 	return err
 }
@@ -382,11 +383,4 @@ func (o *outputs) close() {
 	for _, f := range o.files {
 		_ = f.Close()
 	}
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,7 +38,7 @@ func (c *reporting) Run(out *console) error {
 	if err != nil {
 		return fmt.Errorf("the report cannot be written: %w", err)
 	}
-	if err := firstError(report.Write(f, r), f.Close()); err != nil {
+	if err := cmp.Or(report.Write(f, r), f.Close()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	out.note("the report is in %s", path)
