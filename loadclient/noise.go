@@ -2,6 +2,7 @@ package loadclient
 
 import (
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,9 @@ type ear struct {
 func newEar(client tuning.CPUs, probe *ServerProbe) *ear {
 	server := probe.pinned()
 	e := &ear{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
-	e.cpus = append(append(e.cpus, client...), server...)
+	e.cpus = slices.Concat(client, server)
+	slices.Sort(e.cpus)
+	e.cpus = slices.Compact(e.cpus) // sets may overlap
 	return e
 }
 

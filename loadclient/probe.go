@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +90,7 @@ func (p *ServerProbe) pinned() tuning.CPUs {
 	for line := range strings.Lines(string(status)) {
 		if list, ok := strings.CutPrefix(line, "Cpus_allowed_list:"); ok {
 			set, err := tuning.ParseCPUs(strings.TrimSpace(list))
-			if err == nil && len(set) < runtime.NumCPU() {
+			if all, errAll := tuning.Online(); err == nil && errAll == nil && len(set) < len(all) {
 				return set
 			}
 		}

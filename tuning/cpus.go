@@ -83,6 +83,16 @@ func Allowed() (CPUs, error) {
 	return set, nil
 }
 
+// Online is the set of CPUs that the machine runs on (/sys/devices/system/cpu/online, cputopology.rst), which may be more than
+// this process may.
+func Online() (CPUs, error) {
+	p, err := os.ReadFile("/sys/devices/system/cpu/online")
+	if err != nil {
+		return nil, err
+	}
+	return ParseCPUs(strings.TrimSpace(string(p)))
+}
+
 // Cut splits the set in what the process may run on and what it may not. A set of which nothing is there is an error.
 func (c CPUs) Cut(allowed CPUs) (here, missing CPUs, err error) {
 	for _, n := range c {

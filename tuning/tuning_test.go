@@ -38,6 +38,19 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// What this process may run on is a part of what there is.
+func TestOnline(t *testing.T) {
+	t.Parallel()
+	all, err := Online()
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed, err := Allowed()
+	if _, missing, errCut := allowed.Cut(all); err != nil || errCut != nil || len(missing) > 0 {
+		t.Errorf("%v of %v, %v %v", allowed, all, err, errCut)
+	}
+}
+
 // Pinning is tried on a thread that ends with the test.
 func TestPinThread(t *testing.T) {
 	t.Parallel()
