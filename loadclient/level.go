@@ -61,11 +61,6 @@ const (
 
 // OpenLevel opens all connections and starts the workers.
 func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
-	conns, err := dialAll(ctx, c.Target, c.Connections)
-	if err != nil {
-		return nil, err
-	}
-	l := &Level{Target: c.Target, Connections: c.Connections, outcomes: make(chan outcome), resume: make(chan struct{}), probe: c.Probe, ear: newEar(c.CPUs, c.Probe), spin: len(c.CPUs) > 0}
 	if c.Drain == 0 {
 		c.Drain = drainTime
 	}
@@ -75,27 +70,12 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 	if c.Threshold == 0 {
 		c.Threshold = saturationRTT
 	}
-	l.config = c
-	cpus := c.CPUs
-	if len(cpus) == 0 {
-		cpus = tuning.CPUs{-1}
+	l := &Level{
+		Target: c.Target, Connections: c.Connections, config: c, outcomes: make(chan outcome), resume: make(chan struct{}),
+		probe: c.Probe, ear: newEar(c.CPUs, c.Probe), spin: len(c.CPUs) > 0,
 	}
-	for _, cpu := range cpus[:min(len(cpus), c.Connections)] {
-		w, err := newWorker(c.Target, cpu, c.IDBase)
-		if err != nil {
-			return nil, err
-		}
-		l.workers = append(l.workers, w)
-	}
-	for i, d := range conns {
-		if adoptErr := l.workers[i%len(l.workers)].adopt(d, i); err == nil { // one line says enough
-			err = adoptErr
-		}
-	}
-	if err != nil {
-		for _, w := range l.workers {
-			w.close()
-		}
+	if err := l.open(ctx); err != nil {
+		l.Close()
 		return nil, err
 	}
 	for _, w := range l.workers {
@@ -104,6 +84,28 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 		l.running.Go(func() { w.serve(plans, l.outcomes, l.resume) })
 	}
 	return l, nil
+}
+
+// open makes the workers, and deals the connections to them.
+func (l *Level) open(ctx context.Context) error {
+	cpus := l.config.CPUs
+	if len(cpus) == 0 {
+		cpus = tuning.CPUs{-1}
+	}
+	for _, cpu := range cpus[:min(len(cpus), l.Connections)] {
+		w, err := newWorker(l.Target, cpu, l.config.IDBase)
+		if err != nil {
+			return err
+		}
+		l.workers = append(l.workers, w)
+	}
+	conns, err := dialAll(ctx, l.Target, l.Connections)
+	for i, d := range conns { // all of them, so that they are closed with their workers
+		if adoptErr := l.workers[i%len(l.workers)].adopt(d, i); err == nil { // one line says enough
+			err = adoptErr
+		}
+	}
+	return err
 }
 
 // Close ends the workers and their connections.
@@ -128,7 +130,7 @@ func (l *Level) Idle(window time.Duration) (Trial, error) { return l.listen(wind
 
 // listen is a trial in which nothing is sent. begun is called when all workers count.
 func (l *Level) listen(window time.Duration, begun func()) (Trial, error) {
-	return l.trial(schedule{rate: 1, connections: l.Connections, block: 1}, window, begun)
+	return l.trial(schedule{connections: l.Connections, block: 1}, window, begun)
 }
 
 func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, error) {
