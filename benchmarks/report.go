@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ func summarize(w io.Writer, r *loadclient.Results) {
 	m := &r.Manifest
 	fmt.Fprintf(w, "%s, %d CPUs, Linux %s, %s. Server on CPU %d, load client on CPU %s, %s. Rates are received messages a second, over all connections.\n\n",
 		m.Machine.CPU, m.Machine.CPUs, m.Machine.Kernel, m.Machine.Go, m.ServerCPU, m.ClientCPUs, m.Started.Format("2006-01-02"))
+	writeOverview(w, r)
 	writeSaturations(w, r)
 	writeMemory(w, r)
 	writeControls(w, r)
@@ -44,6 +46,40 @@ func summarize(w io.Writer, r *loadclient.Results) {
 			fmt.Fprintf(w, "\nNot measured: %s, because %s.\n", s.Name, s.Skipped)
 		}
 	}
+}
+
+// writeOverview writes a row a server, the fastest first: where it saturates at the levels that all were measured at, and what it costs at the
+// last of them.
+func writeOverview(w io.Writer, r *loadclient.Results) {
+	levels := slices.DeleteFunc(r.Levels(), func(n int) bool {
+		return slices.ContainsFunc(r.Servers, func(s loadclient.ServerResults) bool { return len(s.At(n).Searches) == 0 })
+	})
+	if len(levels) == 0 {
+		return
+	}
+	last := levels[len(levels)-1]
+	servers := slices.Clone(r.Servers)
+	slices.SortFunc(servers, func(a, b loadclient.ServerResults) int { return cmp.Compare(b.At(last).Rate, a.At(last).Rate) })
+	fmt.Fprint(w, "| saturates at (200 ms), with connections: |")
+	for _, n := range levels {
+		fmt.Fprintf(w, " %d |", n)
+	}
+	fmt.Fprintf(w, " at %d: p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | sustained, MB |\n|---|%s---:|---:|---:|---:|\n", last, strings.Repeat("---:|", len(levels)))
+	for i := range servers {
+		s := &servers[i]
+		fmt.Fprintf(w, "| %s |", s.Name)
+		for _, n := range levels {
+			x := s.At(n)
+			bound := ""
+			if x.LowerBound {
+				bound = "≥ "
+			}
+			fmt.Fprintf(w, " %s%s |", bound, human(x.Rate))
+		}
+		x := s.At(last)
+		fmt.Fprintf(w, " %s | %s | %s | %s |\n", number(x.P99Half), number(x.CPUPerMicro), number(x.MemoryIdle/1e6), number(x.MemoryFull/1e6))
+	}
+	fmt.Fprintln(w)
 }
 
 // writeSaturations writes a row a level and server.

@@ -58,6 +58,8 @@ func TestSummary(t *testing.T) {
 	var out strings.Builder
 	summarize(&out, r)
 	for _, want := range []string{
+		"| saturates at (200 ms), with connections: | 2000 | at 2000: p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | sustained, MB |\n|---|---:|---:|---:|---:|---:|\n" +
+			"| sockloop | 102 million | 3 | 0.0128 | 10 | 20 |\n| fixed | 222 thousand |",
 		"A CPU, 8 CPUs, Linux , . Server on CPU 3, load client on CPU 4-5, 2026-11-23.",
 		"| 2000 | sockloop | 102 million | 2 (80 million–125 million) | 82 million | 92.2 million | 3 | 500 (29.4–8517) | overloaded | 51 % |",
 		"| 2000 | goroutine | 200 thousand | 2 (200 thousand–200 thousand) | 160 thousand | 180 thousand | – | 1 | overloaded | 0 % |",
