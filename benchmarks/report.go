@@ -64,7 +64,7 @@ func writeOverview(w io.Writer, r *loadclient.Results) {
 	for _, n := range levels {
 		fmt.Fprintf(w, " %d |", n)
 	}
-	fmt.Fprintf(w, " at %d: p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | sustained, MB |\n|---|%s---:|---:|---:|---:|\n", last, strings.Repeat("---:|", len(levels)))
+	fmt.Fprintf(w, " at %d: × %s | p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | sustained, MB |\n|---|%s---:|---:|---:|---:|---:|\n", last, r.Manifest.Base, strings.Repeat("---:|", len(levels)))
 	for i := range servers {
 		s := &servers[i]
 		fmt.Fprintf(w, "| %s |", s.Name)
@@ -77,7 +77,7 @@ func writeOverview(w io.Writer, r *loadclient.Results) {
 			fmt.Fprintf(w, " %s%s |", bound, human(x.Rate))
 		}
 		x := s.At(last)
-		fmt.Fprintf(w, " %s | %s | %s | %s |\n", number(x.P99Half), number(x.CPUPerMicro), number(x.MemoryIdle/1e6), number(x.MemoryFull/1e6))
+		fmt.Fprintf(w, " %s | %s | %s | %s | %s |\n", ratio(r, s, last), number(x.P99Half), number(x.CPUPerMicro), number(x.MemoryIdle/1e6), number(x.MemoryFull/1e6))
 	}
 	fmt.Fprintln(w)
 }
@@ -99,10 +99,13 @@ func writeSaturations(w io.Writer, r *loadclient.Results) {
 	}
 }
 
-// number writes a figure that may be missing.
+// number writes a figure that may be missing, with three digits, or all it has before the point.
 func number(x float64) string {
-	if x == 0 {
+	switch {
+	case x == 0:
 		return "–"
+	case x >= 100:
+		return fmt.Sprintf("%.0f", x)
 	}
 	return fmt.Sprintf("%.3g", x)
 }
@@ -121,17 +124,9 @@ func ratio(r *loadclient.Results, s *loadclient.ServerResults, n int) string {
 	case !ok:
 		return "–"
 	case c.High > c.Low:
-		return fmt.Sprintf("%s (%s–%s)", times(c.Ratio), times(c.Low), times(c.High))
+		return fmt.Sprintf("%s (%s–%s)", number(c.Ratio), number(c.Low), number(c.High))
 	}
-	return times(c.Ratio)
-}
-
-// times writes a ratio with three digits, or all it has before the point.
-func times(x float64) string {
-	if x >= 100 {
-		return fmt.Sprintf("%.0f", x)
-	}
-	return fmt.Sprintf("%.3g", x)
+	return number(c.Ratio)
 }
 
 // limits says what ended the searches.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,19 +12,12 @@ import (
 // The summary is made of the files alone, so that it can be made again of those in the repository.
 func TestSummary(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	b := bench{flags: flags{Out: t.TempDir()}}
 	write := func(name string, records ...loadclient.Record) {
-		f, err := os.Create(filepath.Join(dir, name+".jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
 		for _, x := range records {
-			if err := loadclient.NewRecorder(f).Record(x); err != nil {
+			if err := b.append(&contestant{Name: name}, x); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
 		}
 	}
 	const n = lightConnections
@@ -41,25 +32,21 @@ func TestSummary(t *testing.T) {
 	write("sockloop", trial(loadclient.PhaseIdle, 1, 10), trial(loadclient.PhaseLight, 1e5, 14), saturation(80e6), trial(loadclient.PhaseRecovered, 1e5, 15), trial(loadclient.PhaseCurve, 50e6, 17), saturation(125e6))
 	write("goroutine", trial(loadclient.PhaseIdle, 1, 60), trial(loadclient.PhaseLight, 1e5, 70), saturation(0.2e6), trial(loadclient.PhaseRecovered, 1e5, 90), saturation(0.2e6))
 	write("fixed", saturation(220_000), saturation(224_000))
-	m := loadclient.Manifest{Base: "goroutine", ServerCPU: 3, ClientCPUs: "4-5", Started: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), Machine: loadclient.Machine{CPU: "A CPU", CPUs: 8}, Servers: []loadclient.ManifestServer{
+	b.manifest = loadclient.Manifest{Base: "goroutine", ServerCPU: 3, ClientCPUs: "4-5", Started: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), Machine: loadclient.Machine{CPU: "A CPU", CPUs: 8}, Servers: []loadclient.ManifestServer{
 		{Name: "sockloop"}, {Name: "goroutine"}, {Name: "fixed", Capacity: 200_000}, {Name: "bun", Skipped: "npm is not there"},
 	}}
-	text, err := json.Marshal(m)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, loadclient.ManifestName), text, 0o600)
-	}
-	if err != nil {
+	if err := b.writeManifest(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := loadclient.ReadResults(dir)
+	r, err := loadclient.ReadResults(b.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
 	summarize(&out, r)
 	for _, want := range []string{
-		"| saturates at (200 ms), with connections: | 2000 | at 2000: p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | sustained, MB |\n|---|---:|---:|---:|---:|---:|\n" +
-			"| sockloop | 102 million | 3 | 0.0128 | 10 | 20 |\n| fixed | 222 thousand |",
+		"| saturates at (200 ms), with connections: | 2000 | at 2000: × goroutine | p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | sustained, MB |\n|---|---:|---:|---:|---:|---:|---:|\n" +
+			"| sockloop | 102 million | 500 (29.4–8517) | 3 | 0.0128 | 10 | 20 |\n| fixed | 222 thousand |",
 		"A CPU, 8 CPUs, Linux , . Server on CPU 3, load client on CPU 4-5, 2026-11-23.",
 		"| 2000 | sockloop | 102 million | 2 (80 million–125 million) | 82 million | 92.2 million | 3 | 500 (29.4–8517) | overloaded | 51 % |",
 		"| 2000 | goroutine | 200 thousand | 2 (200 thousand–200 thousand) | 160 thousand | 180 thousand | – | 1 | overloaded | 0 % |",
@@ -71,10 +58,10 @@ func TestSummary(t *testing.T) {
 			t.Errorf("no line %q in\n%s", want, out.String())
 		}
 	}
-	if err := os.Remove(filepath.Join(dir, "goroutine.jsonl")); err != nil {
+	if err := os.Remove(b.file("goroutine")); err != nil {
 		t.Fatal(err)
 	}
-	if r, err = loadclient.ReadResults(dir); err != nil {
+	if r, err = loadclient.ReadResults(b.Out); err != nil {
 		t.Fatal(err)
 	}
 	out.Reset()
