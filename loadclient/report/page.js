@@ -279,7 +279,7 @@
     return out;
   };
 
-  const received = { label: 'received messages a second, over all connections', unit: '/s', log: true };
+  const received = { label: 'received messages, over all connections', unit: '/s', log: true };
   const connections = { label: 'connections', unit: '', log: true, ticks: data.levels.map((n) => [n, String(n)]) };
   const perServer = (of) => data.servers.map((s, i) => ({ name: s.name, ...look(i), points: s.levels.map((l) => of(l, s)).filter(Boolean) }));
   const marks2011 = (to) => Object.entries(data.marks).map(([name, points], i) => ({ name: '2011: ' + name, color: css('--soft'), marks: true, dash: dashes[i % 3], points: points.map(to).filter(Boolean) }));
@@ -296,7 +296,7 @@
       id: 'saturation', title: 'Where servers saturate', about: 'The rate at which the mean round trip reaches 200 ms, with the interval of 95 % where there are blocks enough. Crosses are the servers of 2011 on the machine of 2011.',
       state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'messages a second'], ['ratio', 'times ' + data.base]] }],
       build: ({ as }) => ({
-        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, received messages a second' } : { label: 'times ' + data.base, unit: '', log: true },
+        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, received messages' } : { label: 'times ' + data.base, unit: '', log: true },
         series: perServer((l) => (as === 'rate' ? { x: l.Connections, y: l.Rate, lo: l.From || l.Low, hi: l.To || l.High, tip: [...new Set(l.Limits)].join(', '), hollow: l.LowerBound }
           : l.RatioMean && { x: l.Connections, y: l.RatioMean, lo: l.RatioLow, hi: l.RatioHigh })).concat(as === 'rate' ? marks2011(([n, r]) => ({ x: n, y: r })) : []),
       }),
@@ -307,7 +307,7 @@
       controls: [server, { name: 'y', label: 'round trip', options: [['mean', 'mean'], ['p50', 'median'], ['p99', 'p99'], ['fromSend', 'mean from the actual send (2011)']] },
         { name: 'x', label: 'against', options: [['delivered', 'really received'], ['nominal', 'nominal: sent × connections (2011)'], ['sent', 'sent']] }],
       build: (s) => ({
-        x: s.x === 'sent' ? { label: 'messages sent a second, over all connections', unit: '/s', log: true } : { ...received, label: (s.x === 'nominal' ? 'nominally ' : '') + received.label }, y: { label: 'round trip, ' + s.y.replace('fromSend', 'mean from the actual send'), unit: ' ms', log: true },
+        x: s.x === 'sent' ? { label: 'sent messages, over all connections', unit: '/s', log: true } : { ...received, label: (s.x === 'nominal' ? 'nominally ' : '') + received.label }, y: { label: 'round trip, ' + s.y.replace('fromSend', 'mean from the send'), unit: ' ms', log: true },
         lines: [{ y: 200, label: '200 ms: saturated' }, { y: 1500, label: '1.5 s: given up' }],
         series: data.levels.map((n, i) => ({ name: n + ' connections', ...look(i), points: sorted(byName[s.server].points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p[s.x], y: p[s.y], hollow: !valid(p), tip: tipOf(p) }))) }))
           .filter((x) => x.points.length).concat(s.x === 'sent' ? [] : marks2011(([, r]) => ({ x: r, y: 200 }))),
@@ -316,7 +316,7 @@
     chart({
       id: 'delivered', title: 'Offered and delivered', about: 'A server that keeps up is on the diagonal; what it does beyond its capacity tells how it behaves in an overload.', state: { level: most }, controls: [atLevel],
       build: ({ level: n }) => ({
-        x: { ...received, label: 'offered: messages sent a second × connections' }, y: { ...received, label: 'delivered' },
+        x: { ...received, label: 'offered: sent messages × connections' }, y: { ...received, label: 'delivered' },
         series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: sorted(s.points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p.nominal, y: p.delivered, hollow: !valid(p), tip: tipOf(p) }))) })).filter((s) => s.points.length),
       }),
     }),
