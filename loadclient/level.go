@@ -12,18 +12,14 @@ import (
 
 // Level is a number of connections to a target, open and ready for trials. Its methods belong to one goroutine.
 type Level struct {
-	Target      Target
-	Connections int
+	LevelConfig // with its defaults
 
 	workers  []*worker
 	plans    []chan trialPlan
 	outcomes chan outcome
 	resume   chan struct{} // lets a worker go on when what it measured has been read
 	running  sync.WaitGroup
-	spin     bool
-	probe    *ServerProbe
 	ear      *ear
-	config   LevelConfig
 }
 
 type outcome struct {
@@ -70,10 +66,7 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 	if c.Threshold == 0 {
 		c.Threshold = saturationRTT
 	}
-	l := &Level{
-		Target: c.Target, Connections: c.Connections, config: c, outcomes: make(chan outcome), resume: make(chan struct{}),
-		probe: c.Probe, ear: newEar(c.CPUs, c.Probe), spin: len(c.CPUs) > 0,
-	}
+	l := &Level{LevelConfig: c, outcomes: make(chan outcome), resume: make(chan struct{}), ear: newEar(c.CPUs, c.Probe)}
 	if err := l.open(ctx); err != nil {
 		l.Close()
 		return nil, err
@@ -88,12 +81,12 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 
 // open makes the workers, and deals the connections to them.
 func (l *Level) open(ctx context.Context) error {
-	cpus := l.config.CPUs
+	cpus := l.CPUs
 	if len(cpus) == 0 {
 		cpus = tuning.CPUs{-1}
 	}
 	for _, cpu := range cpus[:min(len(cpus), l.Connections)] {
-		w, err := newWorker(l.Target, cpu, l.config.IDBase)
+		w, err := newWorker(l.Target, cpu, l.IDBase)
 		if err != nil {
 			return err
 		}
@@ -122,7 +115,7 @@ func (l *Level) Close() {
 // Trial sends at a rate, in messages a second over all connections, for a time, and reports what came of it. An error
 // means that the target failed or the machine refused; whatever the server does otherwise is a result.
 func (l *Level) Trial(rate float64, window time.Duration) (Trial, error) {
-	return l.trial(newSchedule(rate, l.Connections, window, l.config.Restart), window, func() {})
+	return l.trial(newSchedule(rate, l.Connections, window, l.Restart), window, func() {})
 }
 
 // Idle is a trial in which nothing is sent: what the server's connections cost by themselves.
@@ -136,7 +129,7 @@ func (l *Level) listen(window time.Duration, begun func()) (Trial, error) {
 func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, error) {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection while it runs
-	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: l.config.Drain, spin: l.spin, relaxed: l.config.Read == Relaxed}
+	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: l.Drain, spin: len(l.CPUs) > 0, relaxed: l.Read == Relaxed}
 	for _, p := range l.plans {
 		p <- plan
 	}
@@ -144,9 +137,9 @@ func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, er
 	observed := make(chan observation, 1)
 	go func() {
 		time.Sleep(time.Until(plan.start))
-		before, quiet := l.probe.sample(), l.ear.sample()
+		before, quiet := l.Probe.sample(), l.ear.sample()
 		time.Sleep(time.Until(plan.start.Add(window)))
-		observed <- observation{l.probe.since(before), l.ear.since(quiet)}
+		observed <- observation{l.Probe.since(before), l.ear.since(quiet)}
 	}()
 	var ends []windowEnd
 	var failure error

@@ -50,7 +50,7 @@ type Saturation struct {
 	Overload float64 `json:"overload_rate,omitempty"`
 	// Capacity has the medians of what the overloaded trials say.
 	Capacity *Capacity `json:"capacity,omitempty"`
-	// Limit says what ended the search: OVERLOADED is the server; otherwise Rate is a lower bound.
+	// Limit says what ended the search: OVERLOADED and TARGET-FAILED are the server; otherwise Rate is a lower bound.
 	Limit    Verdict  `json:"limit"`
 	Reason   string   `json:"reason,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`

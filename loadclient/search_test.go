@@ -280,6 +280,8 @@ func TestJudge(t *testing.T) {
 		{"a few late sends", Trial{Sent: 1000, Received: 1, SentLate: 5}, OK},
 		{"lag", Trial{LagP99: 21, RTT: Latency{Mean: 10_000}}, ClientLimited},
 		{"lag for its round trip", Trial{LagP99: 6, RTT: Latency{Mean: 100}}, ClientLimited},
+		{"lag that is rest", Trial{LagP99: 6, Rest: 5, RTT: Latency{Mean: 10}}, OK},
+		{"lag beyond its rest", Trial{LagP99: 8, Rest: 5, RTT: Latency{Mean: 10}}, ClientLimited},
 		{"little lag", Trial{LagP99: 1.9, RTT: Latency{Mean: 0.1}}, OK},
 		{"busy worker, quick answers", Trial{ClientBusy: []float64{0.2, 0.9}, Server: &Usage{CPU: 0.5}}, OK},
 		{"busy worker, idle server", Trial{ClientBusy: []float64{0.2, 0.9}, Server: &Usage{CPU: 0.5}, RTT: Latency{Mean: 300}}, ClientLimited},

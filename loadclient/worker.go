@@ -30,7 +30,7 @@ type worker struct {
 	plan      schedule
 	next      int // messages of the schedule looked at
 	window    time.Duration
-	rested    time.Duration // when the schedule is looked at again
+	rested    time.Duration // until when the schedule rests
 	start     time.Time
 	reference *reference
 	sentTally []senderTally
@@ -128,6 +128,7 @@ type recording struct {
 	actual   *hdrhistogram.Histogram // µs, from when it was sent: 2011's definition
 	lag      *hdrhistogram.Histogram // µs, between the two: the client's own fault
 	buckets  []bucket                // round trips from due, by when due
+	rest     time.Duration           // the schedule's longest
 }
 
 type bucket struct {
@@ -153,6 +154,7 @@ func (r *recording) reset(d time.Duration) {
 	r.intended.Reset()
 	r.actual.Reset()
 	r.lag.Reset()
+	r.rest = 0
 	r.buckets = append(r.buckets[:0], make([]bucket, d/bucketTime+1)...)
 }
 
@@ -249,17 +251,21 @@ func (w *worker) prepare(p trialPlan) {
 	}
 }
 
-// pauseShare is how long the schedule may rest, as a share of the mean round trip so far. An overloaded server makes the
-// round trips long, and then messages that are due on one connection at nearly the same time may share a write: it keeps
-// the client from drowning in its own sends just when it has the most to receive. Messages keep the time at which they
-// were due, so the rest is part of what is measured, and too small a part to matter.
-const pauseShare = 1. / 40
+// The schedule rests after each look at it, so that messages that become due on one connection meanwhile share a write. They
+// keep the time at which they were due: the rest is part of the round trips that are measured.
+const (
+	// restShare is of the mean round trip so far. An overloaded server makes the round trips long, and the client has the most
+	// to receive just then.
+	restShare = 1. / 40
+	// restPerWrite lets a worker make 100,000 writes a second at most, which takes it a quarter of its time. One that wrote every
+	// message by itself fell behind with reading at three times that, for tenths of a second, and the server was blamed. Below
+	// 100,000 messages a second no message waits for it, beyond it one waits 10 µs for each of the worker's connections at most.
+	restPerWrite = 10 * time.Microsecond
+	restMax      = 10 * time.Millisecond
+)
 
-// pauseMax keeps the rest well below what would look like a client that cannot keep its schedule.
-const pauseMax = 10 * time.Millisecond
-
-// lastPause is how long before the end of the window the schedule rests no more.
-const lastPause = time.Millisecond
+// lastRest is how long before the end of the window the schedule rests no more.
+const lastRest = time.Millisecond
 
 // sendDue sends what is due: for each connection all its due messages with one write.
 func (w *worker) sendDue(now time.Duration) error {
@@ -267,13 +273,16 @@ func (w *worker) sendDue(now time.Duration) error {
 	if due <= w.next || now < w.rested && now < w.window {
 		return nil
 	}
-	if w.returned > 0 {
-		pause := min(pauseMax, time.Duration(float64(w.rttSum)/float64(w.returned)*pauseShare))
-		w.rested = min(now+pause, w.window-lastPause) // what is due in the window is sent in it
-	}
-	stamp := w.start.Add(now).UnixMilli()
 	from := w.next
 	w.next = due
+	rest := time.Duration(min(due-from, w.plan.connections)*len(w.conns)/w.plan.connections) * restPerWrite
+	if w.returned > 0 {
+		rest = max(rest, time.Duration(float64(w.rttSum)/float64(w.returned)*restShare))
+	}
+	rest = min(rest, restMax)
+	w.rested = min(now+rest, w.window-lastRest) // what is due in the window is sent in it
+	w.results.rest = max(w.results.rest, rest)
+	stamp := w.start.Add(now).UnixMilli()
 	if due-from >= w.plan.connections {
 		for _, c := range w.conns {
 			if err := w.sendConn(c, due, now, stamp); err != nil {

@@ -83,7 +83,7 @@ func TestBar(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "a line\n") || !strings.HasSuffix(string(text), "the end\n") {
 		t.Errorf("%q %v", text, err)
 	}
-	l := live{plan: &plan{expected: []time.Duration{time.Minute, time.Minute}, level: 1}, level: &loadclient.Level{Connections: 25}, nominal: 2e6, meter: meter{recent: []float64{1, 3, 2}}}
+	l := live{plan: &plan{expected: []time.Duration{time.Minute, time.Minute}, level: 1}, level: &loadclient.Level{LevelConfig: loadclient.LevelConfig{Connections: 25}}, nominal: 2e6, meter: meter{recent: []float64{1, 3, 2}}}
 	if got := l.describe(90 * time.Second); got != "1m30s left, level 2 of 2: 25 connections, 2M/s, round trip 2.0 ms ▁█▄" {
 		t.Errorf("%q", got)
 	}
