@@ -125,13 +125,15 @@ func (c *conn) returned(stamp, now int64) {
 }
 
 // stray leaves the reference: from here on this connection is counted by itself, beginning with what it has received so
-// far.
+// far, which is what the reference counted.
 func (c *conn) stray(p []byte) {
 	c.passMarks()
 	c.w.strayed++
-	c.alone = &straggler{tally: newTally(c.w.idBase, c.w.plan.connections)}
 	r := c.w.reference
-	for pos := 0; pos < c.pos; {
+	here := r.blocks[c.pos/blockBytes]
+	c.alone = &straggler{tally: new(tally)}
+	here.before.copyTo(c.alone.tally)
+	for pos := here.begun; pos < c.pos; {
 		piece := r.at(pos)
 		piece = piece[:min(len(piece), c.pos-pos)]
 		c.count(piece, false)

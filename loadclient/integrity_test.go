@@ -179,21 +179,38 @@ func TestDamageIsCounted(t *testing.T) {
 	}
 }
 
-// A message that spans two blocks of the reference is read all the same.
+// Messages that span two blocks of the reference are read all the same. Blocks that all have passed are used again, and a connection
+// that strays behind them is counted exactly none the less.
 func TestReferenceAcrossBlocks(t *testing.T) {
 	t.Parallel()
 	w := newTestWorker(t, SockJS)
-	texts := someMessages(2*blockBytes/16 + 1000)
-	stream := wire(SockJS, texts)
-	for _, c := range w.conns[:2] {
-		for rest := stream; len(rest) > 0; {
-			n := min(len(rest), 100_003)
-			feed(t, c, rest[:n], nil)
-			rest = rest[n:]
+	texts := someMessages(10*blockBytes/16 + 1000)
+	damaged := len(texts) * 9 / 10
+	good := wire(SockJS, texts)
+	bad := wire(SockJS, append(append([]string(nil), texts[:damaged]...), texts[damaged+1:]...))
+	w.conns[3].alone = &straggler{tally: newTally(testBase, testConns)} // nobody waits for it
+	blocks := map[*block]bool{}
+	for len(good) > 0 {
+		for i, stream := range []*[]byte{&good, &good, &bad} {
+			n := min(len(*stream), 100_003)
+			feed(t, w.conns[i], (*stream)[:n], nil)
+			if i > 0 {
+				*stream = (*stream)[n:]
+			}
+		}
+		for _, b := range w.reference.blocks[w.reference.passed:] {
+			blocks[b] = true
 		}
 	}
-	if w.reference.tally.messages != len(texts) || w.strayed != 0 || w.delivered() != 2*len(texts) {
-		t.Errorf("%d of %d messages, %d strayed, %d delivered", w.reference.tally.messages, len(texts), w.strayed, w.delivered())
+	strayed := w.conns[2].alone
+	if w.reference.tally.messages != len(texts) || w.strayed != 1 || strayed == nil || w.delivered() != 3*len(texts)-1 {
+		t.Fatalf("%d of %d messages, %d strayed, %d delivered", w.reference.tally.messages, len(texts), w.strayed, w.delivered())
+	}
+	if lost, duplicated := strayed.tally.compare(sentAs(texts)); lost != 1 || duplicated+strayed.tally.reordered+strayed.tally.foreign != 0 {
+		t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, strayed.tally.reordered, strayed.tally.foreign)
+	}
+	if len(blocks) > 3 {
+		t.Errorf("%d blocks for connections that were never apart", len(blocks))
 	}
 }
 

@@ -5,64 +5,85 @@ import "bytes"
 // blockBytes is the size of a piece of a reference.
 const blockBytes = 4 << 20
 
-// reference is the stream of messages that a worker's connections are receiving, kept once. A broadcast gives every
-// connection the same bytes, so whoever is first adds them here, where they are parsed, and all others need only compare:
-// that checks every byte of every connection, and costs a fraction of parsing it again.
+// reference is the stream of messages that a worker's connections are receiving, kept once, from the slowest of them on. A broadcast
+// gives every connection the same bytes, so whoever is first adds them here, where they are parsed, and all others need only
+// compare: that checks every byte of every connection, and costs a fraction of parsing it again.
 //
 // Positions count the messages' bytes, with a comma behind every one, whatever frames they came in; so servers that cut
 // their frames differently from connection to connection are compared all the same.
 type reference struct {
-	quoted bool // messages are JSON strings
-	blocks [][]byte
-	spare  [][]byte
-	end    int
-	tally  *tally
-	own    func(m parsed, end int) // called for each message, with the position at which it is complete
+	quoted  bool     // messages are JSON strings
+	blocks  []*block // nil where all have passed
+	passed  int      // that many
+	spare   []*block
+	end     int
+	tally   *tally
+	own     func(m parsed, end int) // called for each message, with the position at which it is complete
+	slowest func() int              // the position that the slowest of those that compare has reached
 
 	begun   int    // position of the first message that is not complete
 	partial []byte // its bytes, when they do not lie in one block
-	counts  []int  // messages complete at the end of each block
 }
 
-func newReference(quoted bool) *reference { return &reference{quoted: quoted} }
+// block is a piece of the stream, and what came before it: so that a connection that strays here can be counted from here on.
+type block struct {
+	bytes  [blockBytes]byte
+	before tally // of the messages that are complete before it
+	begun  int   // position of the one that is not
+}
+
+func newReference(quoted bool) *reference {
+	return &reference{quoted: quoted, slowest: func() int { return 0 }}
+}
 
 // reset empties the reference and keeps its memory.
 func (r *reference) reset(t *tally) {
-	r.spare = append(r.spare, r.blocks...)
-	r.blocks, r.counts = r.blocks[:0], r.counts[:0]
+	r.spare = append(r.spare, r.blocks[r.passed:]...)
+	r.blocks, r.passed = r.blocks[:0], 0
 	r.end, r.begun, r.tally = 0, 0, t
 	r.partial = r.partial[:0]
 }
 
 // at is what the reference holds from a position on, as far as it lies in one piece.
 func (r *reference) at(pos int) []byte {
-	block := r.blocks[pos/blockBytes]
-	return block[pos%blockBytes : min(blockBytes, r.end-pos+pos%blockBytes)]
+	return r.blocks[pos/blockBytes].bytes[pos%blockBytes : min(blockBytes, r.end-pos+pos%blockBytes)]
 }
 
 // append adds bytes that nobody had received yet.
 func (r *reference) append(p []byte) {
 	for len(p) > 0 {
 		if r.end == len(r.blocks)*blockBytes {
-			if r.end > 0 {
-				r.counts = append(r.counts, r.tally.messages)
-			}
+			r.release()
 			r.blocks = append(r.blocks, r.block())
 		}
-		n := copy(r.blocks[r.end/blockBytes][r.end%blockBytes:], p)
+		n := copy(r.blocks[r.end/blockBytes].bytes[r.end%blockBytes:], p)
 		r.end += n
 		p = p[n:]
 		r.parse()
 	}
 }
 
-func (r *reference) block() []byte {
-	if n := len(r.spare); n > 0 {
-		b := r.spare[n-1]
-		r.spare = r.spare[:n-1]
-		return b
+// release makes blocks spare that all have passed: memory that is used again stays in the cache, and the client does not grow by what it
+// receives. The one before the slowest's is kept for the message that may have begun there.
+func (r *reference) release() {
+	for keep := min(r.slowest(), r.begun)/blockBytes - 1; r.passed < keep; r.passed++ {
+		r.spare = append(r.spare, r.blocks[r.passed])
+		r.blocks[r.passed] = nil
 	}
-	return make([]byte, blockBytes)
+}
+
+// block is an empty one for the reference's end.
+func (r *reference) block() *block {
+	var b *block
+	if n := len(r.spare); n > 0 {
+		b = r.spare[n-1]
+		r.spare = r.spare[:n-1]
+	} else {
+		b = new(block)
+	}
+	r.tally.copyTo(&b.before)
+	b.begun = r.begun
+	return b
 }
 
 // parse takes the messages that are complete.
@@ -93,15 +114,11 @@ func (r *reference) parse() {
 
 // countAt is how many messages are complete at a position.
 func (r *reference) countAt(pos int) int {
-	block := pos / blockBytes
-	n := 0
-	if block > 0 {
-		n = r.counts[block-1]
+	if pos == r.end {
+		return r.tally.messages
 	}
-	if block < len(r.blocks) {
-		n += bytes.Count(r.blocks[block][:pos%blockBytes], []byte{','})
-	}
-	return n
+	b := r.blocks[pos/blockBytes]
+	return b.before.messages + bytes.Count(b.bytes[:pos%blockBytes], comma)
 }
 
 // cutMessage takes a message off the front of p, or a comma, for which text is nil. A size of 0 means that p ends before

@@ -21,6 +21,13 @@ func newTally(idBase, connections int) *tally {
 	return &tally{idBase: idBase, senders: make([]senderTally, connections)}
 }
 
+// copyTo makes another tally the same, in the memory that it has.
+func (t *tally) copyTo(to *tally) {
+	senders := append(to.senders[:0], t.senders...)
+	*to = *t
+	to.senders = senders
+}
+
 // add counts a message.
 func (t *tally) add(text []byte) parsed {
 	m := parsePayload(text, t.idBase, len(t.senders))

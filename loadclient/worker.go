@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -242,6 +243,7 @@ func (w *worker) prepare(p trialPlan) {
 		byIndex[c.index] = c
 	}
 	w.reference.reset(newTally(w.idBase, p.schedule.connections))
+	w.reference.slowest = w.slowest
 	w.reference.own = func(m parsed, end int) {
 		if m.sender >= 0 {
 			if c := byIndex[m.sender]; c != nil && c.alone == nil {
@@ -447,6 +449,17 @@ func (w *worker) delivered() int {
 		n += count
 	}
 	return n
+}
+
+// slowest is the position that all connections which compare have reached.
+func (w *worker) slowest() int {
+	pos := math.MaxInt
+	for _, c := range w.conns {
+		if c.alone == nil {
+			pos = min(pos, c.pos)
+		}
+	}
+	return pos
 }
 
 // complete tells whether everything that was to be sent and received has been.
