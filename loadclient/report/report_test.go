@@ -211,10 +211,12 @@ func TestPictures(t *testing.T) {
 		t.Skip("no -results, no -pictures")
 	}
 	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+write(t, *picturesOf))
+	tab.Do(t, "document.querySelectorAll('header').forEach((e) => { e.style.display = 'none'; }); document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : 'none'; }); document.querySelectorAll('#saturation .controls, #saturation h2, .keys button').forEach((c) => c.remove())")
 	for _, l := range chromium.Looks[:2] {
+		l.Height = 590
 		tab.Show(t, l)
-		tab.Do(t, "document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : 'none'; }); document.querySelector('header').style.display = 'none'; document.querySelectorAll('#saturation .controls').forEach((c) => c.remove()); dispatchEvent(new Event('resize'))")
-		tab.Until(t, "document.querySelectorAll('#saturation canvas').length === 1")
+		tab.Do(t, "dispatchEvent(new Event('resize'))")
+		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - document.querySelector('#saturation .plot').clientWidth) < 2")
 		name := strings.TrimPrefix(l.Name, "wide-")
 		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t), 0o600); err != nil {
 			t.Fatal(err)
