@@ -28,7 +28,7 @@ type flags struct {
 	Only      []string      `help:"Measure only these of the suite." placeholder:"NAME,…"`
 	Levels    []int         `help:"Connections. Default: the suite's." placeholder:"N,…"`
 	Blocks    int           `help:"Times that every server is measured, in turn." default:"1"`
-	Fresh     bool          `help:"Measure everything anew. Without it an interrupted run of the suite goes on, and a finished one of which more blocks are asked for."`
+	Fresh     bool          `help:"Measure everything anew. Without it an interrupted run of the suite goes on."`
 	Install   bool          `help:"Measure nothing: install the peers."`
 	Search    []string      `help:"Further arguments of sockload run, such as --search=--profile=search." placeholder:"ARG,…"`
 	Warm      time.Duration `help:"How long a server gets warm before its search." default:"3s"`

@@ -213,7 +213,7 @@ func TestPictures(t *testing.T) {
 	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+write(t, *picturesOf))
 	tab.Do(t, "document.querySelectorAll('header').forEach((e) => { e.style.display = 'none'; }); document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : 'none'; }); document.querySelectorAll('#saturation .controls, #saturation h2, .keys button').forEach((c) => c.remove())")
 	for _, l := range chromium.Looks[:2] {
-		l.Height = 590
+		l.Height = 640
 		tab.Show(t, l)
 		tab.Do(t, "dispatchEvent(new Event('resize'))")
 		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - document.querySelector('#saturation .plot').clientWidth) < 2")
