@@ -24,7 +24,7 @@ func TestRun(t *testing.T) {
 	}
 	b := builtBench(t)
 	b.Suite, b.Out, b.Levels, b.Blocks, b.Warm = "servers", t.TempDir(), []int{3}, 2, 100*time.Millisecond
-	b.Search = []string{"--window=100ms", "--threshold=20ms", "--overload=50ms", "--confirm=100ms", "--curve=0.5", "--precision=1", "--drain=500ms", "--quiet"}
+	b.Search = []string{"--window=200ms", "--threshold=20ms", "--overload=50ms", "--confirm=200ms", "--curve=0.5", "--precision=1", "--drain=500ms", "--quiet"}
 	b.suite, b.cpus = suites["servers"], cpus[1:2]
 	b.idle = 100 * time.Millisecond
 	control := func(name string) *contestant { // quick to search, and it never breaks a connection
