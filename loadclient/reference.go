@@ -32,9 +32,7 @@ type block struct {
 	begun  int   // position of the one that is not
 }
 
-func newReference(quoted bool) *reference {
-	return &reference{quoted: quoted, slowest: func() int { return 0 }}
-}
+func newReference(quoted bool) *reference { return &reference{quoted: quoted} }
 
 // reset empties the reference and keeps its memory.
 func (r *reference) reset(t *tally) {

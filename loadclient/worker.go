@@ -65,6 +65,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	}
 	w.reference.reset(newTally(idBase, 0))
 	w.reference.own = func(parsed, int) {}
+	w.reference.slowest = w.slowest
 	return w, nil
 }
 
@@ -243,7 +244,6 @@ func (w *worker) prepare(p trialPlan) {
 		byIndex[c.index] = c
 	}
 	w.reference.reset(newTally(w.idBase, p.schedule.connections))
-	w.reference.slowest = w.slowest
 	w.reference.own = func(m parsed, end int) {
 		if m.sender >= 0 {
 			if c := byIndex[m.sender]; c != nil && c.alone == nil {
