@@ -309,3 +309,16 @@ func TestFindListener(t *testing.T) {
 		}
 	}
 }
+
+// A worker that loses its CPU between looking at the clock and waiting asks for a time that is over. It once waited forever.
+func TestPollWithoutTime(t *testing.T) {
+	t.Parallel()
+	w, err := newWorker(Target{Protocol: SockJS}, -1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.close)
+	if err := w.poll(-3 * time.Millisecond); err != nil { // with nothing to wake it up
+		t.Fatal(err)
+	}
+}

@@ -195,8 +195,8 @@ type windowEnd struct {
 // run runs one trial and reports the state at the window's end. It must be called on the worker's own thread.
 func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 	w.prepare(p)
-	for time.Until(p.start) > 0 {
-		if err := w.poll(int(time.Until(p.start) / time.Millisecond)); err != nil {
+	for left := time.Until(p.start); left > 0; left = time.Until(p.start) {
+		if err := w.poll(left); err != nil {
 			return end, err
 		}
 	}
@@ -328,22 +328,24 @@ func (w *worker) sendConn(c *conn, due int, now time.Duration, stamp int64) erro
 	return w.broken(c, c.send(n, int64(now), stamp))
 }
 
-// timeout is how long to wait for events, in ms.
-func (w *worker) timeout(p trialPlan, now time.Duration) int {
+// timeout is how long to wait for events.
+func (w *worker) timeout(p trialPlan, now time.Duration) time.Duration {
 	if p.spin && now < p.window {
 		return 0
 	}
 	if w.next < w.plan.messages {
-		return int(max(w.plan.due(w.next)-now, 0) / time.Millisecond)
+		return w.plan.due(w.next) - now
 	}
-	return 10
+	return 10 * time.Millisecond
 }
 
-// poll waits for events and handles them.
-func (w *worker) poll(timeout int) error {
+// poll waits for events, in whole milliseconds, and handles them. A time that is over already is no wait: epoll_wait
+// would take a negative one for forever.
+func (w *worker) poll(timeout time.Duration) error {
 	before := time.Now()
-	n, err := unix.EpollWait(w.epoll, w.events, timeout)
-	if n <= 0 || timeout > 0 {
+	ms := int(max(timeout, 0) / time.Millisecond)
+	n, err := unix.EpollWait(w.epoll, w.events, ms)
+	if n <= 0 || ms > 0 {
 		w.idle += time.Since(before)
 	}
 	if err != nil && err != unix.EINTR {
@@ -503,11 +505,11 @@ func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome, resume <
 			if err == nil {
 				err = w.poll(betweenTrials)
 			} else {
-				time.Sleep(betweenTrials * time.Millisecond) // nothing left to read; the next plan hears of it
+				time.Sleep(betweenTrials) // nothing left to read; the next plan hears of it
 			}
 		}
 	}
 }
 
-// betweenTrials is how long a worker without a trial waits for events before it looks for one, in ms.
-const betweenTrials = 5
+// betweenTrials is how long a worker without a trial waits for events before it looks for one.
+const betweenTrials = 5 * time.Millisecond
