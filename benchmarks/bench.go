@@ -79,13 +79,38 @@ func (b *bench) levels(block int) []int {
 	return loadclient.LevelsOf2011
 }
 
-// begin leaves out what cannot be run, and says so; removes the results of an earlier run, unless it was interrupted; and
-// writes the manifest.
+// freeFolder is the first of name, name-2, name-3 … that is to be measured into: one without a run, or with this one,
+// interrupted. With --fresh it is the name itself.
+func (b *bench) freeFolder(name string) (string, error) {
+	folder := name
+	for i := 2; ; i++ {
+		old, err := loadclient.ReadManifest(folder)
+		switch {
+		case b.Fresh, errors.Is(err, os.ErrNotExist), err == nil && b.goesOn(old):
+			return folder, nil
+		case err != nil:
+			return "", err
+		}
+		folder = fmt.Sprintf("%s-%d", name, i)
+	}
+}
+
+// goesOn tells whether an earlier run is this one, and was interrupted.
+func (b *bench) goesOn(old loadclient.Manifest) bool {
+	return old.Finished.IsZero() && old.Suite == b.Suite && slices.Equal(old.Levels, b.Levels) &&
+		slices.EqualFunc(old.Servers, b.contestants, func(s loadclient.ManifestServer, c *contestant) bool { return s.Name == c.Name })
+}
+
+// begin leaves out what cannot be run, and says so; and writes the manifest. The results of another run are removed with
+// --fresh only.
 func (b *bench) begin(ctx context.Context) error {
 	old, err := loadclient.ReadManifest(b.Out)
-	goesOn := err == nil && !b.Fresh && old.Finished.IsZero() && old.Suite == b.Suite && slices.Equal(old.Levels, b.Levels)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
+	}
+	goesOn := err == nil && !b.Fresh && b.goesOn(old)
+	if err == nil && !b.Fresh && !goesOn {
+		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, --out another folder keeps them", b.Out)
 	}
 	if !goesOn {
 		if err := b.removeOld(old); err != nil {

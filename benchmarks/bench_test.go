@@ -60,7 +60,10 @@ func TestRun(t *testing.T) {
 	measured := make(chan struct{})
 	go func() {
 		defer close(measured)
-		for ctx.Err() == nil && !b.has(all[0], 3, 0) {
+		for ctx.Err() == nil { // until it is the second one's turn
+			if _, err := os.Stat(b.file(all[1].Name)); err == nil {
+				break
+			}
 			time.Sleep(10 * time.Millisecond)
 		}
 		interrupt()
@@ -95,7 +98,14 @@ func TestRun(t *testing.T) {
 		t.Errorf("no report: %v", err)
 	}
 
-	b.contestants, b.Blocks = slices.Clone(all[:1]), 1 // that run was finished, so this is another
+	b.contestants, b.Blocks = slices.Clone(all[:1]), 1 // another run
+	if folder, err := b.freeFolder(b.Out); err != nil || folder != b.Out+"-2" {
+		t.Errorf("%s, %v", folder, err)
+	}
+	if err := b.measureAll(t.Context()); err == nil || !strings.Contains(err.Error(), "--fresh") {
+		t.Fatalf("it replaced a finished run: %v", err)
+	}
+	b.Fresh = true
 	if err := b.measureAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -23,12 +24,12 @@ import (
 type flags struct {
 	Bin       string        `help:"Folder with the built programs." default:"bin"`
 	Peers     string        `help:"Folder with the servers' manifests." default:"benchmarks/peers"`
-	Out       string        `help:"Folder for the results. Default: benchmarks/results/<date>-<host>-<suite>." placeholder:"DIR"`
+	Out       string        `help:"Folder for the results. Default: benchmarks/results/<date>-<host>-<suite>, and a number if that is taken." placeholder:"DIR"`
 	Suite     string        `help:"${suites}." default:"servers" enum:"${suites}"`
 	Only      []string      `help:"Measure only these of the suite." placeholder:"NAME,…"`
 	Levels    []int         `help:"Connections. Default: the suite's." placeholder:"N,…"`
 	Blocks    int           `help:"Times that every server is measured, in turn." default:"1"`
-	Fresh     bool          `help:"Measure everything anew. Without it an interrupted run of the suite goes on."`
+	Fresh     bool          `help:"Replace the results in --out. Without it an interrupted run goes on, and a finished one is kept."`
 	Install   bool          `help:"Measure nothing: install the peers."`
 	Search    []string      `help:"Further arguments of sockload run, such as --search=--profile=search." placeholder:"ARG,…"`
 	Warm      time.Duration `help:"How long a server gets warm before its search." default:"3s"`
@@ -132,18 +133,24 @@ func run(ctx context.Context, f flags) error {
 	if b.contestants, err = b.suite.contestants(peers, f.Only); err != nil {
 		return err
 	}
+	if b.Out == "" && f.Report {
+		return errors.New("--report: of which results? --out names their folder")
+	}
 	if b.Out == "" {
 		host, err := os.Hostname()
 		if err != nil {
 			return err
 		}
-		b.Out = filepath.Join("benchmarks", "results", time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host)+"-"+f.Suite)
-	}
-	if err := os.MkdirAll(b.Out, 0o755); err != nil {
-		return err
+		name := filepath.Join("benchmarks", "results", time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host)+"-"+f.Suite)
+		if b.Out, err = b.freeFolder(name); err != nil {
+			return err
+		}
 	}
 	if f.Report {
 		return b.report(ctx)
+	}
+	if err := os.MkdirAll(b.Out, 0o755); err != nil {
+		return err
 	}
 	if _, err := tuning.RaiseDescriptors(); err != nil { // which the servers inherit
 		return err
