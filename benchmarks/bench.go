@@ -191,9 +191,13 @@ func (b *bench) searches(c *contestant, level int) []loadclient.Saturation {
 func (b *bench) sockload(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, b.program("sockload"), args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = trialMax
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return measured(cmd.Run())
 }
+
+// trialMax is longer than any trial, which sockload ends before it heeds a signal.
+const trialMax = 30 * time.Second
 
 // measured takes the exit code for an invalid measurement as none: the results say so themselves.
 func measured(err error) error {

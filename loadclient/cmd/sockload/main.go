@@ -28,6 +28,7 @@ const (
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
+	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err == nil {
 		return
@@ -81,7 +82,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w; see sockload --help", err)
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
-	return k.Run(&console{out: stdout, err: stderr})
+	if err = k.Run(&console{out: stdout, err: stderr}); errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
+	return err
 }
 
 // client is what every command that measures has.

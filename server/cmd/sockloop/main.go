@@ -122,6 +122,7 @@ func (s *serve) Run(to *streams) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
+	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
 	go room.Run(ctx)
 	go func() {
 		select {
