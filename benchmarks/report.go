@@ -70,11 +70,7 @@ func writeOverview(w io.Writer, r *loadclient.Results) {
 		fmt.Fprintf(w, "| %s |", s.Name)
 		for _, n := range levels {
 			x := s.At(n)
-			bound := ""
-			if x.LowerBound {
-				bound = "≥ "
-			}
-			fmt.Fprintf(w, " %s%s |", bound, human(x.Rate))
+			fmt.Fprintf(w, " %s%s |", bound(x), human(x.Rate))
 		}
 		x := s.At(last)
 		fmt.Fprintf(w, " %s | %s | %s | %s | %s |\n", ratio(r, s, last), number(x.P99Half), number(x.CPUPerMicro), number(x.MemoryIdle/1e6), number(x.MemoryFull/1e6))
@@ -93,7 +89,7 @@ func writeSaturations(w io.Writer, r *loadclient.Results) {
 			if len(x.Searches) == 0 {
 				continue
 			}
-			fmt.Fprintf(w, "| %d | %s | %s | %d (%s–%s) | %s | %s | %s | %s | %s | %s |\n", n, s.Name, human(x.Rate), len(x.Searches), human(x.Low), human(x.High),
+			fmt.Fprintf(w, "| %d | %s | %s%s | %d (%s–%s) | %s | %s | %s | %s | %s | %s |\n", n, s.Name, bound(x), human(x.Rate), len(x.Searches), human(x.Low), human(x.High),
 				human(x.Sustained), human(x.MaxDelivered), number(x.P99Half), ratio(r, s, n), limits(x.Searches), share(x.CeilingShare))
 		}
 	}
@@ -117,16 +113,28 @@ func share(x float64) string {
 	return fmt.Sprintf("%.0f %%", 100*x)
 }
 
+// bound marks a rate that may be higher.
+func bound(x loadclient.LevelSummary) string {
+	if x.LowerBound {
+		return "≥ "
+	}
+	return ""
+}
+
 // ratio says how many times the base a server is, with the interval of 95 % where there are blocks enough for one.
 func ratio(r *loadclient.Results, s *loadclient.ServerResults, n int) string {
 	c, ok := r.Ratio(s, n)
+	mark := ""
+	if base := r.Server(r.Manifest.Base); base != s {
+		mark = bound(s.At(n))
+	}
 	switch {
 	case !ok:
 		return "–"
 	case c.High > c.Low:
-		return fmt.Sprintf("%s (%s–%s)", number(c.Ratio), number(c.Low), number(c.High))
+		return fmt.Sprintf("%s%s (%s–%s)", mark, number(c.Ratio), number(c.Low), number(c.High))
 	}
-	return number(c.Ratio)
+	return mark + number(c.Ratio)
 }
 
 // limits says what ended the searches.
