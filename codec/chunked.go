@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ErrBrokenChunk refuses a chunked body that is not as RFC 9112 section 7.1 wants it, or whose size lines or trailers are
-// longer than any client makes them. Nothing behind it on the connection can be trusted.
+// ErrBrokenChunk refuses a chunked body that breaks RFC 9112 section 7.1, or whose size lines or trailers are longer than
+// chunkLineBytesMax and trailerBytesMax. Nothing behind it on the connection can be trusted.
 var ErrBrokenChunk = errors.New("codec: broken chunked body")
 
 const (
@@ -34,8 +34,8 @@ const (
 	chunkTrailers
 )
 
-// Next takes the next piece of the body off data and returns what is left of data. done tells that the body has ended; an
-// empty piece without done, that data is used up. piece is a part of data.
+// Next takes the next piece of the body off the borrowed data and returns what is left of data. done tells that the body
+// has ended; an empty piece without done tells that data is used up. piece is a part of data.
 func (r *ChunkedReader) Next(data []byte) (piece, rest []byte, done bool, err error) {
 	for len(data) > 0 {
 		if r.state == chunkData {
@@ -80,6 +80,8 @@ func (r *ChunkedReader) takeLine(data []byte) (line, rest []byte, err error) {
 
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
+// lineEnds takes a whole line, without its end, for what it is in the present state: a size, the empty line behind a
+// chunk's data, or a trailer (RFC 9112 section 7.1.2). An empty line in place of a trailer ends the body.
 func (r *ChunkedReader) lineEnds(line []byte) (done bool, err error) {
 	switch r.state {
 	case chunkSize:
@@ -95,10 +97,13 @@ func (r *ChunkedReader) lineEnds(line []byte) (done bool, err error) {
 		}
 		r.state = chunkSize
 	case chunkTrailers:
-		if r.trailed += len(line); r.trailed > trailerBytesMax {
+		if len(line) == 0 {
+			return true, nil
+		}
+		_, _, ok := fieldLine(line)
+		if r.trailed += len(line); !ok || r.trailed > trailerBytesMax {
 			return false, ErrBrokenChunk
 		}
-		return len(line) == 0, nil
 	}
 	return false, nil
 }
@@ -123,7 +128,7 @@ func chunkSizeOf(line []byte) (int64, error) {
 	return n, nil
 }
 
-// AppendChunkHeader appends what stands before a chunk of size bytes; ChunkEnd stands behind it.
+// AppendChunkHeader appends what stands before a chunk of size bytes (more than 0); ChunkEnd stands behind the chunk.
 func AppendChunkHeader(dst []byte, size int) []byte {
 	shift := 0
 	for size>>shift > 15 {

@@ -41,6 +41,7 @@ func TestChunkedBodies(t *testing.T) {
 		{"what follows stays", "1\r\na\r\n0\r\n\r\nGET / HTTP/1.1", "a", "GET / HTTP/1.1"},
 		{"extensions", "1;name=value;x\r\na\r\n0;y\r\n\r\n", "a", ""},
 		{"trailers", "1\r\na\r\n0\r\nA: b\r\nC: d\r\n\r\nrest", "a", "rest"},
+		{"names of all kinds, values of any", "0\r\n!#$%&'*+-.^_`|~09azAZ:\xff:\r\n\r\n", "", ""},
 		{"line ends are data too", "4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,7 +70,8 @@ func TestBrokenChunks(t *testing.T) {
 	for _, in := range []string{
 		"\r\n", "x\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\n", "1 \r\na\r\n", "1\na\n0\n\n", "1\r\nab\r\n", "1\r\na\n0\r\n\r\n", "1\r\na0\r\n\r\n",
 		"1000000000000000\r\n", "1;\x01\r\na\r\n", "1\r\na\r\n0\r\nX: \x00\r\n\r\n", strings.Repeat("0", 300), "1;" + strings.Repeat("x", 300),
-		"0\r\n" + strings.Repeat("A: "+strings.Repeat("b", 200)+"\r\n", 30),
+		"0\r\nno colon\r\n\r\n", "0\r\n: no name\r\n\r\n", "0\r\nA : b\r\n\r\n", "0\r\nA: b\r\n folded: c\r\n\r\n", "0\r\nA\": b\r\n\r\n",
+		"0\r\n\xe9: b\r\n\r\n", "0\r\n" + strings.Repeat("A: "+strings.Repeat("b", 200)+"\r\n", 30),
 	} {
 		if body, _, done, err := readChunked([]byte(in)); !errors.Is(err, ErrBrokenChunk) || done {
 			t.Errorf("%.60q: %q %v %v", in, body, done, err)
