@@ -70,6 +70,8 @@ var streams = []struct {
 		masked(ws.OpBinary, false, "c"), masked(ws.OpContinuation, true, "d")), []event{{ws.OpText, "ab"}, {ws.OpBinary, "cd"}}},
 	{"length of 16 bits", masked(ws.OpText, true, strings.Repeat("x", 300)), []event{{ws.OpText, strings.Repeat("x", 300)}}},
 	{"length of 64 bits", masked(ws.OpBinary, true, strings.Repeat("y", 70_000)), []event{{ws.OpBinary, strings.Repeat("y", 70_000)}}},
+	{"5.2 shortest lengths of 16 and 64 bits", join(masked(ws.OpBinary, true, strings.Repeat("z", 126)), masked(ws.OpBinary, true, strings.Repeat("z", 65536))),
+		[]event{{ws.OpBinary, strings.Repeat("z", 126)}, {ws.OpBinary, strings.Repeat("z", 65536)}}},
 	{"close", masked(ws.OpClose, true, "\x03\xe8bye"), []event{{ws.OpClose, "\x03\xe8bye"}}},
 }
 
@@ -128,6 +130,8 @@ func TestMessageReaderRefuses(t *testing.T) {
 		{"5.2 reserved bit", []byte{0xC1, 0x80, 0, 0, 0, 0}, 1002},
 		{"5.2 reserved opcode", []byte{0x83, 0x80, 0, 0, 0, 0}, 1002},
 		{"5.2 length with its highest bit", []byte{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 1002},
+		{"5.2 16 bits for a length of 125", join([]byte{0x82, 0xfe, 0, 125, 0, 0, 0, 0}, make([]byte, 125)), 1002},
+		{"5.2 64 bits for a length of 65535", join([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 65535)), 1002},
 		{"5.4 continuation of nothing", masked(ws.OpContinuation, true, "x"), 1002},
 		{"5.4 new message inside another", join(masked(ws.OpText, false, "x"), masked(ws.OpText, true, "y")), 1002},
 		{"5.5 fragmented ping", masked(ws.OpPing, false, "x"), 1002},
@@ -226,8 +230,12 @@ func FuzzParseHeader(f *testing.F) {
 		want, wantErr := ws.ReadHeader(r)
 		got, size, err := ParseHeader(p)
 		switch {
+		case errors.Is(err, errLengthForm):
+			if wantErr == nil && len(p)-r.Len() == shortest(want) {
+				t.Fatalf("refused, but %+v is in its shortest form", want)
+			}
 		case size > 0:
-			if wantErr != nil || got != want || size != len(p)-r.Len() {
+			if wantErr != nil || got != want || size != len(p)-r.Len() || size != shortest(want) {
 				t.Fatalf("got %+v of %d bytes; gobwas %+v, %v", got, size, want, wantErr)
 			}
 		case err == nil && wantErr == nil:
@@ -236,6 +244,15 @@ func FuzzParseHeader(f *testing.F) {
 			t.Fatalf("cut, but %d bytes should do and there are %d", headerSize(p), len(p))
 		}
 	})
+}
+
+// shortest is the size of the header at its shortest, in bytes.
+func shortest(h ws.Header) int {
+	n := len(AppendHeader(nil, h.OpCode, int(h.Length)))
+	if h.Masked {
+		n += len(h.Mask)
+	}
+	return n
 }
 
 func BenchmarkParseHeader(b *testing.B) {

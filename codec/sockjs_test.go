@@ -112,13 +112,27 @@ func TestParseClose(t *testing.T) {
 		code          ws.StatusCode
 	}{
 		{"5.5.1 one byte", "\x03", 1002},
-		{"7.4.1 reserved 1005", "\x03\xed", 1002},
-		{"7.4.2 below 1000", "\x03\xe7", 1002},
 		{"5.5.1 reason not UTF-8", "\x03\xe8\xff", 1007},
 	} {
 		var illegal *CloseError
 		if _, _, err := ParseClose([]byte(tt.payload)); !errors.As(err, &illegal) || illegal.Code != tt.code {
 			t.Errorf("%s: %v, want close code %d", tt.name, err, tt.code)
+		}
+	}
+}
+
+// Which codes may stand in a close frame: RFC 6455 section 7.4, and 1012 to 1014 of IANA's registry.
+func TestCloseCodes(t *testing.T) {
+	t.Parallel()
+	for code := range 1 << 16 {
+		legal := code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006 || code >= 3000 && code < 5000
+		got, _, err := ParseClose([]byte{byte(code >> 8), byte(code)})
+		var illegal *CloseError
+		switch {
+		case legal && (err != nil || int(got) != code):
+			t.Errorf("%d: %d, %v", code, got, err)
+		case !legal && (!errors.As(err, &illegal) || illegal.Code != 1002):
+			t.Errorf("%d: %d, %v, want close code 1002", code, got, err)
 		}
 	}
 }
