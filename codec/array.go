@@ -119,8 +119,8 @@ func closingQuote(p []byte, at int) int {
 	return -1
 }
 
-// appendRequoted appends the JSON form of the string that came as quoted and reads as text. A text has no place for a lone
-// surrogate, which a string of JavaScript may hold; its escape has, so that goes on as it came.
+// appendRequoted appends the JSON form of the string that came as quoted and reads as text. A text has no place for a
+// lone surrogate, which a string of JavaScript may hold; its escape has, so that goes on as it came.
 func appendRequoted(dst, text, quoted []byte) []byte {
 	rest := quoted[1 : len(quoted)-1]
 	at, size := loneSurrogate(rest)
@@ -146,8 +146,8 @@ func unescape(part []byte) []byte {
 	return text
 }
 
-// loneSurrogate finds the first escape \ud800 to \udfff in the inside of a JSON string that is not one of a pair; its size
-// is 0 when there is none.
+// loneSurrogate finds the first escape \ud800 to \udfff in the inside of a JSON string that is not one of a pair; its
+// size is 0 when there is none.
 func loneSurrogate(s []byte) (at, size int) {
 	for at < len(s) {
 		i := bytes.IndexByte(s[at:], '\\')

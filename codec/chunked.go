@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ErrBrokenChunk refuses a chunked body that breaks RFC 9112 section 7.1, or whose size lines or trailers are longer than
-// chunkLineBytesMax and trailerBytesMax. Nothing behind it on the connection can be trusted.
+// ErrBrokenChunk refuses a chunked body that breaks RFC 9112 section 7.1, or whose size lines or trailers are longer
+// than chunkLineBytesMax and trailerBytesMax. Nothing behind it on the connection can be trusted.
 var ErrBrokenChunk = errors.New("codec: broken chunked body")
 
 const (
@@ -16,8 +16,8 @@ const (
 	chunkDigitsMax    = 15      // hexadecimal digits of a size: no overflow of an int64
 )
 
-// ChunkedReader takes the body out of a chunked transfer coding that is cut anywhere. It is strict: whatever two readers
-// could take differently is refused, since a proxy in front may be the other reader. The zero value is ready.
+// ChunkedReader takes the body out of a chunked transfer coding that is cut anywhere. It is strict: whatever two
+// readers could take differently is refused, since a proxy in front may be the other reader. The zero value is ready.
 type ChunkedReader struct {
 	state   chunkState
 	left    int64  // of the chunk
@@ -34,8 +34,8 @@ const (
 	chunkTrailers
 )
 
-// Next takes the next piece of the body off the borrowed data and returns what is left of data. done tells that the body
-// has ended; an empty piece without done tells that data is used up. piece is a part of data.
+// Next takes the next piece of the body off the borrowed data and returns what is left of data. done tells that the
+// body has ended; an empty piece without done tells that data is used up. piece is a part of data.
 func (r *ChunkedReader) Next(data []byte) (piece, rest []byte, done bool, err error) {
 	for len(data) > 0 {
 		if r.state == chunkData {

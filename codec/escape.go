@@ -70,8 +70,8 @@ func appendEscapedASCII(dst []byte, c byte) []byte {
 }
 
 // AppendScript appends a SockJS frame, or a part of one, as the inside of a JavaScript string that may stand in an HTML
-// page: quotes and backslashes are escaped, and no < is left that could begin </script> or a comment. What else a string
-// literal cannot hold is escaped in the frame already. frame is borrowed.
+// page: quotes and backslashes are escaped, and no < is left that could begin </script> or a comment. What else a
+// string literal cannot hold is escaped in the frame already. frame is borrowed.
 func AppendScript(dst, frame []byte) []byte {
 	from := 0
 	for i, c := range frame {
@@ -104,9 +104,9 @@ func AppendUnscript(dst, script []byte) []byte {
 	}
 }
 
-// AppendEvent appends a SockJS frame, or a part of one, as the data of a server-sent event. The client decodes it as a URI,
-// so a percent sign must be one that is encoded: sockjs-node does that too, though the protocol's suite does not say so.
-// frame is borrowed.
+// AppendEvent appends a SockJS frame, or a part of one, as the data of a server-sent event. The client decodes it as a
+// URI, so a percent sign must be one that is encoded: sockjs-node does that too, though the protocol's suite does not
+// say so. frame is borrowed.
 func AppendEvent(dst, frame []byte) []byte { return appendReplaced(dst, frame, "%", "%25") }
 
 // AppendUnevent undoes AppendEvent.

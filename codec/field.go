@@ -2,9 +2,10 @@ package codec
 
 import "bytes"
 
-// fieldLine splits a header or trailer line (RFC 9112 section 5) into its name and its value without the spaces and tabs
-// around it. ok is false when there is no colon or the name is no token: then two readers might take it differently. A
-// line that begins with a space, and goes on with the one before it, is of that kind. The results are parts of line.
+// fieldLine splits a header or trailer line (RFC 9112 section 5) into its name and its value without the spaces and
+// tabs around it. ok is false when there is no colon or the name is no token: then two readers might take it
+// differently. A line that begins with a space, and goes on with the one before it, is of that kind. The results are
+// parts of line.
 func fieldLine(line []byte) (name, value []byte, ok bool) {
 	name, value, ok = bytes.Cut(line, []byte{':'})
 	return name, bytes.Trim(value, " \t"), ok && isToken(name)

@@ -6,127 +6,123 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// ErrIncomplete says that the data ended in the middle of a frame. It is a status, not a failure: the reader has kept
-// what it needs.
-var ErrIncomplete = errors.New("codec: the data ends inside a frame")
+// ErrIncomplete says that the data ended inside a frame or a request. It is a status, not a failure: the reader has
+// kept what it needs.
+var ErrIncomplete = errors.New("codec: the data ends too early")
 
-// keepBytesMax is what a reader holds on to between frames. Most cut frames are small, so their remainder costs no
-// allocation after the first; a large one's buffer goes back as soon as its frame is done.
+// keepBytesMax is the size in bytes of the largest buffer that a reader keeps between messages. Most messages that come
+// in several pieces are small, so they cost an allocation the first time only.
 const keepBytesMax = 1 << 10
 
-// MessageReader takes whole messages and control frames out of a byte stream that is cut anywhere. Frames that lie whole
-// in the data are unmasked in place and handed out without a copy; only the remainder of a cut frame and the fragments
-// of a fragmented message (RFC 6455 section 5.4) are kept, and never more than BytesMax each.
+var errNotUTF8 = &CloseError{ws.StatusInvalidFramePayloadData, "text that is not UTF-8"}
+
+// MessageReader takes whole messages and control frames out of a byte stream that is cut anywhere. Frames that lie
+// whole in the data are unmasked in place and handed out without a copy. Copied are the payloads of frames that do not,
+// and the fragments of a message (RFC 6455 section 5.4): at most BytesMax bytes of a message, and 125 of a control
+// frame in it.
 //
 // The zero value with Role and BytesMax set is ready.
 type MessageReader struct {
 	Role     ws.State // ws.StateServerSide or ws.StateClientSide: who we are
 	BytesMax int64    // size of the largest message accepted, in bytes; more is close code 1009
 
-	cut   []byte // a frame that has begun and not ended
-	parts []byte // the payloads of a fragmented message so far
-	op    ws.OpCode
+	header    [ws.MaxHeaderSize]byte // a header that has begun and not ended
+	headerLen uint8
+
+	inFrame bool // the header of frame has come, its payload has not ended
+	frame   ws.Header
+	left    int64 // bytes of frame's payload that have not come
+
+	op      ws.OpCode // of the message that has begun
+	message []byte    // what has come of its payload, unless that lies whole in the data
+	valid   int       // bytes at the front of message that are known to be whole characters
+	control []byte    // what has come of a control frame's payload, likewise
 }
 
-// Next takes the next message or control frame off the front of data and returns what is left. op is OpText or OpBinary
-// for a whole message, else the control frame's. data is borrowed and written to: payloads are unmasked in place.
-// payload is scratch. Text is not checked for UTF-8 here, because the consumer's own scan does it at no extra cost.
+// Next takes the next message or control frame off the front of data and returns what is left of data. op is OpText or
+// OpBinary for a whole message, else the control frame's. data is borrowed and written to: payloads are unmasked in
+// place. payload is scratch: a part of data or of the reader's own memory.
+//
+// A text message that does not lie whole in data is checked for UTF-8 as it comes, and refused with its first byte that
+// can belong to no character. One that does is not checked: its consumer scans it in any case.
 //
 // err is ErrIncomplete when data is used up, a *CloseError when the peer broke the protocol; then the reader is done.
 func (r *MessageReader) Next(data []byte) (op ws.OpCode, payload, rest []byte, err error) {
-	if len(r.cut) == 0 && cap(r.cut) > keepBytesMax {
-		r.cut = nil
+	r.Release()
+	if op, payload, rest, ok := r.takeFrame(data); ok {
+		return op, payload, rest, nil
 	}
 	for {
-		h, payload, rest, err := r.frame(data)
-		if err != nil {
+		if !r.inFrame {
+			if data, err = r.takeHeader(data); err != nil {
+				return 0, nil, nil, err
+			}
+		}
+		payload, data = r.takePayload(data)
+		op, payload, whole, err := r.join(payload)
+		switch {
+		case err != nil:
 			return 0, nil, nil, err
+		case whole:
+			return op, payload, data, nil
+		case r.inFrame:
+			return 0, nil, nil, ErrIncomplete
 		}
-		if h.OpCode.IsControl() {
-			return h.OpCode, payload, rest, nil
-		}
-		if h.Fin && h.OpCode != ws.OpContinuation {
-			return h.OpCode, payload, rest, nil
-		}
-		if op, message, done := r.assemble(h, payload); done {
-			return op, message, rest, nil
-		}
-		data = rest
 	}
 }
 
-// Buffered tells how many bytes the reader keeps: the cut frame and the fragments so far.
-func (r *MessageReader) Buffered() int { return len(r.cut) + len(r.parts) }
-
-// assemble joins the fragments of a message. The joined message stays in place until the next fragmented one.
-func (r *MessageReader) assemble(h ws.Header, payload []byte) (ws.OpCode, []byte, bool) {
-	if h.OpCode != ws.OpContinuation {
-		r.op, r.parts = h.OpCode, nil
-		r.Role = r.Role.Set(ws.StateFragmented)
-	}
-	r.parts = append(r.parts, payload...)
-	if !h.Fin {
-		return 0, nil, false
-	}
-	message := r.parts
-	r.parts = nil
-	r.Role = r.Role.Clear(ws.StateFragmented)
-	return r.op, message, true
-}
-
-// frame takes one frame off data, or keeps data and reports ErrIncomplete.
-func (r *MessageReader) frame(data []byte) (ws.Header, []byte, []byte, error) {
-	if len(r.cut) != 0 {
-		return r.resume(data)
+// takeFrame takes a legal frame that lies whole in data, and is a message or a control frame by itself; ok is false for
+// everything else. It is the usual case. The rest of Next would do, in more than twice the time for a message of 19 bytes
+// (64 ns against 31, BenchmarkMessageReader).
+func (r *MessageReader) takeFrame(data []byte) (op ws.OpCode, payload, rest []byte, ok bool) {
+	if r.inFrame || r.headerLen > 0 {
+		return 0, nil, nil, false
 	}
 	h, size, err := ParseHeader(data)
-	if err != nil {
-		return h, nil, nil, err
-	}
-	if size == 0 {
-		r.cut = append(r.cut, data...)
-		return h, nil, nil, ErrIncomplete
-	}
-	if err := r.check(h); err != nil {
-		return h, nil, nil, err
-	}
-	if int64(len(data)-size) < h.Length {
-		r.cut = append(r.cut, data...)
-		return h, nil, nil, ErrIncomplete
+	alone := h.Fin && h.OpCode != ws.OpContinuation
+	if err != nil || size == 0 || int64(len(data)-size) < h.Length || !alone || r.check(h) != nil {
+		return 0, nil, nil, false
 	}
 	end := size + int(h.Length)
-	return h, unmask(h, data[size:end]), data[end:], nil
+	if payload = data[size:end]; h.Masked {
+		ws.Cipher(payload, h.Mask, 0)
+	}
+	return h.OpCode, payload, data[end:], true
 }
 
-// resume goes on with a cut frame, taking no more of data than the frame needs.
-func (r *MessageReader) resume(data []byte) (ws.Header, []byte, []byte, error) {
-	h, size, err := ParseHeader(r.cut)
-	for ; size == 0 && err == nil; h, size, err = ParseHeader(r.cut) {
-		if len(data) == 0 {
-			return h, nil, nil, ErrIncomplete
-		}
-		data = r.take(data, headerSize(r.cut))
+// Release gives back what is larger than keepBytesMax of the memory in which the last payload was. The owner calls it
+// when it has used the payload and may not call Next soon.
+func (r *MessageReader) Release() {
+	if len(r.message) == 0 && cap(r.message) > keepBytesMax {
+		r.message = nil
 	}
+}
+
+// Buffered tells how many bytes of memory the reader keeps for payloads, used or not.
+func (r *MessageReader) Buffered() int { return cap(r.message) + cap(r.control) }
+
+// takeHeader takes a frame's header off data, or keeps its beginning and reports ErrIncomplete.
+func (r *MessageReader) takeHeader(data []byte) (rest []byte, err error) {
+	for len(data) > 0 {
+		n := copy(r.header[r.headerLen:headerSize(r.header[:r.headerLen])], data)
+		r.headerLen, data = r.headerLen+uint8(n), data[n:]
+		if h, size, err := ParseHeader(r.header[:r.headerLen]); err != nil || size > 0 {
+			r.headerLen = 0
+			return data, r.begin(h, err)
+		}
+	}
+	return nil, ErrIncomplete
+}
+
+// begin begins the frame with the header h, if that is legal and ParseHeader found no error.
+func (r *MessageReader) begin(h ws.Header, err error) error {
 	if err == nil {
 		err = r.check(h)
 	}
-	if err != nil {
-		return h, nil, nil, err
+	if err == nil {
+		r.frame, r.left, r.inFrame = h, h.Length, true
 	}
-	end := size + int(h.Length)
-	if data = r.take(data, end); len(r.cut) < end {
-		return h, nil, nil, ErrIncomplete
-	}
-	payload := unmask(h, r.cut[size:end])
-	r.cut = r.cut[:0]
-	return h, payload, data, nil
-}
-
-// take moves bytes from data to the cut frame until that has size bytes or data is used up.
-func (r *MessageReader) take(data []byte, size int) []byte {
-	n := min(size-len(r.cut), len(data))
-	r.cut = append(r.cut, data[:n]...)
-	return data[n:]
+	return err
 }
 
 // check applies RFC 6455's rules for headers and our own for sizes, before a byte of the payload is kept.
@@ -134,15 +130,66 @@ func (r *MessageReader) check(h ws.Header) error {
 	if err := ws.CheckHeader(h, r.Role); err != nil {
 		return &CloseError{ws.StatusProtocolError, err.Error()}
 	}
-	if !h.OpCode.IsControl() && h.Length > r.BytesMax-int64(len(r.parts)) {
+	if !h.OpCode.IsControl() && h.Length > r.BytesMax-int64(len(r.message)) {
 		return &CloseError{ws.StatusMessageTooBig, "message too big"}
 	}
 	return nil
 }
 
-func unmask(h ws.Header, payload []byte) []byte {
-	if h.Masked {
-		ws.Cipher(payload, h.Mask, 0)
+// takePayload takes the next piece of the frame's payload off data and unmasks it in place.
+func (r *MessageReader) takePayload(data []byte) (piece, rest []byte) {
+	n := int(min(r.left, int64(len(data))))
+	if piece = data[:n]; r.frame.Masked {
+		ws.Cipher(piece, r.frame.Mask, int(r.frame.Length-r.left))
 	}
-	return payload
+	r.left -= int64(n)
+	r.inFrame = r.left > 0
+	return piece, data[n:]
+}
+
+// join adds a piece to the control frame or the message that it belongs to, and returns that when it is whole.
+func (r *MessageReader) join(piece []byte) (op ws.OpCode, payload []byte, whole bool, err error) {
+	if r.frame.OpCode.IsControl() {
+		if r.control = appendGrowing(r.control, piece, ws.MaxControlFramePayloadSize); r.inFrame {
+			return 0, nil, false, nil
+		}
+		payload, r.control = r.control, r.control[:0]
+		return r.frame.OpCode, payload, true, nil
+	}
+	if err := r.extend(piece); err != nil || r.inFrame {
+		return 0, nil, false, err
+	}
+	if !r.frame.Fin {
+		r.Role = r.Role.Set(ws.StateFragmented)
+		return 0, nil, false, nil
+	}
+	r.Role = r.Role.Clear(ws.StateFragmented)
+	payload, r.message, r.valid = r.message, r.message[:0], 0
+	return r.op, payload, true, nil
+}
+
+// extend adds a piece to the message and checks what is new of a text.
+func (r *MessageReader) extend(piece []byte) error {
+	if r.frame.OpCode != ws.OpContinuation {
+		r.op = r.frame.OpCode
+	}
+	r.message = appendGrowing(r.message, piece, r.messageBytesMax(len(piece)))
+	if r.op != ws.OpText {
+		return nil
+	}
+	n, ok := utf8Prefix(r.message[r.valid:])
+	r.valid += n
+	if ends := r.frame.Fin && !r.inFrame; !ok || ends && r.valid < len(r.message) {
+		return errNotUTF8
+	}
+	return nil
+}
+
+// messageBytesMax is the size that the message will not exceed, as far as the frame tells, when a piece of so many
+// bytes is added.
+func (r *MessageReader) messageBytesMax(piece int) int {
+	if r.frame.Fin {
+		return max(len(r.message)+piece+int(r.left), keepBytesMax)
+	}
+	return int(r.BytesMax)
 }

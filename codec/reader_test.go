@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
@@ -17,7 +18,8 @@ type event struct {
 	payload string
 }
 
-// readAll feeds a stream cut at the given places and poisons each piece after its call, as gnet's buffer would be.
+// readAll feeds a stream cut at the given places and poisons each piece after its call, as gnet's buffer would be. It
+// checks texts for UTF-8, as the reader leaves to its consumer for those that lie whole in a piece.
 func readAll(r *MessageReader, stream []byte, cuts ...int) (events []event, err error) {
 	from := 0
 	for _, to := range append(slices.Clone(cuts), len(stream)) {
@@ -30,6 +32,9 @@ func readAll(r *MessageReader, stream []byte, cuts ...int) (events []event, err 
 			op, payload, rest, err = r.Next(rest)
 			if err != nil {
 				break
+			}
+			if op == ws.OpText && !utf8.Valid(payload) {
+				return events, errNotUTF8
 			}
 			events = append(events, event{op, string(payload)})
 		}
@@ -65,11 +70,19 @@ var streams = []struct {
 	{"5.4 fragments with a ping between", join(
 		masked(ws.OpText, false, "Hel"), masked(ws.OpPing, true, "?"), masked(ws.OpContinuation, false, ""), masked(ws.OpContinuation, true, "lo"),
 		masked(ws.OpText, true, "next")), []event{{ws.OpPing, "?"}, {ws.OpText, "Hello"}, {ws.OpText, "next"}}},
+	{"5.4 an empty message in fragments", join(masked(ws.OpText, false, ""), masked(ws.OpContinuation, true, "")), []event{{ws.OpText, ""}}},
+	{"5.6 characters cut by fragments", join(
+		masked(ws.OpText, false, "\xce"), masked(ws.OpContinuation, false, "\xba\xf0\x9f"), masked(ws.OpPing, true, "\xff"),
+		masked(ws.OpContinuation, false, "\x8e"), masked(ws.OpContinuation, true, "\x89\x00"), masked(ws.OpText, true, "\u20ac")),
+		[]event{{ws.OpPing, "\xff"}, {ws.OpText, "\u03ba\U0001f389\x00"}, {ws.OpText, "\u20ac"}}},
 	{"two fragmented messages", join(
 		masked(ws.OpText, false, "a"), masked(ws.OpContinuation, true, "b"),
-		masked(ws.OpBinary, false, "c"), masked(ws.OpContinuation, true, "d")), []event{{ws.OpText, "ab"}, {ws.OpBinary, "cd"}}},
+		masked(ws.OpBinary, false, "\xff"), masked(ws.OpContinuation, true, "\xce"), masked(ws.OpBinary, true, "\xce")),
+		[]event{{ws.OpText, "ab"}, {ws.OpBinary, "\xff\xce"}, {ws.OpBinary, "\xce"}}},
 	{"length of 16 bits", masked(ws.OpText, true, strings.Repeat("x", 300)), []event{{ws.OpText, strings.Repeat("x", 300)}}},
 	{"length of 64 bits", masked(ws.OpBinary, true, strings.Repeat("y", 70_000)), []event{{ws.OpBinary, strings.Repeat("y", 70_000)}}},
+	{"5.2 frames as a payload", AppendMaskedFrame(nil, ws.OpBinary, join(masked(ws.OpText, true, "x"), masked(ws.OpPing, true, "y")), [4]byte{}),
+		[]event{{ws.OpBinary, string(join(masked(ws.OpText, true, "x"), masked(ws.OpPing, true, "y")))}}},
 	{"5.2 shortest lengths of 16 and 64 bits", join(masked(ws.OpBinary, true, strings.Repeat("z", 126)), masked(ws.OpBinary, true, strings.Repeat("z", 65536))),
 		[]event{{ws.OpBinary, strings.Repeat("z", 126)}, {ws.OpBinary, strings.Repeat("z", 65536)}}},
 	{"close", masked(ws.OpClose, true, "\x03\xe8bye"), []event{{ws.OpClose, "\x03\xe8bye"}}},
@@ -98,7 +111,7 @@ func TestMessageReaderByteByByte(t *testing.T) {
 	t.Parallel()
 	var all []byte
 	var want []event
-	for _, s := range streams[:6] {
+	for _, s := range streams[:8] {
 		all, want = append(all, s.stream...), append(want, s.want...)
 	}
 	cuts := make([]int, len(all))
@@ -165,22 +178,165 @@ func TestMessageReaderAsClient(t *testing.T) {
 	}
 }
 
-// A header can declare 2^62 bytes or a legal mebibyte: nothing is kept before it arrives.
+// A header can declare 2^62 bytes or a legal mebibyte: memory follows what has come.
 func TestMessageReaderKeepsOnlyWhatArrived(t *testing.T) {
 	t.Parallel()
+	const size = 1<<20 - 1000 // no power of two, so that doubling would exceed it
+	for name, stream := range map[string][]byte{
+		"frame": masked(ws.OpBinary, true, strings.Repeat("x", size)),
+		"fragments": join(masked(ws.OpBinary, false, strings.Repeat("x", size/2)), masked(ws.OpPing, true, "?"),
+			masked(ws.OpContinuation, true, strings.Repeat("x", size/2))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newServerReader()
+			for at := 0; at < len(stream)-1; at += 100 {
+				if _, err := readAll(r, stream[at:min(at+100, len(stream)-1)]); err != nil {
+					t.Fatal(err)
+				}
+				if n := r.Buffered(); n > 2*(at+100) || n > size+ws.MaxControlFramePayloadSize {
+					t.Fatalf("%d bytes of memory after %d", n, at+100)
+				}
+			}
+			if ping := masked(ws.OpPing, true, "1234567890"); name == "fragments" {
+				r := newServerReader()
+				if _, err := readAll(r, ping[:10]); err != nil || r.Buffered() < 4 {
+					t.Fatalf("%v, %d bytes counted of a ping", err, r.Buffered())
+				}
+			}
+			if r.Buffered() < size/2 {
+				t.Fatalf("only %d bytes are counted", r.Buffered())
+			}
+			if _, _, _, err := r.Next(bytes.Clone(stream[len(stream)-1:])); err != nil {
+				t.Fatal(err)
+			}
+			if r.Release(); r.Buffered() > keepBytesMax {
+				t.Fatalf("%d bytes are kept after the message", r.Buffered())
+			}
+		})
+	}
+}
+
+// A large buffer goes back with the next call even when Release is not called; one whose message has only begun stays.
+func TestMessageReaderReleases(t *testing.T) {
+	t.Parallel()
 	r := newServerReader()
-	stream := masked(ws.OpBinary, true, strings.Repeat("x", 1<<20))
-	if _, err := readAll(r, stream[:100]); err != nil {
-		t.Fatal(err)
+	text := strings.Repeat("x", 5000)
+	frame := masked(ws.OpText, true, text)
+	for _, cut := range []int{1, 8, 10, 2000} {
+		if _, err := readAll(r, frame[:cut]); err != nil {
+			t.Fatal(err)
+		}
+		r.Release()
+		got, err := readAll(r, frame[cut:])
+		if err != nil || !slices.Equal(got, []event{{ws.OpText, text}}) {
+			t.Fatalf("cut at %d: %v, %v", cut, short(got), err)
+		}
+		if r.Buffered() > keepBytesMax {
+			t.Fatalf("cut at %d: %d bytes are kept", cut, r.Buffered())
+		}
 	}
-	if n := r.Buffered(); n != 100 || cap(r.cut) > 1024 {
-		t.Fatalf("%d bytes kept in %d after 100 arrived", n, cap(r.cut))
+}
+
+// Autobahn 6.4: text is refused with the first byte that no character can have in its place, whatever else was to come,
+// and not one byte earlier.
+func TestMessageReaderFailsFast(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, text string
+		at         int // index of the first bad byte
+	}{
+		{"6.4.1 surrogate", "\u03ba\u1f79\u03c3\u03bc\u03b5\xed\xa0\x80edited", 12},
+		{"6.4.1 beyond U+10FFFF", "\u03ba\u1f79\u03c3\u03bc\u03b5\xf4\x90\x80\x80edited", 12},
+		{"never in UTF-8", "ab\xff", 2},
+		{"a continuation first", "ab\x80", 2},
+		{"overlong in two", "\xc0\x80", 0},
+		{"overlong in three", "\xe0\x80\x80", 1},
+		{"overlong in four", "\xf0\x80\x80\x80", 1},
+		{"third byte", "\xe2\x82x", 2},
+		{"fourth byte", "\xf0\x9f\x8ex", 3},
+		{"far behind", strings.Repeat("\u20ac", 1000) + "\xc3(", 3001},
+	} {
+		for _, role := range []ws.State{ws.StateServerSide, ws.StateClientSide} {
+			t.Run(fmt.Sprint(tt.name, role), func(t *testing.T) {
+				t.Parallel()
+				for name, stream := range failingStreams(role, tt.text) {
+					r := &MessageReader{Role: role, BytesMax: 1 << 20}
+					for i := range tt.at {
+						if _, err := readAll(r, stream(i)); err != nil {
+							t.Fatalf("%s: byte %d is refused: %v", name, i, err)
+						}
+					}
+					if _, err := readAll(r, stream(tt.at)); err != errNotUTF8 {
+						t.Fatalf("%s: got %v for byte %d", name, err, tt.at)
+					}
+				}
+			})
+		}
 	}
-	if _, err := readAll(r, stream[100:]); err != nil {
-		t.Fatal(err)
+}
+
+// failingStreams returns, for each way in which a text may come a byte at a time, what brings byte i of it.
+func failingStreams(role ws.State, text string) map[string]func(i int) []byte {
+	frame := func(op ws.OpCode, payload string) []byte {
+		if role == ws.StateServerSide {
+			return masked(op, false, payload)
+		}
+		p := AppendFrame(nil, op, []byte(payload))
+		p[0] &^= 0x80
+		return p
 	}
-	if _, _, _, err := r.Next(nil); !errors.Is(err, ErrIncomplete) || cap(r.cut) > keepBytesMax {
-		t.Fatalf("%v, and %d bytes are still held after the message", err, cap(r.cut))
+	longer := frame(ws.OpText, text+strings.Repeat(" ", 200))
+	longer[0] |= 0x80
+	header := len(longer) - len(text) - 200
+	return map[string]func(i int) []byte{
+		"one frame": func(i int) []byte {
+			if i == 0 {
+				return longer[:header+1]
+			}
+			return longer[header+i : header+i+1]
+		},
+		"fragments": func(i int) []byte {
+			if i == 0 {
+				return frame(ws.OpText, text[:1])
+			}
+			return frame(ws.OpContinuation, text[i:i+1])
+		},
+	}
+}
+
+// A text that ends inside a character is refused at its end.
+func TestMessageReaderRefusesHalfACharacter(t *testing.T) {
+	t.Parallel()
+	for _, stream := range [][]byte{
+		masked(ws.OpText, true, "ab\xe2\x82"), join(masked(ws.OpText, false, "ab\xe2"), masked(ws.OpContinuation, true, "\x82")),
+		join(masked(ws.OpText, false, "ab\xe2"), masked(ws.OpContinuation, true, "")),
+	} {
+		for cut := 7; cut < len(stream); cut++ {
+			r := newServerReader()
+			if got, err := readAll(r, stream[:cut]); err != nil || len(got) > 0 {
+				t.Fatalf("cut at %d: %v, %v", cut, got, err)
+			}
+			if _, _, _, err := r.Next(bytes.Clone(stream[cut:])); err != errNotUTF8 {
+				t.Fatalf("cut at %d: %v", cut, err)
+			}
+		}
+	}
+}
+
+func TestUTF8Prefix(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		p  string
+		n  int
+		ok bool
+	}{
+		{"", 0, true}, {"a", 1, true}, {"\u20ac", 3, true}, {"a\xe2\x82", 1, true}, {"a\xf0\x9f\x8e", 1, true}, {"a\xf0", 1, true},
+		{"a\xff", 0, false}, {"\x80\x80\x80\x80", 0, false}, {"\xed\xa0", 0, false}, {"\xffa\xe2", 0, false},
+	} {
+		if n, ok := utf8Prefix([]byte(tt.p)); ok != tt.ok || ok && n != tt.n {
+			t.Errorf("%q: %d %v, want %d %v", tt.p, n, ok, tt.n, tt.ok)
+		}
 	}
 }
 
@@ -206,8 +362,40 @@ func TestMessageReaderDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Memory for a message that comes in many pieces is doubled: its bytes are copied a few times, not once a piece.
+func TestMessageReaderGrowsByDoubling(t *testing.T) {
+	const pieces = 100_000
+	fragments := masked(ws.OpBinary, false, "x")
+	for range pieces {
+		fragments = append(fragments, masked(ws.OpContinuation, false, "x")...)
+	}
+	frame := masked(ws.OpBinary, true, strings.Repeat("x", pieces))
+	for name, feed := range map[string]func(r *MessageReader) error{
+		"fragments": func(r *MessageReader) error {
+			_, _, _, err := r.Next(bytes.Clone(fragments))
+			return err
+		},
+		"bytes of a frame": func(r *MessageReader) (err error) {
+			for i := range frame[1:] {
+				_, _, _, err = r.Next(frame[i : i+1])
+			}
+			return err
+		},
+	} {
+		n := testing.AllocsPerRun(1, func() {
+			r := newServerReader()
+			if err := feed(r); err != ErrIncomplete || r.Buffered() < pieces-1 {
+				t.Error(err, r.Buffered())
+			}
+		})
+		if n > 25 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
 func FuzzMessageReader(f *testing.F) {
-	for _, s := range streams[:6] {
+	for _, s := range streams[:8] {
 		f.Add(s.stream, uint16(1), uint16(3))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, a, b uint16) {
@@ -215,7 +403,7 @@ func FuzzMessageReader(f *testing.F) {
 		cuts := []int{int(a) % (len(stream) + 1), int(b) % (len(stream) + 1)}
 		slices.Sort(cuts)
 		cut, cutErr := readAll(&MessageReader{Role: ws.StateServerSide, BytesMax: 4096}, stream, cuts...)
-		if !slices.Equal(whole, cut) || (wholeErr == nil) != (cutErr == nil) {
+		if !slices.Equal(whole, cut) || fmt.Sprint(wholeErr) != fmt.Sprint(cutErr) {
 			t.Fatalf("cut at %v: %v, %v; whole: %v, %v", cuts, short(cut), cutErr, short(whole), wholeErr)
 		}
 	})
