@@ -4,146 +4,250 @@ import (
 	"bytes"
 	"errors"
 	"slices"
-	"strconv"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/bytedance/sonic"
+	"github.com/bytedance/sonic/unquote"
 )
 
 // ErrBrokenJSON refuses a payload that is not a JSON array of strings. Nothing of such a payload is delivered.
 var ErrBrokenJSON = errors.New("codec: broken JSON, want an array of strings")
 
-// stringsJSON decodes what is not plain ASCII. sonic's default would take invalid UTF-8 and raw control characters, and
-// its strings would point into the caller's buffer.
-var stringsJSON = sonic.Config{CopyString: true, ValidateString: true}.Froze()
+// arrayScratchBytesMax is how much memory, in bytes, an Array keeps from one payload to the next.
+const arrayScratchBytesMax = 64 << 10
 
-// messagesKept is how many messages an Array keeps room for between two payloads.
-const messagesKept = 1 << 12
-
-// Array decodes the payloads that a SockJS client sends: ["m1","m2",…]. It is reused from payload to payload.
-type Array struct {
-	messages []Message
-}
-
-// Decode returns the messages of the borrowed payload p: an array of strings or, as sockjs-node takes it, one string
-// alone. An empty payload and [] hold no message. The messages are scratch, and the plain ones among them (printable
-// ASCII without quote and backslash) are slices of p; the others went through sonic and the escaper.
+// Array iterates over the messages of a payload that a SockJS client sends: ["m1","m2",…]. It is reused from payload to
+// payload. The zero value is an array without messages.
 //
-// Anything but strings in the array is ErrBrokenJSON (sockjs-node would make strings of them), and so is invalid UTF-8.
-func (a *Array) Decode(p []byte) ([]Message, error) {
-	if cap(a.messages) > messagesKept {
-		a.messages = nil
+// The payload is checked first and taken apart message by message, so that many short messages take no memory: 1 MiB of
+// them took 100 MB as a slice of Messages.
+type Array struct {
+	rest    []byte // of the payload: what begins with the next message's opening quote, or nothing
+	plain   int    // bytes of that message with its quotes if Begin has found it to be plain; else 0
+	message Message
+	text    []byte // scratch: of a message that is not plain
+	json    []byte // scratch: of a message that is not plain
+}
+
+// Begin checks the payload p and goes to its first message. p is borrowed until the last message has been used. It is
+// an array of strings or, as sockjs-node takes it, one string alone; an empty payload and [] hold no message. For
+// anything else the error is ErrBrokenJSON, and the Array holds no message: for other values in the array (sockjs-node
+// would make strings of them), and for strings that break RFC 8259 section 7 or are not UTF-8.
+func (a *Array) Begin(p []byte) error {
+	if cap(a.text)+cap(a.json) > arrayScratchBytesMax {
+		a.text, a.json = nil, nil
 	}
-	a.messages = a.messages[:0]
-	p = skipSpace(p)
-	if len(p) == 0 {
-		return a.messages, nil
+	a.rest, a.plain = nil, 0
+	if p = skipSpace(p); len(p) == 0 {
+		return nil
 	}
-	var err error
-	if p[0] == '[' {
-		p, err = a.list(skipSpace(p[1:]))
+	list := p[0] == '['
+	if list {
+		if p = skipSpace(p[1:]); len(p) > 0 && p[0] == ']' {
+			if len(skipSpace(p[1:])) > 0 {
+				return ErrBrokenJSON
+			}
+			return nil
+		}
+	}
+	size, plain := stringSize(p)
+	if size == 0 {
+		return ErrBrokenJSON
+	}
+	rest := skipSpace(p[size:])
+	if list && len(rest) > 0 && rest[0] == ',' {
+		rest = skipRest(rest)
 	} else {
-		p, err = a.element(p)
+		p = p[:size] // so that Next need not look for more
 	}
-	if err == nil && len(skipSpace(p)) != 0 {
-		err = ErrBrokenJSON
+	if list {
+		if len(rest) == 0 || rest[0] != ']' {
+			return ErrBrokenJSON
+		}
+		rest = rest[1:]
 	}
-	if err != nil {
-		return nil, err
+	if len(skipSpace(rest)) > 0 {
+		return ErrBrokenJSON
 	}
-	return a.messages, nil
+	if a.rest = p; plain {
+		a.plain = size
+	}
+	return nil
 }
 
-// list reads what follows the opening bracket and returns what follows the closing one.
-func (a *Array) list(p []byte) ([]byte, error) {
-	if len(p) > 0 && p[0] == ']' {
-		return p[1:], nil
+// Next returns the next message, nil when there is none left. It is scratch, valid until the next call of any method.
+// What is plain in it (printable ASCII without quote and backslash) is a part of the payload.
+func (a *Array) Next() *Message {
+	p := a.rest
+	if len(p) == 0 {
+		a.message = Message{} // or it keeps the payload's memory
+		return nil
 	}
-	for {
-		rest, err := a.element(p)
-		if err != nil {
-			return nil, err
+	size := a.plain
+	if a.plain = 0; size == 0 {
+		if size = 1 + plainLen(p[1:]); p[size] != '"' {
+			return a.decode(p, size)
 		}
-		rest = skipSpace(rest)
-		if len(rest) == 0 {
-			return nil, ErrBrokenJSON
+		size++
+	}
+	a.message.json, a.message.text = p[:size:size], p[1:size-1:size-1]
+	a.skip(size)
+	return &a.message
+}
+
+// skip goes to the message behind the next one, which has so many bytes.
+func (a *Array) skip(size int) {
+	p := skipSpace(a.rest[size:])
+	if len(p) > 0 {
+		p = skipSpace(p[1:]) // the comma, or the bracket behind the last message
+	}
+	a.rest = p
+}
+
+// Rest is the part of the payload that Next has not handed out yet, empty when there is no message left.
+func (a *Array) Rest() []byte { return a.rest }
+
+// Resume goes on with what Rest of any Array returned, or with a copy of that. It is borrowed like Begin's payload, and
+// not checked again.
+func (a *Array) Resume(rest []byte) {
+	a.rest, a.plain = rest, 0
+}
+
+// skipRest checks what follows the first string of an array and returns what is left behind the last legal one.
+func skipRest(p []byte) []byte {
+	for len(p) > 0 && p[0] == ',' {
+		next := skipSpace(p[1:])
+		size, _ := stringSize(next)
+		if size == 0 {
+			return p
 		}
-		switch rest[0] {
-		case ']':
-			return rest[1:], nil
-		case ',':
-			p = skipSpace(rest[1:])
+		p = skipSpace(next[size:])
+	}
+	return p
+}
+
+// stringSize checks the JSON string (RFC 8259 section 7) at the front of p and returns its size in bytes, quotes
+// included; 0 when there is none, or when it is not UTF-8. A lone surrogate is legal as an escape.
+func stringSize(p []byte) (size int, plain bool) {
+	if len(p) == 0 || p[0] != '"' {
+		return 0, false
+	}
+	size = 1 + plainLen(p[1:])
+	if size < len(p) && p[size] == '"' {
+		return size + 1, true
+	}
+	for size < len(p) {
+		n := 0
+		switch c := p[size]; {
+		case c == '"':
+			return size + 1, false
+		case c == '\\':
+			n = escapeSize(p[size:])
+		case c >= utf8.RuneSelf:
+			n = beyondASCII(p[size:])
 		default:
-			return nil, ErrBrokenJSON
+			n = plainLen(p[size:])
 		}
+		if n == 0 {
+			return 0, false
+		}
+		size += n
 	}
+	return 0, false
 }
 
-// element reads one string at the front of p and returns what follows it.
-func (a *Array) element(p []byte) ([]byte, error) {
-	if len(p) < 2 || p[0] != '"' {
-		return nil, ErrBrokenJSON
+// beyondASCII is the size in bytes of the characters beyond ASCII that p begins with; 0 when they are not UTF-8.
+func beyondASCII(p []byte) int {
+	n := 0
+	for n < len(p) && p[n] >= utf8.RuneSelf {
+		n++
 	}
-	end := 1 + plainLen(p[1:])
-	if end < len(p) && p[end] == '"' {
-		a.messages = append(a.messages, Message{json: p[: end+1 : end+1], text: p[1:end:end]})
-		return p[end+1:], nil
+	if !utf8.Valid(p[:n]) {
+		return 0
 	}
-	end = closingQuote(p, end)
-	if end < 0 {
-		return nil, ErrBrokenJSON
-	}
-	text, err := unquote(p[:end+1])
-	if err != nil {
-		return nil, err
-	}
-	a.messages = append(a.messages, Message{json: appendRequoted(nil, text, p[:end+1]), text: text})
-	return p[end+1:], nil
+	return n
 }
 
-// closingQuote is the index of the quote that ends the string in p, looking from the index at on; -1 if there is none.
+// escapeSize is the size in bytes of the escape that p begins with; 0 when it is illegal or cut.
+func escapeSize(p []byte) int {
+	switch {
+	case escapedUnit(p) >= 0:
+		return len(`\u0000`)
+	case len(p) >= 2 && bytes.IndexByte([]byte(`"\/bfnrt`), p[1]) >= 0:
+		return len(`\n`)
+	}
+	return 0
+}
+
+// closingQuote is the index of the quote that ends a legal string, looking from the index at on.
 func closingQuote(p []byte, at int) int {
-	for at < len(p) {
-		switch p[at] {
-		case '"':
-			return at
-		case '\\':
-			at += 2
-		default:
+	end := at + bytes.IndexByte(p[at:], '"')
+	if bytes.IndexByte(p[at:end], '\\') < 0 {
+		return end
+	}
+	for p[at] != '"' {
+		if p[at] == '\\' {
 			at++
 		}
+		at++
 	}
-	return -1
+	return at
 }
 
-// appendRequoted appends the JSON form of the string that came as quoted and reads as text. A text has no place for a
-// lone surrogate, which a string of JavaScript may hold; its escape has, so that goes on as it came.
-func appendRequoted(dst, text, quoted []byte) []byte {
-	rest := quoted[1 : len(quoted)-1]
-	at, size := loneSurrogate(rest)
+func skipSpace(p []byte) []byte {
+	for len(p) > 0 && (p[0] == ' ' || p[0] == '\t' || p[0] == '\n' || p[0] == '\r') {
+		p = p[1:]
+	}
+	return p
+}
+
+// decode makes the next message out of the string at the front of p, in which the bytes before the index at are plain.
+func (a *Array) decode(p []byte, at int) *Message {
+	end := closingQuote(p, at)
+	inside := p[1:end:end]
+	text := inside
+	if bytes.IndexByte(inside, '\\') >= 0 {
+		a.text = appendUnescaped(a.text[:0], inside)
+		text = a.text
+	}
+	a.json = appendRequoted(slices.Grow(a.json[:0], len(inside)+2), text, inside)
+	a.message.json, a.message.text = a.json, text
+	a.skip(end + 1)
+	return &a.message
+}
+
+// appendRequoted appends the JSON form of the string whose inside came as given and reads as text. A text has no place
+// for a lone surrogate, which a string of JavaScript may hold. Its escape has, so it is appended as it came, in lower
+// case.
+func appendRequoted(dst, text, inside []byte) []byte {
+	at, size := loneSurrogate(inside)
 	if size == 0 { // nearly always
 		return AppendQuoted(dst, text)
 	}
 	dst = append(dst, '"')
-	for ; size > 0; at, size = loneSurrogate(rest) {
-		dst = appendEscaped(dst, unescape(rest[:at]))
-		dst = append(dst, bytes.ToLower(rest[at:at+size])...)
-		rest = rest[at+size:]
+	for ; size > 0; at, size = loneSurrogate(inside) {
+		dst = appendEscaped(dst, appendUnescaped(nil, inside[:at]))
+		dst = append(dst, bytes.ToLower(inside[at:at+size])...)
+		inside = inside[at+size:]
 	}
-	dst = appendEscaped(dst, unescape(rest))
+	dst = appendEscaped(dst, appendUnescaped(nil, inside))
 	return append(dst, '"')
 }
 
-// unescape decodes a part of a JSON string that has been decoded once and was cut beside an escape.
-func unescape(part []byte) []byte {
-	text, err := unquote(slices.Concat([]byte{'"'}, part, []byte{'"'}))
-	if err != nil {
-		panic("codec: half of a legal JSON string is not one: " + err.Error())
+// appendUnescaped appends what the inside of a legal JSON string reads as, or a part of one that is cut beside an
+// escape. A lone surrogate reads as U+FFFD.
+func appendUnescaped(dst, inside []byte) []byte {
+	if len(inside) == 0 {
+		return dst
 	}
-	return text
+	dst = slices.Grow(dst, len(inside))
+	text := dst[len(dst):len(dst):cap(dst)]
+	if code := unquote.IntoBytes(unsafe.String(unsafe.SliceData(inside), len(inside)), &text); code != 0 {
+		panic("codec: a JSON string was checked and is broken: " + code.Error())
+	}
+	return dst[:len(dst)+len(text)]
 }
 
 // loneSurrogate finds the first escape \ud800 to \udfff in the inside of a JSON string that is not one of a pair; its
@@ -175,28 +279,13 @@ func escapedUnit(s []byte) rune {
 	if len(s) < len(`\u0000`) || s[0] != '\\' || s[1] != 'u' {
 		return -1
 	}
-	n, err := strconv.ParseUint(string(s[2:6]), 16, 16)
-	if err != nil {
-		return -1
+	var unit rune
+	for _, c := range s[2:6] {
+		d := hexDigit(c)
+		if d < 0 {
+			return -1
+		}
+		unit = unit<<4 | rune(d)
 	}
-	return rune(n)
-}
-
-// unquote decodes a JSON string with its quotes. p is borrowed, the text owned by the caller.
-func unquote(p []byte) ([]byte, error) {
-	if !utf8.Valid(p) {
-		return nil, ErrBrokenJSON
-	}
-	var s string
-	if err := stringsJSON.UnmarshalFromString(unsafe.String(unsafe.SliceData(p), len(p)), &s); err != nil {
-		return nil, ErrBrokenJSON
-	}
-	return []byte(s), nil
-}
-
-func skipSpace(p []byte) []byte {
-	for len(p) > 0 && (p[0] == ' ' || p[0] == '\t' || p[0] == '\n' || p[0] == '\r') {
-		p = p[1:]
-	}
-	return p
+	return unit
 }

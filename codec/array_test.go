@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -34,51 +35,165 @@ func TestArrayDecode(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var a Array
-			messages, err := a.Decode([]byte(tt.payload))
-			if err != nil {
-				t.Fatal(err)
+			for moved := range len(tt.texts) + 1 {
+				texts, b, err := readArray(tt.payload, moved)
+				if err != nil || !slices.Equal(texts, tt.texts) || string(b.JSON) != tt.json {
+					t.Errorf("moved before message %d: %q, %s, %v; want %q, %s", moved, texts, b.JSON, err, tt.texts, tt.json)
+				}
 			}
-			var texts []string
-			var b Batch
-			for i := range messages {
-				texts = append(texts, string(messages[i].Text()))
-				b.Append(&messages[i])
-			}
-			if !slices.Equal(texts, tt.texts) || string(b.JSON) != tt.json {
-				t.Errorf("got %q, %s; want %q, %s", texts, b.JSON, tt.texts, tt.json)
-			}
+			checkBeginnings(t, tt.payload)
 		})
+	}
+}
+
+// readArray returns the messages of a payload as texts and as a batch. Before the given message it moves the rest of the
+// payload elsewhere, and overwrites where it was.
+func readArray(payload string, moved int) (texts []string, b Batch, err error) {
+	var a Array
+	p := []byte(payload)
+	if err := a.Begin(p); err != nil {
+		return nil, b, err
+	}
+	for i := 0; ; i++ {
+		if i == moved {
+			rest := bytes.Clone(a.Rest())
+			for i := range p {
+				p[i] = 'X'
+			}
+			a = Array{}
+			a.Resume(rest)
+		}
+		left := len(a.Rest()) > 0
+		m := a.Next()
+		if left != (m != nil) {
+			return nil, b, errors.New("Rest and Next differ about whether a message is left")
+		}
+		if m == nil {
+			if a.message.text != nil {
+				err = errors.New("the payload is kept")
+			}
+			return texts, b, err
+		}
+		texts = append(texts, string(m.Text()))
+		b.Append(m)
+	}
+}
+
+// checkBeginnings checks that a payload without its end is legal only where encoding/json or sockjs-node finds it so.
+func checkBeginnings(t *testing.T, payload string) {
+	t.Helper()
+	for n := range payload {
+		_, _, err := readArray(payload[:n], -1)
+		begun := strings.Trim(payload[:n], " ")
+		if legal := begun == "" || json.Valid([]byte(begun)); legal != (err == nil) {
+			t.Errorf("%q: %v", payload[:n], err)
+		}
 	}
 }
 
 func TestArrayRefuses(t *testing.T) {
 	t.Parallel()
 	for _, payload := range []string{
-		`[`, `["a"`, `["a`, `["a",]`, `[,"a"]`, `["a" "b"]`, `["a"]]`, `["a"]x`, `[1]`, `[null]`, `["a",null]`, `[true]`, `[["a"]]`, `[{}]`, `{}`, `1`, `null`,
+		`[`, `["a"`, `["a`, `["a",]`, `[,"a"]`, `["a" "b"]`, `["a"]]`, `["a"]x`, `[]x`, `[] []`, `[1]`, `[null]`, `["a",null]`, `["a",`, `["a";"b"]`,
+		`[true]`, `[["a"]]`, `[{}]`, `{}`, `1`, `null`, `]`, `"a`, `"a"x`, `"a","b"`, `"a"]`, "\"\xff\"", `"\`, `["\`, `["\"`, `["\u1`, `["\u123"]`, `["\u12G4"]`,
 		`["\x"]`, `["\u12"]`, `["` + "\x01" + `"]`, `["` + "\n" + `"]`, `["` + "\xff" + `"]`, `["` + "é\xff" + `"]`, `["\"]`, `['a']`, "[\"\xed\xa0\x80\"]",
+		"\v[]", "[\"a\"\v]", `["a","b` + "\xc3" + `"]`, `["a","\q"]`,
 	} {
 		var a Array
-		if messages, err := a.Decode([]byte(payload)); err == nil {
-			t.Errorf("%q: %d messages, want an error", payload, len(messages))
+		if err := a.Begin([]byte(`["before","that"]`)); err != nil || a.Next() == nil {
+			t.Fatal(err)
+		}
+		if err := a.Begin([]byte(payload)); err != ErrBrokenJSON || a.Next() != nil || len(a.Rest()) > 0 {
+			t.Errorf("%q: %v, and %q is left", payload, err, a.Rest())
 		}
 	}
 }
 
-// Messages that are not plain may not point into the payload, which is the loop's read buffer.
-func TestArrayDecodedTextIsACopy(t *testing.T) {
+// Each byte at each place of a string and of an escape: the same verdict as encoding/json's.
+func TestArrayBytes(t *testing.T) {
 	t.Parallel()
-	payload := []byte(`["é","\n"]`)
+	for _, around := range []string{`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`, `~["a"]`, `["a"~]`, `["a"~"b"]`, `["a"]~`} {
+		for c := range 256 {
+			payload := strings.Replace(around, "~", string([]byte{byte(c)}), 1)
+			compareArray(t, []byte(payload))
+		}
+	}
+}
+
+// compareArray compares with encoding/json, which takes what is not UTF-8 and the null.
+func compareArray(t *testing.T, payload []byte) {
+	t.Helper()
+	if trimmed := bytes.TrimLeft(payload, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '[' {
+		return // sockjs-node's string alone: the tables have it
+	}
+	var want []*string
+	wantErr := json.Unmarshal(payload, &want)
+	legal := wantErr == nil && utf8.Valid(payload) && !slices.Contains(want, nil)
 	var a Array
-	messages, err := a.Decode(payload)
-	if err != nil {
-		t.Fatal(err)
+	if err := a.Begin(payload); legal != (err == nil) {
+		t.Fatalf("%q: %v, but encoding/json: %v", payload, err, wantErr)
 	}
-	for i := range payload {
-		payload[i] = 'X'
+	if !legal {
+		return
 	}
-	if got := string(messages[0].Text()) + string(messages[1].Text()); got != "é\n" {
-		t.Errorf("got %q after the payload was overwritten", got)
+	for i, text := range want {
+		m := a.Next()
+		if m == nil || string(m.Text()) != *text {
+			t.Fatalf("%q: message %d is %v, want %q", payload, i, m, *text)
+		}
+		checkEscaped(t, m.JSON(), *text)
+	}
+	if m := a.Next(); m != nil {
+		t.Fatalf("%q: %q is one message too many", payload, m.Text())
+	}
+}
+
+// What Begin has found out about the usual payload is not looked for again.
+func TestArrayRemembersThePlain(t *testing.T) {
+	t.Parallel()
+	var a Array
+	if err := a.Begin([]byte(`[ "plain"]`)); err != nil || a.plain != len(`"plain"`) {
+		t.Errorf("%v, %d bytes", err, a.plain)
+	}
+}
+
+func TestArrayGivesScratchBack(t *testing.T) {
+	t.Parallel()
+	var a Array
+	for _, n := range []int{10, 20_000, 100_000} {
+		if err := a.Begin([]byte(`["` + strings.Repeat(`\n`, n) + `"]`)); err != nil || a.Next() == nil {
+			t.Fatal(err)
+		}
+		if cap(a.text) < n || cap(a.json) < n {
+			t.Fatalf("%d and %d bytes of scratch for %d", cap(a.text), cap(a.json), n)
+		}
+		if err := a.Begin(nil); err != nil || cap(a.text)+cap(a.json) > arrayScratchBytesMax {
+			t.Fatalf("%d bytes are kept", cap(a.text)+cap(a.json))
+		}
+		if kept := cap(a.json) > 0; kept != (n == 10) {
+			t.Fatalf("%d bytes of scratch are kept after %d", cap(a.json), n)
+		}
+	}
+}
+
+// 1 MiB of messages without a byte took 100 MB of memory when they were decoded at once.
+func TestArrayOfManyDoesNotAllocate(t *testing.T) {
+	payload := []byte("[" + strings.Repeat(`"",`, 340_000) + `"é","\n\ud83c\udf89"]`)
+	var a Array
+	n := testing.AllocsPerRun(3, func() {
+		if err := a.Begin(payload); err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		for a.Next() != nil {
+			count++
+		}
+		if count != 340_002 {
+			t.Fatalf("%d messages", count)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -88,13 +203,12 @@ func TestPlainPathDoesNotAllocate(t *testing.T) {
 	var b Batch
 	var frame []byte
 	run := func() {
-		messages, err := a.Decode(payload)
-		if err != nil {
+		if err := a.Begin(payload); err != nil {
 			t.Fatal(err)
 		}
 		b.Reset()
-		for i := range messages {
-			b.Append(&messages[i])
+		for m := a.Next(); m != nil; m = a.Next() {
+			b.Append(m)
 		}
 		frame = frame[:0]
 		for _, encode := range []func([]byte, Batch) []byte{AppendWebSocketArray, AppendWebSocketTexts, AppendElements, AppendScriptElements, AppendEventElements} {
@@ -111,25 +225,7 @@ func FuzzArray(f *testing.F) {
 	for _, s := range []string{`["a"]`, `["é","\u2028"]`, `[ "a" , "b" ]`, `["\ud83c\udf89"]`, `["\ud800"]`, `[null]`, `[1]`, "[\"\xff\"]", `["a",]`} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		var a Array
-		messages, err := a.Decode(bytes.Clone(payload))
-		var want []*string
-		wantErr := json.Unmarshal(payload, &want)
-		if len(bytes.TrimLeft(payload, " \t\r\n")) == 0 || bytes.TrimLeft(payload, " \t\r\n")[0] != '[' {
-			return // sockjs-node's string alone: the table has it
-		}
-		legal := wantErr == nil && utf8.Valid(payload) && !slices.Contains(want, nil)
-		if legal != (err == nil) {
-			t.Fatalf("%q: %v, but encoding/json: %v", payload, err, wantErr)
-		}
-		for i := range messages {
-			if string(messages[i].Text()) != *want[i] {
-				t.Fatalf("message %d is %q, want %q", i, messages[i].Text(), *want[i])
-			}
-			checkEscaped(t, messages[i].JSON(), *want[i])
-		}
-	})
+	f.Fuzz(func(t *testing.T, payload []byte) { compareArray(t, payload) })
 }
 
 func FuzzEscaper(f *testing.F) {
@@ -209,15 +305,24 @@ func BenchmarkPlainLen(b *testing.B) {
 
 func BenchmarkArray(b *testing.B) {
 	for _, tt := range []struct{ name, payload string }{
-		{"plain", `["17:1700000000000"]`}, {"unicode", `["grüße 17:1700000000000"]`},
+		{"plain", `["17:1700000000000"]`}, {"ten plain", "[" + strings.Repeat(`"17:1700000000000",`, 9) + `"17:1700000000000"]`},
+		{"unicode", `["grüße 17:1700000000000"]`}, {"escapes", `["say \"hello\" to\nall"]`},
+		{"64 KiB plain", `["` + strings.Repeat("x", 64<<10) + `"]`}, {"64 KiB Cyrillic", `["` + strings.Repeat("я", 32<<10) + `"]`},
+		{"1 MiB of empty", "[" + strings.Repeat(`"",`, 1<<20/3) + `""]`},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			payload := []byte(tt.payload)
 			var a Array
 			b.ReportAllocs()
+			b.SetBytes(int64(len(payload)))
 			for b.Loop() {
-				if _, err := a.Decode(payload); err != nil {
+				if err := a.Begin(payload); err != nil {
 					b.Fatal(err)
+				}
+				for m := a.Next(); m != nil; m = a.Next() {
+					if len(m.JSON()) < 2 {
+						b.Fatal("no quotes")
+					}
 				}
 			}
 		})

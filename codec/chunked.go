@@ -3,7 +3,6 @@ package codec
 import (
 	"bytes"
 	"errors"
-	"strings"
 )
 
 // ErrBrokenChunk refuses a chunked body that breaks RFC 9112 section 7.1, or whose size lines or trailers are longer
@@ -116,10 +115,7 @@ func chunkSizeOf(line []byte) (int64, error) {
 	}
 	var n int64
 	for _, c := range digits {
-		if c >= 'A' && c <= 'F' {
-			c += 'a' - 'A'
-		}
-		d := strings.IndexByte(hex, c)
+		d := hexDigit(c)
 		if d < 0 {
 			return 0, ErrBrokenChunk
 		}

@@ -7,6 +7,19 @@ import (
 
 const hex = "0123456789abcdef"
 
+// hexDigit is the value of a hexadecimal digit in either case, -1 for anything else.
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
 // AppendQuoted appends text as a JSON string the way SockJS wants it: what JSON must escape, and the characters that
 // browsers of the protocol's time mangled, U+200C-200F, U+2028-202F, U+2060-206F and U+FFF0-FFFF, as \uxxxx in lower
 // case. Everything else stays as it is. A byte that is no UTF-8, a lone surrogate's among them, becomes \ufffd: it must
@@ -19,24 +32,35 @@ func AppendQuoted(dst, text []byte) []byte {
 func appendEscaped(dst, text []byte) []byte {
 	for len(text) > 0 {
 		n := plainLen(text)
-		dst = append(dst, text[:n]...)
-		if text = text[n:]; len(text) == 0 {
-			break
+		if n == 0 {
+			n = unescapedLen(text)
 		}
-		if c := text[0]; c < utf8.RuneSelf {
-			dst = appendEscapedASCII(dst, c)
-			text = text[1:]
+		if n > 0 {
+			dst, text = append(dst, text[:n]...), text[n:]
 			continue
 		}
 		r, size := utf8.DecodeRune(text)
-		if mustEscape(r) {
-			dst = append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+		if r < utf8.RuneSelf {
+			dst = appendEscapedASCII(dst, text[0])
 		} else {
-			dst = append(dst, text[:size]...)
+			dst = append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 		}
 		text = text[size:]
 	}
 	return dst
+}
+
+// unescapedLen is the size in bytes of the characters beyond ASCII at the front of text that leave as they are.
+func unescapedLen(text []byte) int {
+	n := 0
+	for n < len(text) && text[n] >= utf8.RuneSelf {
+		r, size := utf8.DecodeRune(text[n:])
+		if mustEscape(r) { // and what is no UTF-8, which reads as U+FFFD
+			break
+		}
+		n += size
+	}
+	return n
 }
 
 // mustEscape tells which characters beyond ASCII leave as \uxxxx; all are in the basic plane.
