@@ -1,131 +1,151 @@
 package broadcast
 
-// Cursor is a subscriber's place in a topic. The zero value is ready for Topic.Subscribe.
-type Cursor struct {
-	topic    *Topic
-	stream   *stream
-	receiver Receiver
-	index    int // among the topic's members
-	at       *segment
-	off      int
+// cursor is an outflow's place in a topic.
+type cursor struct {
+	owner      *Outflow
+	topic      *Topic
+	stream     *stream
+	at         *segment // nil when it has fallen off the log, or was taken out of the topic
+	off        int
+	movedAt    int64   // when it last took something, on the clock of Pace
+	prev, next *cursor // among those in its segment
+	index      int     // among the topic's members
 }
 
-// NoSeq is what Seq reports when there is nothing to read.
+// NoSeq is a number higher than all.
 const NoSeq = ^uint64(0)
 
-// rest places the cursor.
-func (c *Cursor) rest(at *segment, off int) {
-	at.resting++
-	c.at, c.off = at, off
+// rest moves the cursor to a place.
+func (c *cursor) rest(at *segment, off int) {
+	c.leave()
+	c.at, c.off, c.next = at, off, at.resting
+	if c.next != nil {
+		c.next.prev = c
+	}
+	at.resting = c
 }
 
-// leave gives up a segment in which the cursor rested, which may free it. A cursor that moves rests on the new one first,
-// or that might be freed too.
-func (c *Cursor) leave(at *segment) {
-	at.resting--
-	if at.resting == 0 && at == c.stream.first {
-		c.stream.release()
+// leave takes the cursor off its segment. Whoever calls it calls the stream's release, too.
+func (c *cursor) leave() {
+	if c.at == nil {
+		return
 	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		c.at.resting = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.at, c.prev, c.next = nil, nil, nil
 }
 
 // settle moves a cursor that has read its segment to the next one.
-func (c *Cursor) settle() {
+func (c *cursor) settle() {
 	for c.off == len(c.at.data) && c.at.next != nil {
-		read := c.at
-		c.rest(read.next, 0)
-		c.leave(read)
+		c.rest(c.at.next, 0)
 	}
+	c.stream.release()
 }
 
-// Evicted tells that the subscriber is a slow consumer: the log went on without it, and messages are lost to it. What
-// Unread still returns is the rest of a frame that it had begun, if it had; then the owner must close it or Skip.
-func (c *Cursor) Evicted() bool { return c.at.evicted }
-
-// Unread is what the subscriber has not read, as far as it lies in one piece: shared bytes, not to be written to. Empty
-// means that it is up to date, or evicted.
-func (c *Cursor) Unread() []byte {
-	if c.at.evicted {
-		return c.at.data[c.off:c.begun()]
+// unread is what the cursor has not read, as far as it lies in one piece: shared bytes. Empty means up to date.
+func (c *cursor) unread() []byte {
+	if c.at == nil {
+		return nil
 	}
-	c.settle()
+	if c.off == len(c.at.data) && c.at.next != nil {
+		c.settle()
+	}
 	return c.at.data[c.off:]
 }
 
-// begun is the offset behind the frame in which the cursor stands, or the cursor's own between two frames.
-func (c *Cursor) begun() int {
-	i := c.at.frameAt(c.off)
-	if i == len(c.at.frames) || i == 0 && c.off == 0 || i > 0 && c.at.frames[i-1].end == c.off {
-		return c.off
-	}
-	return c.at.frames[i].end
+// unreadBefore is unread up to the first entry whose number is at least seq.
+func (c *cursor) unreadBefore(seq uint64) []byte {
+	p := c.unread()
+	return p[:c.at.begin(c.at.from(seq))-c.off]
 }
 
-// Seq is the sequence number of the batch in which the next unread byte lies, NoSeq when there is none.
-func (c *Cursor) Seq() uint64 {
-	if len(c.Unread()) == 0 {
+// number is that of the next unread byte, NoSeq when there is none.
+func (c *cursor) number() uint64 {
+	if len(c.unread()) == 0 {
 		return NoSeq
 	}
-	return c.at.frames[c.at.frameAt(c.off)].seq
+	return c.at.entries[c.at.at(c.off)].seq
 }
 
-// Ahead looks at what is unread without reading it. It is valid until the topic or the cursor changes.
-type Ahead struct {
-	at  *segment
-	off int
+// advance marks n bytes, more than none, of what unread returned as read.
+func (c *cursor) advance(n int) {
+	if c.at == nil {
+		return
+	}
+	c.off += n
+	c.movedAt = *c.stream.pace.now
+	if c.off == len(c.at.data) && c.at.next != nil {
+		c.settle()
+	}
 }
 
-// Ahead begins at the next unread byte.
-func (c *Cursor) Ahead() Ahead {
-	c.Unread() // settles it
-	return Ahead{c.at, c.off}
+// begun is what is unread of an entry of which a part was read.
+func (c *cursor) begun() []byte {
+	if c.at == nil {
+		return nil
+	}
+	i := c.at.at(c.off)
+	if i == len(c.at.entries) || c.at.begin(i) == c.off {
+		return nil
+	}
+	return c.at.data[c.off:c.at.entries[i].end]
 }
 
-// Frame is the size and the sequence number of the next frame, or of what is unread of it; 0 and NoSeq at the end.
-func (a *Ahead) Frame() (size int, seq uint64) {
-	for a.at != nil {
-		if i := a.at.frameAt(a.off); i < len(a.at.frames) {
-			return a.at.frames[i].end - a.off, a.at.frames[i].seq
+// skip moves a cursor that has begun nothing to the end of the log. It reports how many messages it missed, those that
+// bear the number cut or a higher one not counted.
+func (c *cursor) skip(cut uint64) uint64 {
+	missed := c.messagesBefore(cut) - c.at.messagesBefore(c.at.at(c.off))
+	c.stream.place(c)
+	c.stream.release()
+	return missed
+}
+
+// messagesBefore is the number of the stream's messages before the first that bears the number cut or a higher one, of
+// those that the cursor has not read.
+func (c *cursor) messagesBefore(cut uint64) uint64 {
+	if cut == NoSeq {
+		return c.stream.messages
+	}
+	for at := c.at; at != nil; at = at.next {
+		if i := at.from(cut); i < len(at.entries) {
+			return at.messagesBefore(i)
 		}
-		a.at, a.off = a.at.next, 0
 	}
-	return 0, NoSeq
+	return c.stream.messages
 }
 
-// Pass goes on to the frame behind the next one, whose size is given.
-func (a *Ahead) Pass(size int) { a.off += size }
+// look is a place ahead of a cursor, for planning. It is valid until the topic or the cursor changes.
+type look struct {
+	at    *segment
+	entry int
+	off   int
+	from  *cursor
+}
 
-// UnreadBefore is Unread up to the first batch whose sequence number is at least seq.
-func (c *Cursor) UnreadBefore(seq uint64) []byte {
-	p := c.Unread()
-	from := c.off
-	end := from
-	for _, b := range c.at.frames[c.at.frameAt(from):] {
-		if b.seq >= seq {
-			break
+// look begins at the next unread byte.
+func (c *cursor) look() look { return look{c.at, c.at.at(c.off), c.off, c} }
+
+// frame is the size and the number of the next entry, or of what is unread of it; 0 and NoSeq at the end.
+func (l *look) frame() (size int, seq uint64) {
+	for l.entry == len(l.at.entries) {
+		if l.at.next == nil {
+			return 0, NoSeq
 		}
-		end = b.end
+		*l = look{at: l.at.next, from: l.from}
 	}
-	return p[:min(end-from, len(p))]
+	e := l.at.entries[l.entry]
+	return int(e.end) - l.off, e.seq
 }
 
-// InFrame tells whether the cursor stands in the middle of a frame, which must be finished before anything else is sent.
-func (c *Cursor) InFrame() bool { return c.begun() != c.off }
-
-// RestOfFrame is what is unread of the frame that the cursor stands in.
-func (c *Cursor) RestOfFrame() []byte { return c.at.data[c.off:c.begun()] }
-
-// Advance marks n bytes of what Unread returned as read.
-func (c *Cursor) Advance(n int) { c.off += n }
-
-// Skip moves an evicted cursor to the end of the log and reports how many messages it never saw. The frame that it had
-// begun must have been read to its end.
-func (c *Cursor) Skip() (dropped uint64) {
-	seen := c.at.before
-	if i := c.at.frameAt(c.off); i > 0 {
-		seen = c.at.frames[i-1].messages
-	}
-	s, lost := c.stream, c.at
-	c.rest(s.end(), len(s.end().data))
-	c.leave(lost)
-	return s.messages - seen
+// pass goes on to the entry behind.
+func (l *look) pass() {
+	l.off = int(l.at.entries[l.entry].end)
+	l.entry++
 }

@@ -1,186 +1,214 @@
 package broadcast
 
 import (
-	"sort"
+	"math"
 
-	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/internal/budget"
 )
 
 // stream is a topic's log in the form of one wire: segments from the oldest that a cursor still needs to the newest.
 type stream struct {
 	encode        Encoder
-	logBytesMax   int
+	frameBytesMax int
+	bytesMax      int
+	bytesLimit    int
 	spareBytes    int
 	segmentBytes  int
-	frameBytesMax int
+	pace          pace
+	logs          *budget.Account
 
 	first, last *segment
-	cursors     int    // subscribers of this wire
-	bytes       int    // memory of the segments in the log
-	messages    uint64 // messages appended so far
-	frames      []frame
-	scratch     []byte // a batch that turned out not to fit its segment
 	spare       spares
+	kept        int    // memory of the segments, of the spare ones too, as charged
+	cursors     int    // subscribers of this wire
+	messages    uint64 // messages appended so far
+	seq         uint64 // of the newest batch
+	apart       bool   // the next batch is not merged with the newest: something stands between them for a subscriber
 }
 
-// segment is a stretch of a stream in one piece of memory. What data holds is shared: it is never written again, so a
-// write to a socket may read it at any time; only bytes behind len(data) are still free.
-type segment struct {
-	data    []byte
-	frames  []frame
-	before  uint64 // messages of the stream before it
-	next    *segment
-	resting int  // cursors in this segment
-	evicted bool // fell off the log while cursors rested here
+// pace is Pace in the units of the rules.
+type pace struct {
+	now     *int64
+	readMS  int64 // time in which a log is read
+	stallMS int64
 }
 
-// frame is where a frame lies: a sealed batch is one, or several when it is large.
-type frame struct {
-	end      int    // offset behind it in the segment
-	seq      uint64 // of its batch, as given to Seal
-	messages uint64 // messages of the stream up to its end
+// epoch is the clock of topics that have none: it is always 0, and nobody is waited for.
+var epoch int64
+
+func (p Pace) of(logBytesMax int) pace {
+	if p.Now == nil || p.BytesPerSecond == 0 {
+		return pace{now: &epoch}
+	}
+	return pace{p.Now, int64(logBytesMax) * 1000 / int64(p.BytesPerSecond), p.StallMS}
 }
 
-// end is the newest segment, where a new cursor begins.
-func (s *stream) end() *segment {
+// keep counts n more bytes of memory.
+func (s *stream) keep(n int) {
+	s.kept += n
+	s.logs.Charge(n)
+}
+
+// join places a new subscriber at the end.
+func (s *stream) join(c *cursor) {
+	c.stream = s
+	s.cursors++
+	s.place(c)
+}
+
+// part takes a subscriber out; without any the stream is empty.
+func (s *stream) part(c *cursor) {
+	c.leave()
+	s.cursors--
+	if s.cursors == 0 {
+		s.clear()
+	}
+	s.release()
+}
+
+// place moves c to the end of the log. What comes next is an entry of its own, since c must not find itself inside one
+// that it has not begun.
+func (s *stream) place(c *cursor) {
 	if s.last == nil {
-		s.grow(s.segmentBytes)
+		s.link(&segment{}) // costs nothing until something is published
 	}
-	return s.last
+	c.rest(s.last, len(s.last.data))
+	s.apart = true
 }
 
-// append encodes the batch behind the newest one. A batch never spans segments, so whatever is appended in one turn is
-// usually one write.
-func (s *stream) append(b *codec.Batch, seq uint64) {
-	at := s.end()
-	from := len(at.data)
-	free := at.data[from:from:cap(at.data)]
-	encoded := free
-	if cap(free) >= len(b.JSON) {
-		encoded = s.encodeFrames(free, b)
+// append adds a batch behind the newest one. It never spans segments, so whatever is appended in one turn is usually one
+// write. mixed tells that subscribers hear other topics too.
+//
+// Small batches are merged into one entry when nothing that a subscriber is owed from elsewhere bears a number between
+// them. Outflows set apart when they are posted something; another topic's batches have taken a number.
+func (s *stream) append(x *scratch, seq uint64, mixed bool) {
+	at := s.last
+	if cap(at.data)-len(at.data) < len(x.bytes) {
+		at = s.grow(len(x.bytes))
 	}
-	switch {
-	case len(encoded) > 0 && cap(encoded) == cap(free):
-		at.data = at.data[:from+len(encoded)]
-	case len(encoded) > 0: // what stands around the messages made it outgrow the rest of the segment
-		at, from = s.grow(len(encoded)), 0
-		at.data = append(at.data, encoded...)
-	default:
-		s.scratch = s.encodeFrames(s.scratch[:0], b)
-		at, from = s.grow(len(s.scratch)), 0
-		at.data = append(at.data, s.scratch...)
+	table := cap(at.entries)
+	from, messages := uint32(len(at.data)), uint32(s.messages-at.before)
+	at.data = append(at.data, x.bytes...)
+	merge := !s.apart && (!mixed || seq == s.seq+1)
+	for _, f := range x.frames {
+		at.add(entry{from + f.end, messages + f.messages, seq}, merge, s.frameBytesMax)
+		merge = true
 	}
-	for _, f := range s.frames {
-		at.frames = append(at.frames, frame{from + f.end, seq, s.messages + f.messages})
-	}
-	s.messages += uint64(b.Len())
+	s.keep(entrySize * (cap(at.entries) - table))
+	s.messages += uint64(x.messages)
+	s.seq, s.apart = seq, false
 	s.evict()
 }
 
-// encodeFrames appends the batch to dst and notes where its frames end.
-func (s *stream) encodeFrames(dst []byte, b *codec.Batch) []byte {
-	s.frames = s.frames[:0]
-	messages := uint64(0)
-	b.Split(s.frameBytesMax, func(part codec.Batch) {
-		dst = s.encode(dst, part)
-		messages += uint64(part.Len())
-		s.frames = append(s.frames, frame{end: len(dst), messages: messages})
-	})
-	return dst
-}
-
-// grow adds a segment with room for at least n bytes.
+// grow adds a segment with room for n bytes: a spare one, or else the oldest if it must make room anyway, or a new one.
 func (s *stream) grow(n int) *segment {
 	size := (max(n, 1) + s.segmentBytes - 1) / s.segmentBytes * s.segmentBytes
 	at := s.spare.take(size)
-	if at == nil {
-		at = &segment{data: make([]byte, 0, size)}
+	for at == nil && s.shed(size+size/mergeBytes*entrySize) {
+		at = s.spare.take(size)
 	}
-	at.before = s.messages
+	if at == nil {
+		at = newSegment(size)
+		s.keep(at.bytes())
+	}
+	s.link(at)
+	s.release()
+	return at
+}
+
+// link makes at the newest segment.
+func (s *stream) link(at *segment) {
+	at.before, at.madeAt = s.messages, *s.pace.now
 	if s.last == nil {
 		s.first = at
 	} else {
 		s.last.next = at
 	}
 	s.last = at
-	s.bytes += cap(at.data)
-	s.release()
-	return at
 }
 
-// release takes the segments that every cursor has left off the old end of the log, for reuse.
+// release takes the segments that every cursor has left off the old end of the log.
 func (s *stream) release() {
-	for s.first != s.last && s.first.resting == 0 {
-		if at := s.unlink(); s.spare.bytes+cap(at.data) <= s.spareBytes {
-			s.spare.put(at)
-		}
+	for s.first != s.last && s.first.resting == nil {
+		at := s.first
+		s.first, at.next = at.next, nil
+		s.recycle(at)
 	}
 }
 
-// evict drops the oldest segments while the log is too large. Cursors in them find out at their next look. An evicted
-// segment stays intact for them, but its link is cut, so that it alone is kept alive and not the whole log behind it.
-func (s *stream) evict() {
-	for s.bytes > s.logBytesMax && s.first != s.last {
-		at := s.unlink()
-		at.evicted = at.resting > 0
+// recycle keeps a segment for reuse, as far as the bounds allow it.
+func (s *stream) recycle(at *segment) {
+	if cap(at.data) > 0 && s.kept <= s.bytesMax && s.spare.bytes+at.bytes() <= s.spareBytes {
+		s.spare.put(at)
+	} else {
+		s.keep(-at.bytes())
 	}
-}
-
-func (s *stream) unlink() *segment {
-	at := s.first
-	s.first, at.next = at.next, nil
-	s.bytes -= cap(at.data)
-	return at
 }
 
 // clear empties the log: nobody reads it any more.
 func (s *stream) clear() {
-	for s.first != nil {
-		at := s.unlink()
-		if s.spare.bytes+cap(at.data) <= s.spareBytes {
-			s.spare.put(at)
+	s.link(&segment{})
+	s.release()
+	s.first, s.last = nil, nil
+}
+
+func (s *stream) dropSpares() {
+	s.keep(-s.spare.bytes)
+	s.spare = spares{}
+}
+
+// full tells whether the log is too large because it waits for readers.
+func (s *stream) full() bool {
+	s.evict()
+	return s.kept > s.bytesMax && s.first != s.last
+}
+
+// evict makes the log small enough, as far as it may.
+func (s *stream) evict() {
+	for s.kept > s.bytesMax && s.shed(0) {
+	}
+}
+
+// shed gives back some memory if the log is too large, or would be with n bytes more. It reports whether it has.
+func (s *stream) shed(n int) bool {
+	switch {
+	case s.kept+n <= s.bytesMax:
+		return false
+	case s.spare.bytes > 0:
+		s.dropSpares()
+		return true
+	default:
+		return s.evictFirst(s.kept+n > s.bytesLimit)
+	}
+}
+
+// evictFirst frees the oldest segment, unless it is the newest, or a cursor in it is waited for. Other cursors in it are
+// evicted; force waits for nobody. It reports whether the segment is free.
+func (s *stream) evictFirst(force bool) bool {
+	at, now := s.first, *s.pace.now
+	if at == s.last || !force && now < at.waitUntil {
+		return false
+	}
+	at.waitUntil = math.MaxInt64
+	for c := at.resting; c != nil; {
+		next := c.next
+		until := s.waitUntil(c)
+		switch {
+		case c.off == len(at.data): // it has read the segment, and not looked for the next one yet
+			c.rest(at.next, 0)
+		case !force && now < until:
+			at.waitUntil = min(at.waitUntil, until)
+		default:
+			c.owner.evicted(c)
 		}
+		c = next
 	}
-	s.last = nil
+	s.release()
+	return s.first != at
 }
 
-// frameAt is the index of the first frame that ends behind off.
-func (g *segment) frameAt(off int) int {
-	if n := len(g.frames); n == 0 || g.frames[n-1].end <= off {
-		return n
-	}
-	return sort.Search(len(g.frames), func(i int) bool { return g.frames[i].end > off })
-}
-
-// spares are segments kept for reuse.
-type spares struct {
-	list  []*segment
-	bytes int
-}
-
-func (p *spares) put(at *segment) {
-	at.data, at.frames = at.data[:0], at.frames[:0]
-	p.list = append(p.list, at)
-	p.bytes += cap(at.data)
-}
-
-// take returns a segment of at least size bytes, nil if there is none.
-func (p *spares) take(size int) *segment {
-	for i, at := range p.list {
-		if cap(at.data) >= size {
-			last := len(p.list) - 1
-			p.list[i] = p.list[last]
-			p.list[last] = nil
-			p.list = p.list[:last]
-			p.bytes -= cap(at.data)
-			return at
-		}
-	}
-	return nil
-}
-
-func (p *spares) drop() int {
-	n := p.bytes
-	*p = spares{}
-	return n
+// waitUntil is how long a reader of the oldest segment keeps pace. If it takes something, the time can only become later.
+func (s *stream) waitUntil(c *cursor) int64 {
+	full := c.at.next.madeAt
+	return min(full+s.pace.readMS, max(full, c.movedAt)+s.pace.stallMS)
 }

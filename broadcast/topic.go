@@ -1,14 +1,22 @@
-// Package broadcast decides who must receive which bytes: topics, their logs, and the cursors of their subscribers. It
-// knows no sockets and no JSON; how a batch of messages looks on a wire is an Encoder's business.
+// Package broadcast decides who must receive which bytes, and when: topics, their logs, the cursors of their subscribers,
+// and for each receiver the order of everything that it is owed. It knows no sockets and no JSON; how a batch of messages
+// looks on a wire is an Encoder's business.
 //
-// A topic is a log and a subscriber is a cursor in it. What is published between two seals is one batch; sealing encodes
-// the batch once for each wire that has subscribers and appends it to that wire's stream; every subscriber of the wire
-// is handed the same bytes. A subscriber that cannot take them leaves its cursor where it is, which costs nothing.
+// A topic is a log. What is published between two seals is one batch; sealing encodes the batch once for each wire that
+// has subscribers and appends it to that wire's stream; every subscriber of the wire is handed the same bytes. A
+// subscriber that cannot take them leaves its cursor where it is. An Outflow is the cursors of one receiver, and an outbox
+// for what is meant for it alone.
 //
-// Nothing here locks: a topic and its cursors belong to one goroutine, the loop.
+// Sequence numbers say in which order things were sent. They begin at 1, come from one counter for all topics and
+// outflows that meet, and each is used once.
+//
+// Nothing here locks: topics and outflows belong to one goroutine, the loop.
 package broadcast
 
-import "github.com/sockloop/sockloop/codec"
+import (
+	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/internal/budget"
+)
 
 // Wire names an encoding, as an index into Config.Wires.
 type Wire int
@@ -17,13 +25,26 @@ type Wire int
 // is sent whole or not at all. The batch is borrowed.
 type Encoder func(dst []byte, b codec.Batch) []byte
 
-// Config is what a topic is made with.
+// Config is what a topic is made with. Zero sizes stand for the defaults.
 type Config struct {
 	Wires         []Encoder // one per Wire; each is called at most once a frame
 	FrameBytesMax int       // messages of a frame, in bytes of their JSON form, unless a single one is longer
-	LogBytesMax   int       // memory of the log of one wire, in bytes; beyond it the oldest bytes are evicted
-	SpareBytes    int       // memory of a wire kept for reuse when all of its subscribers have caught up, in bytes
-	SegmentBytes  int       // size of a segment of the log, in bytes; a larger batch gets a larger one
+	// LogBytesMax is the memory of one wire in bytes: segments, the tables of their frames, and what is kept for reuse,
+	// all by capacity. Beyond it the oldest readers are evicted, except for those that Pace waits for.
+	LogBytesMax   int
+	LogBytesLimit int             // where nobody is waited for any more, in bytes; default 2*LogBytesMax
+	SpareBytes    int             // memory of a wire kept for reuse when its subscribers have caught up, in bytes
+	SegmentBytes  int             // size of a segment of the log, in bytes; a larger batch gets a larger one
+	Pace          Pace            // whom a full log waits for; zero is nobody
+	Logs          *budget.Account // is charged with LogBytes; nil is none
+}
+
+// Pace says which readers a full log waits for. Both times begin when the segment that the reader is in was full: before,
+// there was nothing to be late with.
+type Pace struct {
+	Now            *int64 // the loop's clock in milliseconds
+	BytesPerSecond int    // the slowest reader that is waited for: it reads LogBytesMax in the time that it is given
+	StallMS        int64  // a reader that took nothing for so long is not waited for, in milliseconds
 }
 
 // Defaults of Config.
@@ -34,27 +55,45 @@ const (
 	SegmentBytes  = 64 << 10
 )
 
-// Receiver is told that a topic it subscribes to has something new. It must not unsubscribe anybody from within.
-type Receiver interface{ Deliver() }
+// Receiver owns an Outflow.
+type Receiver interface {
+	// Deliver tells that a topic may have something new. It must not subscribe or unsubscribe anybody.
+	Deliver()
+	// Evicted tells that a cursor fell off its log. The outflow is Lost, and skipped is 0; or it has gone on to the end
+	// of the log, and will never see so many messages. It is called from within Seal, Full and Shrink: the owner may only
+	// note it.
+	Evicted(skipped uint64)
+}
 
 // Topic is a stream of messages with subscribers.
 type Topic struct {
+	Data any // for the owner to use
+
 	streams   []stream
-	members   []*Cursor
+	members   []*cursor
 	open      codec.Batch
+	scratch   scratch
+	logs      *budget.Account
+	kept      int // memory of open and scratch, as charged
+	mixed     int // members whose outflows subscribe to several topics
 	published uint64
+	closed    bool
 }
 
-// NewTopic makes an empty topic; zero sizes in the configuration stand for the defaults.
+// NewTopic makes an empty topic.
 func NewTopic(c Config) *Topic {
-	t := &Topic{streams: make([]stream, len(c.Wires))}
+	t := &Topic{streams: make([]stream, len(c.Wires)), logs: c.Logs}
+	logBytesMax := orDefault(c.LogBytesMax, LogBytesMax)
 	for i, encode := range c.Wires {
 		t.streams[i] = stream{
 			encode:        encode,
 			frameBytesMax: orDefault(c.FrameBytesMax, FrameBytesMax),
-			logBytesMax:   orDefault(c.LogBytesMax, LogBytesMax),
+			bytesMax:      logBytesMax,
+			bytesLimit:    max(orDefault(c.LogBytesLimit, 2*logBytesMax), logBytesMax),
 			spareBytes:    orDefault(c.SpareBytes, SpareBytes),
 			segmentBytes:  orDefault(c.SegmentBytes, SegmentBytes),
+			pace:          c.Pace.of(logBytesMax),
+			logs:          c.Logs,
 		}
 	}
 	return t
@@ -69,7 +108,11 @@ func orDefault(n, otherwise int) int {
 
 // Publish appends a message to the open batch: the one copy of it. It reports the size of the batch in bytes.
 func (t *Topic) Publish(m *codec.Message) int {
+	if t.closed {
+		return 0
+	}
 	t.open.Append(m)
+	t.account()
 	return len(t.open.JSON)
 }
 
@@ -79,8 +122,7 @@ func (t *Topic) Published() uint64 { return t.published }
 // IsOpen tells whether messages were published since the last seal.
 func (t *Topic) IsOpen() bool { return t.open.Len() > 0 }
 
-// Seal closes the open batch and appends it to the stream of each wire that has subscribers. seq orders it among the
-// batches of other topics and whatever else a subscriber is sent: it never decreases.
+// Seal closes the open batch and appends it to the stream of each wire that has subscribers, with the number seq.
 func (t *Topic) Seal(seq uint64) {
 	if !t.IsOpen() {
 		return
@@ -88,69 +130,143 @@ func (t *Topic) Seal(seq uint64) {
 	t.published += uint64(t.open.Len())
 	for i := range t.streams {
 		if s := &t.streams[i]; s.cursors > 0 {
-			s.append(&t.open, seq)
+			t.scratch.encode(s.encode, &t.open, s.frameBytesMax)
+			s.append(&t.scratch, seq, t.mixed > 0)
 		}
 	}
 	t.open.Reset()
+	t.account()
 }
 
 // Deliver tells every subscriber that there may be something new.
 func (t *Topic) Deliver() {
 	for _, c := range t.members {
-		c.receiver.Deliver()
+		c.owner.receiver.Deliver()
 	}
 }
 
-// Subscribe places c at the end of the topic: it receives what is published from now on. Messages of the open batch were
-// published before, so the batch is sealed with seq.
-func (t *Topic) Subscribe(c *Cursor, w Wire, r Receiver, seq uint64) {
-	t.Seal(seq)
-	s := &t.streams[w]
-	*c = Cursor{topic: t, stream: s, receiver: r, index: len(t.members)}
-	t.members = append(t.members, c)
-	s.cursors++
-	c.rest(s.end(), len(s.end().data))
-}
-
-// Unsubscribe takes c out; it holds on to nothing of the log afterwards.
-func (t *Topic) Unsubscribe(c *Cursor) {
-	if c.topic != t {
-		return
+// Full tells that the log is too large because of readers that it waits for: whoever publishes should wait too. Readers
+// that need not be waited for any more are evicted first. While the log is not too large it costs a comparison a wire.
+func (t *Topic) Full() bool {
+	full := false
+	for i := range t.streams {
+		if t.streams[i].full() {
+			full = true
+		}
 	}
-	last := len(t.members) - 1
-	t.members[c.index] = t.members[last]
-	t.members[c.index].index = c.index
-	t.members[last] = nil
-	t.members = t.members[:last]
-	c.leave(c.at)
-	c.stream.cursors--
-	if c.stream.cursors == 0 {
-		c.stream.clear()
-	}
-	*c = Cursor{}
+	return full
 }
 
 // Len is the number of subscribers.
 func (t *Topic) Len() int { return len(t.members) }
 
-// LogBytes is the memory that the topic's log occupies, in bytes, what it keeps for reuse included.
+// Each calls f with every subscriber; f must not subscribe or unsubscribe any.
+func (t *Topic) Each(f func(Receiver)) {
+	for _, c := range t.members {
+		f(c.owner.receiver)
+	}
+}
+
+// Close unsubscribes everybody and frees all memory. Afterwards Publish and Subscribe do nothing.
+func (t *Topic) Close() {
+	for len(t.members) > 0 {
+		t.members[len(t.members)-1].owner.Unsubscribe(t)
+	}
+	t.closed = true
+	t.open, t.scratch, t.members = codec.Batch{}, scratch{}, nil
+	t.Trim()
+}
+
+// LogBytes is all memory that the topic occupies, in bytes: what its streams keep, the open batch and the scratch.
 func (t *Topic) LogBytes() int {
-	n := 0
+	n := t.kept
 	for i := range t.streams {
-		n += t.streams[i].bytes + t.streams[i].spare.bytes
+		n += t.streams[i].kept
 	}
 	return n
 }
 
 // Trim gives back the memory kept for reuse and reports how many bytes that was.
 func (t *Topic) Trim() int {
-	n := 0
+	before := t.LogBytes()
 	for i := range t.streams {
-		n += t.streams[i].spare.drop()
+		t.streams[i].dropSpares()
 	}
-	if cap(t.open.JSON) > SegmentBytes && !t.IsOpen() {
-		n += cap(t.open.JSON) + 8*cap(t.open.Ends)
-		t.open = codec.Batch{}
+	if !t.IsOpen() && t.kept > SegmentBytes {
+		t.open, t.scratch = codec.Batch{}, scratch{}
 	}
-	return n
+	t.account()
+	return before - t.LogBytes()
 }
+
+// Shrink gives back at least so many bytes, if it can: first what is kept for reuse, then the oldest segments of its
+// largest streams, whoever reads there. The newest segment of each stream stays. It reports how many bytes that was.
+func (t *Topic) Shrink(bytes int) int {
+	freed := t.Trim()
+	for freed < bytes {
+		s := t.largest()
+		if s == nil {
+			break
+		}
+		before := s.kept
+		s.evictFirst(true)
+		s.dropSpares()
+		freed += before - s.kept
+	}
+	return freed
+}
+
+// largest is the stream that keeps most, of those with more than one segment; nil if there is none.
+func (t *Topic) largest() *stream {
+	var found *stream
+	for i := range t.streams {
+		if s := &t.streams[i]; s.first != s.last && (found == nil || s.kept > found.kept) {
+			found = s
+		}
+	}
+	return found
+}
+
+// join makes c a member that reads the wire from the end of its stream on.
+func (t *Topic) join(c *cursor, w Wire) {
+	c.topic, c.index = t, len(t.members)
+	t.members = append(t.members, c)
+	t.streams[w].join(c)
+}
+
+// remove takes c out; it holds on to nothing of the log afterwards.
+func (t *Topic) remove(c *cursor) {
+	last := len(t.members) - 1
+	t.members[c.index] = t.members[last]
+	t.members[c.index].index = c.index
+	t.members[last] = nil
+	t.members = t.members[:last]
+	c.stream.part(c)
+}
+
+// account charges what the open batch and the scratch have grown by.
+func (t *Topic) account() {
+	n := cap(t.open.JSON) + 8*cap(t.open.Ends) + t.scratch.capacity()
+	if n != t.kept {
+		t.logs.Charge(n - t.kept)
+		t.kept = n
+	}
+}
+
+// scratch is a batch in the form of one wire, before it is appended.
+type scratch struct {
+	bytes    []byte
+	frames   []entry
+	messages uint32
+}
+
+func (x *scratch) encode(encode Encoder, b *codec.Batch, frameBytesMax int) {
+	x.bytes, x.frames, x.messages = x.bytes[:0], x.frames[:0], 0
+	b.Split(frameBytesMax, func(part codec.Batch) {
+		x.bytes = encode(x.bytes, part)
+		x.messages += uint32(part.Len())
+		x.frames = append(x.frames, entry{end: uint32(len(x.bytes)), messages: x.messages})
+	})
+}
+
+func (x *scratch) capacity() int { return cap(x.bytes) + entrySize*cap(x.frames) }

@@ -3,11 +3,11 @@ package broadcast
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/internal/budget"
 )
 
 // lines is a wire for tests: each message and a newline. A batch is several of them.
@@ -21,52 +21,104 @@ func lines(dst []byte, b codec.Batch) []byte {
 // loud is another wire.
 func loud(dst []byte, b codec.Batch) []byte { return append(dst, bytes.ToUpper(lines(nil, b))...) }
 
-type silent struct{}
+// reader is a receiver that notes what it is told.
+type reader struct {
+	Outflow
+	delivered int
+	evicted   int
+	skipped   uint64
+}
 
-func (silent) Deliver() {}
+func (r *reader) Deliver() { r.delivered++ }
+
+func (r *reader) Evicted(skipped uint64) {
+	r.evicted++
+	r.skipped += skipped
+}
+
+// newReader makes a reader that subscribes to the topics' first wire.
+func newReader(c *OutflowConfig, topics ...*Topic) *reader {
+	r := &reader{}
+	r.Init(c, r)
+	for _, t := range topics {
+		r.Subscribe(t, 0, 1)
+	}
+	return r
+}
 
 func publish(t *Topic, text string) {
 	m := codec.Text([]byte(text))
 	t.Publish(&m)
 }
 
-// readAll reads up to n bytes, in the pieces that the cursor gives.
-func readAll(c *Cursor, n int) string {
+// seal publishes a text as a batch of its own.
+func seal(t *Topic, seq uint64, text string) {
+	publish(t, text)
+	t.Seal(seq)
+}
+
+func (r *reader) post(t *testing.T, seq uint64, text string) {
+	t.Helper()
+	if err := r.Post(append(r.Outbox(), text...), seq); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read takes up to n bytes, in the pieces that Next gives.
+func (r *reader) read(n int) string {
 	var b strings.Builder
 	for n > 0 {
-		p := c.Unread()
+		p, from := r.Next()
 		if len(p) == 0 {
 			break
 		}
 		p = p[:min(n, len(p))]
 		b.Write(p)
-		c.Advance(len(p))
+		r.Advance(from, len(p))
 		n -= len(p)
 	}
 	return b.String()
 }
 
+func (r *reader) expect(t *testing.T, n int, want string) {
+	t.Helper()
+	if got := r.read(n); got != want {
+		t.Errorf("read %q, want %q", got, want)
+	}
+}
+
+const all = 1 << 30
+
 func TestSubscribersReceiveFromTheirSubscriptionOn(t *testing.T) {
 	t.Parallel()
 	topic := NewTopic(Config{Wires: []Encoder{lines, loud}})
-	var early, late, other Cursor
-	topic.Subscribe(&early, 0, silent{}, 1)
+	var c OutflowConfig
+	early, late, other := newReader(&c, topic), newReader(&c), newReader(&c)
 	publish(topic, "one")
-	topic.Subscribe(&late, 0, silent{}, 2) // seals one: it was published before
-	topic.Subscribe(&other, 1, silent{}, 3)
+	late.Subscribe(topic, 0, 2) // seals one: it was published before
+	other.Subscribe(topic, 1, 3)
 	publish(topic, "two")
 	publish(topic, "three")
 	topic.Seal(4)
-	for _, tt := range []struct {
-		c    *Cursor
-		want string
-	}{{&early, "one\ntwo\nthree\n"}, {&late, "two\nthree\n"}, {&other, "TWO\nTHREE\n"}} {
-		if got := readAll(tt.c, 1000); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
-		}
-	}
+	early.expect(t, all, "one\ntwo\nthree\n")
+	late.expect(t, all, "two\nthree\n")
+	other.expect(t, all, "TWO\nTHREE\n")
 	if topic.Published() != 3 || topic.Len() != 3 {
 		t.Errorf("%d published, %d subscribers", topic.Published(), topic.Len())
+	}
+}
+
+func TestDeliverAndEachReachEverySubscriber(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines, loud}})
+	var c OutflowConfig
+	one, two, gone := newReader(&c, topic), newReader(&c), newReader(&c, topic)
+	two.Subscribe(topic, 1, 2)
+	gone.Unsubscribe(topic)
+	topic.Deliver()
+	topic.Each(func(r Receiver) { r.Deliver() })
+	if one.delivered != 2 || two.delivered != 2 || gone.delivered != 0 {
+		t.Errorf("told %d, %d and %d times", one.delivered, two.delivered, gone.delivered)
 	}
 }
 
@@ -74,12 +126,12 @@ func TestSubscribersReceiveFromTheirSubscriptionOn(t *testing.T) {
 func TestBytesAreShared(t *testing.T) {
 	t.Parallel()
 	topic := NewTopic(Config{Wires: []Encoder{lines}})
-	var a, b Cursor
-	topic.Subscribe(&a, 0, silent{}, 1)
-	topic.Subscribe(&b, 0, silent{}, 1)
-	publish(topic, "x")
-	topic.Seal(2)
-	if &a.Unread()[0] != &b.Unread()[0] {
+	var c OutflowConfig
+	a, b := newReader(&c, topic), newReader(&c, topic)
+	seal(topic, 2, "x")
+	p, _ := a.Next()
+	q, _ := b.Next()
+	if &p[0] != &q[0] {
 		t.Error("two copies")
 	}
 }
@@ -88,276 +140,169 @@ func TestEncodersRunOncePerBatch(t *testing.T) {
 	t.Parallel()
 	calls := 0
 	topic := NewTopic(Config{Wires: []Encoder{func(dst []byte, b codec.Batch) []byte { calls++; return lines(dst, b) }, loud}})
-	cursors := make([]Cursor, 100)
-	for i := range cursors {
-		topic.Subscribe(&cursors[i], 0, silent{}, 1)
+	var c OutflowConfig
+	for range 100 {
+		newReader(&c, topic)
 	}
-	publish(topic, "x")
-	topic.Seal(2)
+	seal(topic, 2, "x")
 	if calls != 1 {
 		t.Errorf("%d encodings for 100 subscribers", calls)
-	}
-}
-
-func TestSlowConsumerIsEvictedAndCanSkip(t *testing.T) {
-	t.Parallel()
-	topic := NewTopic(Config{Wires: []Encoder{lines}, SegmentBytes: 64, LogBytesMax: 256})
-	var slow, quick Cursor
-	topic.Subscribe(&slow, 0, silent{}, 1)
-	topic.Subscribe(&quick, 0, silent{}, 1)
-	const total = 200
-	begun := ""
-	for i := range total {
-		publish(topic, fmt.Sprintf("message %03d", i))
-		topic.Seal(uint64(i + 2))
-		readAll(&quick, 1000)
-		if i == 0 {
-			begun = readAll(&slow, 5) // in the middle of a batch
-		}
-	}
-	if quick.Evicted() || !slow.Evicted() {
-		t.Fatalf("evicted: quick %v, slow %v", quick.Evicted(), slow.Evicted())
-	}
-	if topic.LogBytes() > 256+SpareBytes {
-		t.Errorf("the log holds %d bytes", topic.LogBytes())
-	}
-	if begun += readAll(&slow, 1000); begun != "message 000\n" {
-		t.Errorf("the batch that had begun reads %q", begun)
-	}
-	if dropped := slow.Skip(); dropped != total-1 {
-		t.Errorf("%d dropped, want %d", dropped, total-1)
-	}
-	publish(topic, "after")
-	topic.Seal(1000)
-	if got := readAll(&slow, 1000); got != "after\n" || slow.Evicted() {
-		t.Errorf("after the skip: %q, evicted %v", got, slow.Evicted())
-	}
-}
-
-// An evicted cursor keeps its own segment alive, and not the log behind it.
-func TestEvictedSegmentIsCutOff(t *testing.T) {
-	t.Parallel()
-	topic := NewTopic(Config{Wires: []Encoder{lines}, SegmentBytes: 64, LogBytesMax: 128})
-	var slow Cursor
-	topic.Subscribe(&slow, 0, silent{}, 1)
-	for i := range 100 {
-		publish(topic, "0123456789")
-		topic.Seal(uint64(i + 2))
-	}
-	if !slow.Evicted() || slow.at.next != nil {
-		t.Errorf("evicted %v, link %p", slow.Evicted(), slow.at.next)
 	}
 }
 
 func TestLastSubscriberLeavesNothing(t *testing.T) {
 	t.Parallel()
 	topic := NewTopic(Config{Wires: []Encoder{lines}})
-	var c Cursor
-	topic.Subscribe(&c, 0, silent{}, 1)
-	publish(topic, strings.Repeat("x", 100_000))
-	topic.Seal(2)
-	topic.Unsubscribe(&c)
-	topic.Unsubscribe(&c) // and again, without harm
+	r := newReader(&OutflowConfig{}, topic)
+	seal(topic, 2, strings.Repeat("x", 100_000))
+	r.Unsubscribe(topic)
+	r.Unsubscribe(topic) // and again, without harm
 	topic.Trim()
-	if topic.LogBytes() != 0 || topic.Len() != 0 {
+	if topic.LogBytes() != 0 || topic.Len() != 0 || r.Len() != 0 {
 		t.Errorf("%d bytes, %d subscribers", topic.LogBytes(), topic.Len())
 	}
 }
 
-func TestSequenceNumbers(t *testing.T) {
+// A topic to which nothing was published has no log, whoever subscribes.
+func TestSilentTopicsCostNothing(t *testing.T) {
 	t.Parallel()
 	topic := NewTopic(Config{Wires: []Encoder{lines}})
-	var c Cursor
-	topic.Subscribe(&c, 0, silent{}, 1)
-	if c.Seq() != NoSeq {
-		t.Error("an empty topic has a number")
-	}
-	for i, s := range []string{"a", "b", "c"} {
-		publish(topic, s)
-		topic.Seal(uint64(10 * (i + 1)))
-	}
-	if c.Seq() != 10 || string(c.UnreadBefore(30)) != "a\nb\n" || string(c.UnreadBefore(10)) != "" {
-		t.Errorf("%d %q", c.Seq(), c.UnreadBefore(30))
-	}
-	c.Advance(1)
-	if !c.InFrame() || string(c.RestOfFrame()) != "\n" || c.Seq() != 10 {
-		t.Errorf("%v %q %d", c.InFrame(), c.RestOfFrame(), c.Seq())
-	}
-	c.Advance(1)
-	if c.InFrame() || c.Seq() != 20 || string(c.UnreadBefore(30)) != "b\n" {
-		t.Errorf("%v %d %q", c.InFrame(), c.Seq(), c.UnreadBefore(30))
+	newReader(&OutflowConfig{}, topic)
+	if topic.LogBytes() != 0 {
+		t.Errorf("%d bytes", topic.LogBytes())
 	}
 }
 
-// A large batch is several frames, which lie in one piece; a look ahead sees them all.
+func TestClosedTopicIsGone(t *testing.T) {
+	t.Parallel()
+	var b budget.Budget
+	logs := b.Account()
+	topic := NewTopic(Config{Wires: []Encoder{lines, loud}, Logs: logs})
+	var c OutflowConfig
+	one, two := newReader(&c, topic), newReader(&c)
+	two.Subscribe(topic, 1, 2)
+	seal(topic, 3, "first")
+	one.expect(t, 2, "fi")
+	publish(topic, "open")
+	topic.Close()
+	topic.Close() // and again, without harm
+	publish(topic, "late")
+	topic.Seal(4)
+	if topic.Len() != 0 || topic.LogBytes() != 0 || logs.Bytes() != 0 || topic.IsOpen() || topic.Published() != 1 {
+		t.Errorf("%d subscribers, %d bytes, %d charged", topic.Len(), topic.LogBytes(), logs.Bytes())
+	}
+	if one.Subscribe(topic, 0, 5) || topic.Len() != 0 || one.Len() != 0 {
+		t.Error("somebody subscribes to a closed topic")
+	}
+	one.expect(t, all, "rst\n") // what had begun
+	two.expect(t, all, "")
+}
+
+// A large batch is several frames, which lie in one piece; a plan is as many of them as it may be.
 func TestLargeBatchesAreSeveralFrames(t *testing.T) {
 	t.Parallel()
 	topic := NewTopic(Config{Wires: []Encoder{lines}, FrameBytesMax: 10, SegmentBytes: 32})
-	var c Cursor
-	topic.Subscribe(&c, 0, silent{}, 1)
-	publish(topic, "early")
-	topic.Seal(2)
+	r := newReader(&OutflowConfig{}, topic)
+	seal(topic, 2, "early")
 	for i := range 10 {
-		publish(topic, fmt.Sprintf("%04d", i)) // with quotes six bytes: one a frame
+		publish(topic, fmt.Sprintf("%07d", i)) // with quotes nine bytes: one a frame
 	}
 	topic.Seal(3)
-	ahead := c.Ahead()
-	sizes, numbers := []int{}, []uint64{}
-	for size, seq := ahead.Frame(); size > 0; size, seq = ahead.Frame() {
-		sizes, numbers = append(sizes, size), append(numbers, seq)
-		ahead.Pass(size)
+	r.expect(t, len("early\n")+9, "early\n0000000\n0")
+	if !r.Begun() {
+		t.Error("nothing has begun")
 	}
-	if fmt.Sprint(sizes) != "[6 5 5 5 5 5 5 5 5 5 5]" || fmt.Sprint(numbers) != "[2 3 3 3 3 3 3 3 3 3 3]" {
-		t.Errorf("frames of %v bytes with numbers %v", sizes, numbers)
+	if n := r.Plan(5); n != 7 {
+		t.Errorf("%d bytes of the frame that had begun are planned", n)
 	}
-	if _, seq := ahead.Frame(); seq != NoSeq {
-		t.Errorf("behind the end: %d", seq)
+	r.expect(t, r.Planned(), "000001\n")
+	if r.Begun() {
+		t.Error("between two frames something has begun")
 	}
-	readAll(&c, len("early\n")+7)
-	if !c.InFrame() || string(c.RestOfFrame()) != "01\n" {
-		t.Errorf("in the second frame: %v %q", c.InFrame(), c.RestOfFrame())
+	if p, _ := r.Next(); len(p) != 64 {
+		t.Errorf("%d bytes in one piece", len(p))
 	}
-	if len(c.Unread()) != 50-7 {
-		t.Errorf("%d bytes in one piece", len(c.Unread()))
+	if n := r.Plan(23); n != 16 {
+		t.Errorf("%d bytes are planned", n)
 	}
-	ahead = c.Ahead()
-	if size, _ := ahead.Frame(); size != 3 {
-		t.Errorf("%d bytes are unread of the frame", size)
+	r.expect(t, r.Planned(), "0000002\n0000003\n")
+	r.expect(t, all, "0000004\n0000005\n0000006\n0000007\n0000008\n0000009\n")
+}
+
+// A stream of tiny batches keeps its table below a tenth of its memory, and of what it describes.
+func TestTablesOfTinyBatchesAreSmall(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{codec.AppendWebSocketArray}})
+	newReader(&OutflowConfig{}, topic)
+	other := NewTopic(Config{Wires: []Encoder{codec.AppendWebSocketArray}})
+	newReader(&OutflowConfig{}, other)
+	for seq := uint64(1); topic.streams[0].kept < 4<<20; seq += 2 {
+		seal(topic, seq, "")
+		seal(other, seq+1, "") // nobody hears both
+	}
+	data, tables := 0, 0
+	for at := topic.streams[0].first; at != nil; at = at.next {
+		data += len(at.data)
+		tables += entrySize * cap(at.entries)
+	}
+	if tables*10 > data || data+tables > topic.LogBytes() {
+		t.Errorf("tables of %d bytes for %d bytes of data, in all %d", tables, data, topic.LogBytes())
 	}
 }
 
-// model is a topic as one would write it without a thought for cost: every subscriber has a copy of what it is to get.
-type model struct {
-	open  string
-	due   map[*Cursor]string
-	wires map[*Cursor]Wire
-}
-
-func (m *model) seal() {
-	for c := range m.due {
-		if m.wires[c] == 0 {
-			m.due[c] += m.open
-		} else {
-			m.due[c] += strings.ToUpper(m.open)
+// Where order forbids that entries are merged, what their table occupies counts.
+func TestTablesCount(t *testing.T) {
+	t.Parallel()
+	var b budget.Budget
+	topic := NewTopic(Config{Wires: []Encoder{codec.AppendWebSocketArray}, LogBytesMax: 1 << 20, Logs: b.Account()})
+	r := newReader(&OutflowConfig{Skip: true}, topic)
+	for seq := uint64(1); seq < 400_000; seq += 2 {
+		seal(topic, seq, "")
+		r.post(t, seq+1, ".")
+		if r.Waiting() > 1000 {
+			r.read(100)
+		}
+		if topic.LogBytes() > 1<<20+4096 || b.Used() != topic.LogBytes() {
+			t.Fatalf("the log occupies %d bytes, charged are %d", topic.LogBytes(), b.Used())
 		}
 	}
-	m.open = ""
 }
 
-// FuzzTopic runs random operations on a topic and on the model. No log is large enough to evict, so both must agree on
-// every byte.
-func FuzzTopic(f *testing.F) {
-	f.Add(uint64(1), uint16(200))
-	f.Add(uint64(2), uint16(2000))
-	f.Fuzz(func(t *testing.T, seed uint64, steps uint16) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		topic := NewTopic(Config{Wires: []Encoder{lines, loud}, SegmentBytes: 32, SpareBytes: 128, LogBytesMax: 1 << 40})
-		m := model{due: map[*Cursor]string{}, wires: map[*Cursor]Wire{}}
-		var cursors []*Cursor
-		seq := uint64(0)
-		for step := range int(steps) % 3000 {
-			seq++
-			switch r.IntN(7) {
-			case 0:
-				c := &Cursor{}
-				w := Wire(r.IntN(2))
-				topic.Subscribe(c, w, silent{}, seq)
-				m.seal()
-				m.due[c], m.wires[c] = "", w
-				cursors = append(cursors, c)
-			case 1:
-				if len(cursors) > 0 {
-					i := r.IntN(len(cursors))
-					topic.Unsubscribe(cursors[i])
-					delete(m.due, cursors[i])
-					cursors = append(cursors[:i], cursors[i+1:]...)
-				}
-			case 2, 3:
-				text := fmt.Sprintf("m%d%s", step, strings.Repeat("x", r.IntN(40)))
-				publish(topic, text)
-				m.open += text + "\n"
-			case 4:
-				topic.Seal(seq)
-				m.seal()
-			default:
-				if len(cursors) > 0 {
-					c := cursors[r.IntN(len(cursors))]
-					got := readAll(c, r.IntN(100))
-					if !strings.HasPrefix(m.due[c], got) {
-						t.Fatalf("seed %d step %d: read %q, due %q", seed, step, got, m.due[c])
-					}
-					m.due[c] = m.due[c][len(got):]
-				}
-			}
+func TestTrimGivesBackWhatIsKeptForReuse(t *testing.T) {
+	t.Parallel()
+	var b budget.Budget
+	topic := NewTopic(Config{Wires: []Encoder{lines}, Logs: b.Account()})
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := range uint64(8) {
+		for range 10_000 {
+			publish(topic, "0123456789")
 		}
-		for _, c := range cursors {
-			if got := readAll(c, 1<<30); got != m.due[c] {
-				t.Fatalf("seed %d: the rest is %q, due %q", seed, got, m.due[c])
-			}
-		}
-	})
-}
-
-// FuzzEviction checks what must hold when the log is too small: whoever is not evicted misses nothing, and what is read
-// and what is dropped add up.
-func FuzzEviction(f *testing.F) {
-	f.Add(uint64(1))
-	f.Add(uint64(99))
-	f.Fuzz(func(t *testing.T, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		topic := NewTopic(Config{Wires: []Encoder{lines}, SegmentBytes: 64, SpareBytes: 64, LogBytesMax: 256})
-		cursors := make([]Cursor, 5)
-		got := make([]string, len(cursors))
-		dropped := make([]uint64, len(cursors))
-		for i := range cursors {
-			topic.Subscribe(&cursors[i], 0, silent{}, 1)
-		}
-		published := 0
-		for seq := range uint64(500) {
-			for range 1 + r.IntN(3) {
-				publish(topic, fmt.Sprintf("%d", published))
-				published++
-			}
-			topic.Seal(seq + 2)
-			for i := range cursors {
-				c := &cursors[i]
-				got[i] += readAll(c, r.IntN(12*(i+1)))
-				if c.Evicted() && len(c.Unread()) == 0 {
-					dropped[i] += c.Skip()
-				}
-			}
-		}
-		for i := range cursors {
-			c := &cursors[i]
-			got[i] += readAll(c, 1<<30)
-			if c.Evicted() {
-				dropped[i] += c.Skip()
-			}
-			next := 0
-			read := strings.Split(strings.TrimSuffix(got[i], "\n"), "\n")
-			for _, s := range read {
-				var n int
-				if _, err := fmt.Sscanf(s, "%d", &n); err != nil || n < next {
-					t.Fatalf("seed %d: cursor %d read %q after %d", seed, i, s, next-1)
-				}
-				next = n + 1
-			}
-			if len(read)+int(dropped[i]) != published {
-				t.Fatalf("seed %d: cursor %d read %d and dropped %d of %d", seed, i, len(read), dropped[i], published)
-			}
-		}
-	})
+		topic.Seal(seq + 2)
+	}
+	r.read(all)
+	before := topic.LogBytes()
+	if n := topic.Trim(); n < 900_000 || topic.LogBytes() != before-n || b.Used() != before-n {
+		t.Errorf("%d of %d bytes given back, %d left, %d charged", n, before, topic.LogBytes(), b.Used())
+	}
+	publish(topic, strings.Repeat("x", 100_000))
+	topic.Trim()
+	topic.Seal(100)
+	if got := r.read(all); len(got) != 100_001 {
+		t.Errorf("of an open batch of 100,000 bytes %d are left", len(got))
+	}
 }
 
 func BenchmarkPublishSealRead(b *testing.B) {
 	topic := NewTopic(Config{Wires: []Encoder{codec.AppendWebSocketArray}})
-	cursors := make([]Cursor, 100)
-	for i := range cursors {
-		topic.Subscribe(&cursors[i], 0, silent{}, 0)
+	readers := make([]reader, 100)
+	var c OutflowConfig
+	for i := range readers {
+		readers[i].Init(&c, &readers[i])
+		readers[i].Subscribe(topic, 0, 1)
 	}
 	m := codec.Text([]byte("17:1700000000000"))
 	m.JSON()
-	seq := uint64(0)
+	seq := uint64(1)
 	b.ReportAllocs()
 	for b.Loop() {
 		for range 10 {
@@ -365,34 +310,91 @@ func BenchmarkPublishSealRead(b *testing.B) {
 		}
 		seq++
 		topic.Seal(seq)
-		for i := range cursors {
-			c := &cursors[i]
-			c.Advance(len(c.Unread()))
+		for i := range readers {
+			p, from := readers[i].Next()
+			readers[i].Advance(from, len(p))
+		}
+	}
+}
+
+// BenchmarkOutflowNextAdvance is a turn of 2000 outflows that take 16 KiB each of a log of 64 segments. The figure is for
+// all of them.
+func BenchmarkOutflowNextAdvance(b *testing.B) {
+	topic := NewTopic(Config{Wires: []Encoder{codec.AppendWebSocketArray}})
+	readers := make([]*reader, 2000)
+	var c OutflowConfig
+	for i := range readers {
+		readers[i] = newReader(&c, topic)
+	}
+	m := codec.Text(bytes.Repeat([]byte{'x'}, 1000))
+	m.JSON()
+	seq := uint64(1)
+	turn := func() {
+		for range 16 {
+			topic.Publish(&m)
+		}
+		seq++
+		topic.Seal(seq)
+	}
+	for range 64 * 4 {
+		turn()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		turn()
+		for _, r := range readers {
+			p, from := r.Next()
+			r.Advance(from, min(len(p), 16<<10))
 		}
 	}
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	topic := NewTopic(Config{Wires: []Encoder{lines}})
-	var c Cursor
-	topic.Subscribe(&c, 0, silent{}, 0)
-	m := codec.Text([]byte("17:1700000000000"))
-	m.JSON()
-	seq := uint64(0)
-	turn := func() {
-		for range 1000 {
-			topic.Publish(&m)
+	now := int64(0)
+	for _, logBytesMax := range []int{16 << 20, 300_000} { // the second evicts the stalled reader every few turns
+		one := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: logBytesMax, Pace: Pace{&now, 1000, 1000}})
+		two := NewTopic(Config{Wires: []Encoder{lines}})
+		c := OutflowConfig{Skip: true}
+		quick, stalled := newReader(&c, one, two), newReader(&c)
+		if logBytesMax < 1<<20 {
+			stalled.Subscribe(one, 0, 1)
 		}
-		seq++
-		topic.Seal(seq)
-		for p := c.Unread(); len(p) > 0; p = c.Unread() {
-			c.Advance(len(p))
+		m := codec.Text([]byte("17:1700000000000"))
+		m.JSON()
+		seq := uint64(1)
+		turn := func() {
+			for range 3000 {
+				one.Publish(&m)
+			}
+			now += 1000
+			seq++
+			one.Seal(seq)
+			one.Deliver()
+			for topic := range quick.Topics() {
+				seq++
+				if topic == two {
+					two.Publish(&m)
+				}
+				topic.Seal(seq)
+			}
+			seq++
+			if err := quick.Post(append(quick.Outbox(), "pong"...), seq); err != nil {
+				t.Fatal(err)
+			}
+			quick.Plan(1000)
+			for p, from := quick.Next(); len(p) > 0; p, from = quick.Next() {
+				quick.Advance(from, len(p))
+			}
+			one.Full()
 		}
-	}
-	for range 100 {
-		turn()
-	}
-	if n := testing.AllocsPerRun(100, turn); n != 0 {
-		t.Errorf("%v allocations a turn of 1000 messages", n)
+		for range 400 {
+			turn()
+		}
+		if n := testing.AllocsPerRun(100, turn); n != 0 {
+			t.Errorf("log of %d bytes: %v allocations a turn", logBytesMax, n)
+		}
+		if stalled.Len() > 0 && stalled.evicted < 100 {
+			t.Errorf("%d evictions", stalled.evicted)
+		}
 	}
 }
