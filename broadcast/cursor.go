@@ -8,6 +8,7 @@ type cursor struct {
 	at         *segment // nil when it has fallen off the log, or was taken out of the topic
 	off        int
 	movedAt    int64   // when it last took something, on the clock of Pace
+	skipped    bool    // it has missed something, and taken nothing since
 	prev, next *cursor // among those in its segment
 	index      int     // among the topic's members
 }
@@ -80,7 +81,7 @@ func (c *cursor) advance(n int) {
 		return
 	}
 	c.off += n
-	c.movedAt = *c.stream.pace.now
+	c.movedAt, c.skipped = *c.stream.pace.now, false
 	if c.off == len(c.at.data) && c.at.next != nil {
 		c.settle()
 	}

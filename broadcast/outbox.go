@@ -6,9 +6,10 @@ import "github.com/sockloop/sockloop/internal/budget"
 type outbox struct {
 	bytes   []byte
 	parcels []parcel
-	first   int // of the parcels, the first that has not left
-	sent    int // bytes that have left
-	kept    int // memory, as charged
+	first   int  // of the parcels, the first that has not left
+	sent    int  // bytes that have left
+	begun   bool // the first parcel has left in part
+	kept    int  // memory, as charged
 }
 
 // parcel is one post in the outbox, or several small ones, which count as one.
@@ -47,9 +48,6 @@ func (b *outbox) unreadBefore(seq uint64) []byte {
 	}
 	return b.bytes[b.sent:end]
 }
-
-// begun tells that a parcel has left in part.
-func (b *outbox) begun() bool { return !b.empty() && b.sent > b.begin(b.first) }
 
 // begin is the offset at which parcel i begins.
 func (b *outbox) begin(i int) int {
@@ -102,12 +100,14 @@ func (b *outbox) advance(n int, a *budget.Account) {
 	}
 	if b.empty() {
 		b.reset(outboxKept, a)
+		return
 	}
+	b.begun = b.sent > b.begin(b.first)
 }
 
 // reset empties the outbox and keeps at most so much of its memory, in bytes.
 func (b *outbox) reset(bytesKept int, a *budget.Account) {
-	b.sent, b.first = 0, 0
+	b.sent, b.first, b.begun = 0, 0, false
 	b.bytes, b.parcels = b.bytes[:0], b.parcels[:0]
 	if b.capacity() > bytesKept {
 		b.bytes, b.parcels = nil, nil
@@ -117,7 +117,7 @@ func (b *outbox) reset(bytesKept int, a *budget.Account) {
 
 // replace exchanges the contents for bytes and parcels, both owned.
 func (b *outbox) replace(bytes []byte, parcels []parcel, a *budget.Account) {
-	b.bytes, b.parcels, b.first, b.sent = bytes, parcels, 0, 0
+	b.bytes, b.parcels, b.first, b.sent, b.begun = bytes, parcels, 0, 0, false
 	b.account(a)
 }
 

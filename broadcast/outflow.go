@@ -284,7 +284,7 @@ func (o *Outflow) Planned() int { return o.planned }
 // Begun tells that something must leave before anything else can: a planned frame, of which the beginning may be on its
 // way, or an entry or parcel that has left in part. It may be more than a frame: small ones that were merged count as one.
 func (o *Outflow) Begun() bool {
-	if o.planned > 0 || o.outbox.begun() || o.outbox.number() == pinned {
+	if o.planned > 0 || o.outbox.begun || o.outbox.number() == pinned {
 		return true
 	}
 	for _, c := range o.subscriptions {
@@ -321,6 +321,7 @@ func (o *Outflow) pin(c *cursor) {
 	}
 	b.replace(append(held, b.bytes[b.sent:]...), parcels, o.config.Outboxes)
 	o.planned = planned
+	o.setApart()
 }
 
 // take moves the next n bytes, which must be due, to dst.
@@ -417,6 +418,7 @@ func (o *Outflow) evicted(c *cursor) {
 	case o.config.Skip:
 		o.pin(c)
 		if missed := c.skip(o.cut); missed > 0 {
+			c.skipped = true
 			o.receiver.Evicted(missed)
 		}
 	default:

@@ -208,7 +208,11 @@ func (s *stream) evictFirst(force bool) bool {
 }
 
 // waitUntil is how long a reader of the oldest segment keeps pace. If it takes something, the time can only become later.
+// A reader that has missed something is not waited for again before it takes something.
 func (s *stream) waitUntil(c *cursor) int64 {
+	if c.skipped {
+		return 0
+	}
 	full := c.at.next.madeAt
 	return min(full+s.pace.readMS, max(full, c.movedAt)+s.pace.stallMS)
 }

@@ -1,0 +1,249 @@
+package broadcast
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/internal/budget"
+)
+
+// clocked is a topic with a clock, whose log of 1 MiB waits for readers of 1 MiB/s, unless they stall for 300 ms.
+func clocked() (*Topic, *int64) {
+	now := new(int64)
+	*now = 1000
+	return NewTopic(Config{
+		Wires: []Encoder{lines}, LogBytesMax: 1 << 20,
+		Pace: Pace{Now: now, BytesPerSecond: 1 << 20, StallMS: 300},
+	}), now
+}
+
+// publishBytes publishes n bytes, about, and seals them.
+func publishBytes(topic *Topic, seq uint64, n int) {
+	m := codec.Text([]byte(strings.Repeat("x", 999)))
+	for range n / 1000 {
+		topic.Publish(&m)
+	}
+	topic.Seal(seq)
+}
+
+// A publisher of 15 MB/s that waits while the log is full cuts off nobody who takes 5 MB/s, and comes to the same rate. A
+// reader that stalls is not waited for.
+func TestPublisherIsHeldForReadersThatKeepPace(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	c := OutflowConfig{}
+	var steady []*reader
+	for range 3 {
+		steady = append(steady, newReader(&c, topic))
+	}
+	stalled, skips := newReader(&c, topic), newReader(&OutflowConfig{Skip: true}, topic)
+	seq, held, published, highest := uint64(1), 0, 0, 0
+	for range 20_000 { // ms
+		*now++
+		if topic.Full() {
+			held++
+		} else {
+			seq++
+			publishBytes(topic, seq, 15_000)
+			published += 15_000
+		}
+		for _, r := range steady {
+			r.read(5_000)
+		}
+		if *now < 2000 {
+			stalled.read(5_000)
+			skips.read(5_000)
+		}
+		highest = max(highest, topic.LogBytes())
+	}
+	for _, r := range steady {
+		if r.Lost() || r.evicted > 0 {
+			t.Error("a steady reader was evicted")
+		}
+	}
+	if !stalled.Lost() || skips.evicted == 0 {
+		t.Error("a stalled reader was not evicted")
+	}
+	if published < 19*5_000_000 || published > 22*5_000_000 || held < 10_000 {
+		t.Errorf("%d bytes were published in 20 s, held for %d ms", published, held)
+	}
+	if highest > 1<<20+2*SegmentBytes+1<<17 {
+		t.Errorf("the log had %d bytes", highest)
+	}
+}
+
+// A reader that takes something, but less than it should, is waited for as long as a log takes at the slowest pace.
+func TestSlowReaderIsNotWaitedForLongerThanALogTakes(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r := newReader(&OutflowConfig{}, topic)
+	seq := uint64(2)
+	for ; !topic.Full(); seq++ {
+		publishBytes(topic, seq, 60_000)
+	}
+	for range 99 {
+		*now += 10
+		r.read(100)
+		if !topic.Full() || r.Lost() {
+			t.Fatalf("at %d: lost %v", *now, r.Lost())
+		}
+	}
+	*now += 10
+	if topic.Full() || !r.Lost() {
+		t.Error("it is waited for")
+	}
+}
+
+func TestStalledReaderIsEvictedInTime(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r, other := newReader(&OutflowConfig{}, topic), newReader(&OutflowConfig{}, topic)
+	seq := uint64(2)
+	for ; !topic.Full(); seq++ {
+		publishBytes(topic, seq, 60_000)
+	}
+	*now += 299
+	other.read(1)
+	if !topic.Full() || r.Lost() {
+		t.Error("it is evicted too early")
+	}
+	*now++
+	if !topic.Full() || !r.Lost() || other.Lost() {
+		t.Errorf("lost: %v, and who took something: %v", r.Lost(), other.Lost())
+	}
+}
+
+// A topic was quiet for an hour and its segment is old; a burst makes nobody late who was up to date before.
+func TestQuietTopicMakesNobodyLate(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r := newReader(&OutflowConfig{}, topic)
+	seal(topic, 2, "first")
+	r.read(all)
+	*now += 3_600_000
+	seq := uint64(3)
+	for ; !topic.Full(); seq++ {
+		publishBytes(topic, seq, 10_000)
+	}
+	if *now += 299; !topic.Full() || r.Lost() {
+		t.Error("a reader was evicted that had nothing to read before")
+	}
+}
+
+// Whoever has read a segment is not evicted with it, though he has not looked for the next one.
+func TestReaderAtTheEndOfASegmentIsNotEvicted(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 200_000})
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := range uint64(100) {
+		publishBytes(topic, seq+2, 120_000) // two do not fit
+		if p, from := r.Next(); len(p) != 120_000 {
+			t.Fatalf("%d bytes are due, lost: %v", len(p), r.Lost())
+		} else {
+			r.Advance(from, len(p))
+		}
+	}
+}
+
+func TestNobodyIsWaitedForBeyondTheLimit(t *testing.T) {
+	t.Parallel()
+	topic, _ := clocked()
+	r, up := newReader(&OutflowConfig{}, topic), newReader(&OutflowConfig{}, topic)
+	for seq := uint64(2); seq < 100; seq++ {
+		publishBytes(topic, seq, 60_000)
+		up.read(all)
+		if n := topic.LogBytes(); n > 2<<20+200_000 || r.Lost() != (n < int(seq-2)*60_000) {
+			t.Fatalf("%d bytes, lost: %v", n, r.Lost())
+		}
+	}
+	if !r.Lost() || up.Lost() {
+		t.Errorf("lost: %v and %v", r.Lost(), up.Lost())
+	}
+}
+
+// Without Pace the log waits for nobody and is never full.
+func TestNobodyIsWaitedForWithoutPace(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 1 << 20})
+	r := newReader(&OutflowConfig{Skip: true}, topic)
+	for seq := range uint64(100) {
+		publishBytes(topic, seq+2, 60_000)
+		if topic.Full() || topic.streams[0].kept > 1<<20 {
+			t.Fatalf("full: %v, %d bytes", topic.Full(), topic.LogBytes())
+		}
+	}
+	if r.evicted < 4 {
+		t.Errorf("%d evictions", r.evicted)
+	}
+}
+
+func TestShrinkEvictsTheOldestOfTheLargest(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines, double}})
+	c := OutflowConfig{Skip: true}
+	small, large := newReader(&c, topic), newReader(&c)
+	large.Subscribe(topic, 1, 1)
+	for seq := range uint64(50) {
+		publishBytes(topic, seq+2, 60_000)
+	}
+	topic.Trim()
+	first := topic.streams[1].first
+	before := topic.LogBytes()
+	if n := topic.Shrink(100_000); n < 100_000 || topic.LogBytes() != before-n {
+		t.Errorf("%d bytes given back, %d less", n, before-topic.LogBytes())
+	}
+	if small.evicted != 0 || large.evicted != 1 || topic.streams[1].first == first {
+		t.Errorf("%d and %d evictions", small.evicted, large.evicted)
+	}
+	topic.Shrink(1 << 30)
+	for i := range topic.streams {
+		if s := &topic.streams[i]; s.first != s.last || s.first == nil {
+			t.Error("not only the newest segment is left")
+		}
+	}
+	if small.evicted != 1 || topic.Shrink(1) != 0 {
+		t.Errorf("%d evictions", small.evicted)
+	}
+}
+
+// However many stall, the log costs what it says.
+func TestStalledReadersShareOneLog(t *testing.T) {
+	var b budget.Budget
+	for _, skip := range []bool{false, true} {
+		logs := b.Account()
+		topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 1 << 20, Logs: logs})
+		c := OutflowConfig{Skip: skip, Outboxes: b.Account()}
+		readers := make([]*reader, 2000)
+		for i := range readers {
+			readers[i] = newReader(&c, topic)
+		}
+		before := heap()
+		for seq := range uint64(2000) {
+			publishBytes(topic, seq+2, 60_000)
+			r := readers[seq]
+			r.read(1000 * int(seq%50)) // they stall at different places, between two messages
+		}
+		grown := heap() - before
+		if kept := b.Used(); grown > kept+kept/10 || logs.Bytes() > 1<<20+200_000 {
+			t.Errorf("skip %v: the heap has grown by %d bytes, charged are %d, for logs %d", skip, grown, kept, logs.Bytes())
+		}
+		for _, r := range readers {
+			r.Close()
+		}
+		topic.Close()
+		if b.Used() != 0 {
+			t.Errorf("%d bytes are charged at the end", b.Used())
+		}
+	}
+}
+
+// heap is the size of what lives, in bytes.
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
