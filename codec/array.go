@@ -26,6 +26,7 @@ const arrayScratchBytesMax = 64 << 10
 type Array struct {
 	rest    []byte // of the payload: what begins with the next message's opening quote, or nothing
 	plain   int    // bytes of that message with its quotes if Begin has found it to be plain; else 0
+	longest int    // bytes of the longest message of the payload, with its quotes, as it came
 	message Message
 	text    []byte // scratch: of a message that is not plain
 	json    []byte // scratch: of a message that is not plain
@@ -39,7 +40,7 @@ func (a *Array) Begin(p []byte) error {
 	if cap(a.text)+cap(a.json) > arrayScratchBytesMax {
 		a.text, a.json = nil, nil
 	}
-	a.rest, a.plain = nil, 0
+	a.rest, a.plain, a.longest = nil, 0, 0
 	if p = skipSpace(p); len(p) == 0 {
 		return nil
 	}
@@ -56,9 +57,10 @@ func (a *Array) Begin(p []byte) error {
 	if size == 0 {
 		return ErrBrokenJSON
 	}
+	a.longest = size
 	rest := skipSpace(p[size:])
 	if list && len(rest) > 0 && rest[0] == ',' {
-		rest = skipRest(rest)
+		rest = a.skipRest(rest)
 	} else {
 		p = p[:size] // so that Next need not look for more
 	}
@@ -106,6 +108,9 @@ func (a *Array) skip(size int) {
 	a.rest = p
 }
 
+// Longest is the size of the payload's longest message in bytes: its quotes and escapes, as they came, included.
+func (a *Array) Longest() int { return a.longest }
+
 // Rest is the part of the payload that Next has not handed out yet, empty when there is no message left.
 func (a *Array) Rest() []byte { return a.rest }
 
@@ -116,13 +121,14 @@ func (a *Array) Resume(rest []byte) {
 }
 
 // skipRest checks what follows the first string of an array and returns what is left behind the last legal one.
-func skipRest(p []byte) []byte {
+func (a *Array) skipRest(p []byte) []byte {
 	for len(p) > 0 && p[0] == ',' {
 		next := skipSpace(p[1:])
 		size, _ := stringSize(next)
 		if size == 0 {
 			return p
 		}
+		a.longest = max(a.longest, size)
 		p = skipSpace(next[size:])
 	}
 	return p

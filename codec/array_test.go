@@ -157,6 +157,18 @@ func TestArrayRemembersThePlain(t *testing.T) {
 	}
 }
 
+func TestArrayKnowsItsLongest(t *testing.T) {
+	t.Parallel()
+	var a Array
+	for payload, want := range map[string]int{
+		`["1234"]`: 6, `["1","12345","12"]`: 7, `["1234567","\u0000"]`: 9, `["","\u0000\u0000"]`: 14, `"12"`: 4, `[]`: 0, ``: 0,
+	} {
+		if err := a.Begin([]byte(payload)); err != nil || a.Longest() != want {
+			t.Errorf("%s: %d %v, want %d", payload, a.Longest(), err, want)
+		}
+	}
+}
+
 func TestArrayGivesScratchBack(t *testing.T) {
 	t.Parallel()
 	var a Array
