@@ -177,6 +177,9 @@ func (o *Outflow) setApart() {
 // Waiting is what has not left of the outbox, in bytes, with 16 for each parcel.
 func (o *Outflow) Waiting() int { return o.outbox.waiting() }
 
+// Memory is what the outbox occupies, in bytes.
+func (o *Outflow) Memory() int { return o.outbox.kept }
+
 // Next is what must be sent now, as far as it lies in one piece; empty when nothing is due. The bytes are shared, and
 // valid until a topic or the outflow changes.
 func (o *Outflow) Next() ([]byte, Source) {
