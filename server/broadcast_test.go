@@ -102,7 +102,7 @@ func TestOrderAcrossTopicsAndDirectMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	marked := &marking{}
-	marked.one, marked.two = srv.NewTopic(), srv.NewTopic()
+	marked.one, marked.two = srv.NewTopic("test"), srv.NewTopic("test")
 	if err := srv.Handle("/mixed", marked); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestUnsubscribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic := srv.NewTopic()
+	topic := srv.NewTopic("test")
 	if err := srv.Handle("/leaving", leaving{topic}); err != nil {
 		t.Fatal(err)
 	}
@@ -212,8 +212,8 @@ func TestReadersThatNeverReadAreClosed(t *testing.T) {
 			t.Fatalf("still there after %d MB: %+v", rounds*50_000>>20, s.stats(t))
 		}
 	}
-	s.eventually(t, "they are gone", func(st server.Stats) bool { return st.Sessions == 1 && st.LaggingConns == 0 })
-	if st := s.stats(t); st.SlowConsumersSkipped != 0 || st.TopicLogsBytes > 4<<20 {
+	s.eventually(t, "they are gone", func(st server.Stats) bool { return st.Sessions == 1 && st.ConnectionsBlocked == 0 })
+	if st := s.stats(t); st.SlowConsumersSkipped != 0 || st.LogsBytes > 4<<20 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -227,7 +227,7 @@ func TestSlowConsumerSkips(t *testing.T) {
 	s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
 	message := strings.Repeat("x", 50_000)
 	sent := 0
-	for st := s.stats(t); st.LaggingConns == 0 || sent < 400; st = s.stats(t) {
+	for st := s.stats(t); st.ConnectionsBlocked == 0 || sent < 400; st = s.stats(t) {
 		reader.send(fmt.Sprintf(`["%06d%s"]`, sent, message))
 		reader.messages(1)
 		if sent++; sent > 5000 {
@@ -319,7 +319,7 @@ func (k *kicking) OnMessage(s *server.Session, m *server.Message) {
 // untilSomebodyLags has a member say a message until the socket of another is full.
 func (r *running) untilSomebodyLags(t *testing.T, talker *client, message string) {
 	t.Helper()
-	for sent := 0; r.stats(t).LaggingConns == 0; sent++ {
+	for sent := 0; r.stats(t).ConnectionsBlocked == 0; sent++ {
 		talker.send(`["` + message + `"]`)
 		talker.messages(1)
 		if sent > 5000 {
@@ -335,7 +335,7 @@ func TestUnsubscribeInTheMiddleOfAFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := srv.Handle("/kicking", &kicking{srv.NewTopic(), map[*server.Session]bool{}}); err != nil {
+	if err := srv.Handle("/kicking", &kicking{srv.NewTopic("test"), map[*server.Session]bool{}}); err != nil {
 		t.Fatal(err)
 	}
 	s := serve(t, srv)

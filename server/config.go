@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // SlowConsumer is what becomes of a session that falls off the end of a topic's log.
@@ -50,7 +53,25 @@ type Config struct {
 	OutboxBytesMax      int           // what waits for one session alone; beyond it the session is a slow consumer
 	UnsentBytesMax      int           // what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log
 	MailboxMax          int           // functions posted and not yet run
-	SlowConsumer        SlowConsumer
+
+	// MemoryBytesMax bounds the sum of everything that is kept on behalf of clients. From seven eighths of it on
+	// newcomers are refused; beyond it the largest holders are ended. Default: 256 MiB, or a quarter of the memory of the
+	// machine or its cgroup if that is less.
+	MemoryBytesMax int
+
+	PublishRate  int // messages a second of one session, 0 is no limit: whoever sends more is not read until it may
+	PublishBytes int // bytes a second of one session, likewise
+
+	// ReaderBytesPerSecond is the pace of the slowest reader that a full log waits for, by not reading its publishers;
+	// readers that are slower, or stalled, are slow consumers. Default: 4 MiB/s. A negative one waits for nobody.
+	ReaderBytesPerSecond int
+
+	// FlushMax is how long sending out one turn may take before newcomers are refused: a loop that needs longer is beyond
+	// its saturation.
+	FlushMax time.Duration
+
+	DrainWindow  time.Duration // over which a shutdown spreads its goodbyes
+	SlowConsumer SlowConsumer
 
 	Logger *slog.Logger // nil is silent
 }
@@ -80,7 +101,12 @@ func DefaultConfig() Config {
 		OutboxBytesMax:      1 << 20,
 		UnsentBytesMax:      128 << 10,
 		MailboxMax:          64 << 10,
+		MemoryBytesMax:      memoryBytesMax(),
+		FlushMax:            250 * time.Millisecond,
+		DrainWindow:         time.Second,
 		SlowConsumer:        SlowConsumerClose,
+
+		ReaderBytesPerSecond: 4 << 20,
 	}
 }
 
@@ -102,7 +128,7 @@ func (c Config) withDefaults() (Config, error) {
 		def, max int
 	}{
 		{"DescriptorsReserved", &c.DescriptorsReserved, d.DescriptorsReserved, 1 << 30},
-		{"ConnectionsMax", &c.ConnectionsMax, descriptors() - d.DescriptorsReserved, 1 << 30},
+		{"ConnectionsMax", &c.ConnectionsMax, descriptors() - cmp.Or(c.DescriptorsReserved, d.DescriptorsReserved), 1 << 30},
 		{"RequestHeadBytesMax", &c.RequestHeadBytesMax, d.RequestHeadBytesMax, 1 << 20},
 		{"RequestHeadersMax", &c.RequestHeadersMax, d.RequestHeadersMax, 1 << 16},
 		{"MessageBytesMax", &c.MessageBytesMax, d.MessageBytesMax, RawMessageBytesLimit},
@@ -114,6 +140,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"OutboxBytesMax", &c.OutboxBytesMax, d.OutboxBytesMax, 1 << 40},
 		{"UnsentBytesMax", &c.UnsentBytesMax, d.UnsentBytesMax, 1 << 30},
 		{"MailboxMax", &c.MailboxMax, d.MailboxMax, 1 << 30},
+		{"MemoryBytesMax", &c.MemoryBytesMax, d.MemoryBytesMax, 1 << 50},
 	} {
 		if *f.n == 0 {
 			*f.n = f.def
@@ -131,6 +158,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"KeepAliveTimeout", &c.KeepAliveTimeout, d.KeepAliveTimeout},
 		{"PongTimeout", &c.PongTimeout, d.PongTimeout},
 		{"CloseTimeout", &c.CloseTimeout, d.CloseTimeout},
+		{"DrainWindow", &c.DrainWindow, d.DrainWindow},
+		{"FlushMax", &c.FlushMax, d.FlushMax},
 	} {
 		if *f.d == 0 {
 			*f.d = f.def
@@ -139,9 +168,8 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("server: %s is %v, want at least 1ms", f.name, *f.d)
 		}
 	}
-	if c.SessionsMax == 0 {
-		c.SessionsMax = 2 * c.ConnectionsMax
-	}
+	c.SessionsMax = cmp.Or(c.SessionsMax, 2*c.ConnectionsMax)
+	c.ReaderBytesPerSecond = cmp.Or(c.ReaderBytesPerSecond, d.ReaderBytesPerSecond)
 	c.fillIn()
 	return c, c.check()
 }
@@ -165,20 +193,14 @@ func (c *Config) check() error {
 	if c.LogBytesMax < 2*c.BatchBytesMax {
 		return fmt.Errorf("server: LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone would evict its readers", c.LogBytesMax, c.BatchBytesMax)
 	}
-	// gnet ends the engine when accept fails for want of a descriptor, and with it every connection. The cap keeps clear
-	// of that.
+	if c.PublishRate < 0 || c.PublishBytes < 0 {
+		return fmt.Errorf("server: PublishRate is %d and PublishBytes %d, want 0 (no limit) or more", c.PublishRate, c.PublishBytes)
+	}
 	if have := descriptors(); c.ConnectionsMax > have-c.DescriptorsReserved {
 		return fmt.Errorf("server: %d connections and %d reserved descriptors do not fit the limit of %d open files: raise it (ulimit -n %d) or configure fewer connections",
 			c.ConnectionsMax, c.DescriptorsReserved, have, c.ConnectionsMax+c.DescriptorsReserved)
 	}
 	return nil
-}
-
-// MemoryBytesMax is what the bounds allow to be buffered at worst on behalf of clients, in bytes: every connection with
-// the largest message half arrived, every session with its outbox full, and the log of one topic full on every wire.
-func (c *Config) MemoryBytesMax() int64 {
-	perConnection := int64(c.RequestHeadBytesMax + max(2*c.MessageBytesMax, 2*c.RawMessageBytesMax, c.BodyBytesMax) + c.OutboxBytesMax)
-	return int64(c.ConnectionsMax)*perConnection + int64(c.SessionsMax)*int64(c.OutboxBytesMax) + int64(wires)*int64(c.LogBytesMax)
 }
 
 // descriptors is the soft limit of open files.
@@ -188,4 +210,13 @@ func descriptors() int {
 		return 1 << 30
 	}
 	return int(l.Cur)
+}
+
+// memoryBytesMax is the default of MemoryBytesMax.
+func memoryBytesMax() int {
+	const plenty = 256 << 20
+	if m, err := tuning.Memory(); err == nil {
+		return min(plenty, m/4)
+	}
+	return plenty
 }

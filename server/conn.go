@@ -2,50 +2,334 @@ package server
 
 import (
 	"net"
+	"net/netip"
 
-	"github.com/panjf2000/gnet/v2"
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 )
 
 // protocol is what a connection speaks at the moment: HTTP, then perhaps WebSocket, and at the end nothing.
 type protocol interface {
-	// receive takes what was read. It uses all of data, which is borrowed, or changes the connection's protocol and
-	// returns the rest.
+	// receive takes what it may of data, which is borrowed and may be written to, and returns the rest. There is a rest
+	// when the connection's share of the turn is spent, when it is held, or when it speaks another protocol from here on.
 	receive(data []byte) []byte
-	// drained tells that a socket that was full can take more.
-	drained()
+	// unfinished tells that a part of what has been received is still to be worked on.
+	unfinished() bool
+	// writable tells that a socket that was full can take more.
+	writable()
 	// tick looks at the protocol's timeouts.
 	tick()
 	// goAway begins a friendly end: the server shuts down.
 	goAway()
+	// kept is the memory that the protocol keeps of what was received, in bytes.
+	kept() int
 	// closed tells that the connection is no more.
 	closed()
 }
 
-// conn is one TCP connection, and the only one that calls gnet for it: gnet writes to whoever owns the descriptor by
-// then, so nothing is called once the connection is dead.
+// hold says why a connection's input waits. There is one way out for all of them: whoever ends the wait calls release.
+type hold uint8
+
+const (
+	holdNone     hold = iota
+	holdShare         // it has had its share of the turn
+	holdResponse      // behind a response on its way; what comes is still read, up to a bound
+	holdSocket        // what it was answered has not left: its socket is full
+	holdPace          // its session publishes faster than it may, or than a topic's readers read
+)
+
+// conn is one TCP connection. It reads into the loop's buffer, which all connections share, and keeps only what must
+// wait; it writes what others own directly, and keeps only the rest of what is its own.
 type conn struct {
 	loop     *loop
-	gc       gnet.Conn
 	fd       int
+	remote   netip.AddrPort
 	protocol protocol
 	index    int // among the loop's connections
+
+	attachment netpoll.PollAttachment
+	watched    interest
+	hold       hold
+
+	input   []byte // owned: has come and waits, from taken on
+	taken   int
+	output  []byte // owned: this connection's own bytes that the socket has not taken yet, from sent on
+	sent    int
+	charged int // of input, output and what the protocol keeps, as the budget knows it
 
 	readAt, wroteAt int64 // loop time of the last byte in and out
 
 	dead        bool // nothing may be read or written any more
-	gone        bool // gnet has closed it
 	interrupted bool // the peer ended it without saying so
-	lagging     bool // among the loop's laggards
+	blocked     bool // the socket is full
 }
 
-// receive feeds data to the protocol, and what it leaves to the next one.
-func (c *conn) receive(data []byte) {
+// interest is which of a socket's events the poller watches.
+type interest uint8
+
+const (
+	readable interest = 1 << iota
+	writable
+)
+
+// event follows an event of the connection's socket.
+func (c *conn) event(ev netpoll.IOEvent) {
+	if c.blocked && ev&(netpoll.WriteEvents|netpoll.ErrEvents) != 0 {
+		c.becameWritable()
+	}
+	if ev&(netpoll.ReadEvents|netpoll.ErrEvents) != 0 && !c.dead {
+		c.becameReadable(ev&netpoll.ErrEvents != 0)
+	}
+}
+
+// becameReadable reads, if the connection may go on and the turn has room for it.
+func (c *conn) becameReadable(failed bool) {
+	held := c.hold != holdNone && c.hold != holdResponse
+	switch {
+	case held && failed:
+		c.lost()
+	case c.hold == holdShare: // it waits for longer than a turn: spare the poller the reminders
+		c.watchFor(c.watched &^ readable)
+	case held: // an event of before
+	case c.hold == holdNone && c.loop.share.turn <= 0:
+		c.wait(holdShare)
+	default:
+		c.read()
+	}
+}
+
+// read takes what the socket has, up to the size of the loop's buffer.
+func (c *conn) read() {
+	n, err := readSocket(c.fd, c.loop.buffer)
+	switch {
+	case err == unix.EAGAIN:
+	case err != nil || n == 0:
+		c.lost()
+	default:
+		c.readAt = c.loop.now
+		c.loop.stats.BytesReceived += uint64(n)
+		c.take(c.loop.buffer[:n])
+	}
+}
+
+// take feeds data, which is borrowed, to the protocol, and keeps what has to wait.
+func (c *conn) take(data []byte) {
+	c.loop.share.visit = visitCost
+	if c.hold == holdNone {
+		data = c.feed(data)
+	}
+	c.input = append(c.input, data...)
+	c.settle()
+}
+
+// goOn feeds what has waited to the protocol.
+func (c *conn) goOn() {
+	c.loop.share.visit = visitCost
+	rest := c.feed(c.input[c.taken:])
+	c.taken = len(c.input) - len(rest)
+	c.settle()
+}
+
+// feed hands data to the protocol, and what it leaves to the next one, until the connection has to wait.
+func (c *conn) feed(data []byte) []byte {
 	defer c.guard()
-	c.readAt = c.loop.now
-	for len(data) > 0 && !c.dead {
+	for !c.dead && c.hold == holdNone && (len(data) > 0 || c.protocol.unfinished()) {
+		if c.loop.share.visit <= 0 {
+			c.wait(holdShare)
+			break
+		}
 		data = c.protocol.receive(data)
 	}
+	return data
+}
+
+// behindBytesMax is how much may wait behind a response on its way, beside a request head.
+const behindBytesMax = 16 << 10
+
+// settle follows a visit: what is kept is charged, and the poller told what to watch.
+func (c *conn) settle() {
+	waiting := len(c.input) - c.taken
+	if c.hold == holdResponse && waiting > c.loop.cfg.RequestHeadBytesMax+behindBytesMax {
+		c.loop.stats.RequestsRefused++
+		c.kill()
+	}
+	if waiting == 0 || c.dead {
+		c.input, c.taken = nil, 0
+	}
+	c.charge()
+	c.watch()
+}
+
+// charge tells the budget what the connection keeps now.
+func (c *conn) charge() {
+	kept := cap(c.input) + cap(c.output) + c.protocol.kept()
+	m := &c.loop.memory
+	m.inputs.Charge(kept - c.charged)
+	if c.charged = kept; m.budget.Used() > m.budget.BytesMax {
+		c.loop.arm() // which sheds
+	}
+	m.collector.pace(m.budget.Used())
+}
+
+// wait holds the connection's input.
+func (c *conn) wait(why hold) {
+	c.hold = why
+	if why == holdShare {
+		c.loop.share.push(c)
+	}
+}
+
+// release ends the wait for one reason: the connection goes on when it has its share.
+func (c *conn) release(why hold) {
+	if c.hold == why && !c.dead {
+		c.wait(holdShare)
+	}
+}
+
+// watch tells the poller which events are of use now.
+func (c *conn) watch() {
+	var want interest
+	switch c.hold {
+	case holdNone, holdResponse:
+		want = readable
+	case holdShare: // mostly until the next turn: not worth two system calls
+		want = c.watched & readable
+	}
+	if c.blocked {
+		want |= writable
+	}
+	c.watchFor(want)
+}
+
+func (c *conn) watchFor(want interest) {
+	if want == c.watched || c.dead {
+		return
+	}
+	p, was := c.loop.poller, c.watched
+	c.watched = want
+	var err error
+	switch {
+	case was == readable && want == readable|writable:
+		err = p.ModReadWrite(&c.attachment, false)
+	case was == readable|writable && want == readable:
+		err = p.ModRead(&c.attachment, false)
+	default:
+		if was != 0 {
+			err = p.Delete(c.fd)
+		}
+		if err == nil && want != 0 {
+			err = c.watchAnew(want)
+		}
+	}
+	if err != nil {
+		c.loop.log.Error("watching a connection", "error", err)
+		c.lost()
+	}
+}
+
+// watchAnew begins to watch a socket that is not watched.
+func (c *conn) watchAnew(want interest) error {
+	switch want {
+	case readable:
+		return c.loop.poller.AddRead(&c.attachment, false)
+	case writable:
+		return c.loop.poller.AddWrite(&c.attachment, false)
+	default:
+		return c.loop.poller.AddReadWrite(&c.attachment, false)
+	}
+}
+
+// becameWritable sends the connection's own bytes and then what its protocol has.
+func (c *conn) becameWritable() {
+	c.blocked = false
+	if c.sendOutput(); !c.blocked && !c.dead {
+		c.protocol.writable()
+	}
+	if !c.blocked {
+		c.release(holdSocket)
+	}
+	c.settle()
+}
+
+// sendOutput sends what is left of the connection's own bytes.
+func (c *conn) sendOutput() {
+	if len(c.output) == 0 {
+		return
+	}
+	c.sent += c.write(c.output[c.sent:])
+	if c.sent == len(c.output) {
+		c.output, c.sent = nil, 0
+	}
+}
+
+// write sends bytes, which are borrowed, and returns how many the socket took; fewer than all means that it is full, and
+// that protocol.writable will be called, or that the connection has died. It must not be called while the socket is full.
+func (c *conn) write(p []byte) int {
+	n, err := writeSocket(c.fd, p)
+	return c.wrote(len(p), n, err)
+}
+
+// wrote follows a write of so many bytes, of which the socket took n.
+func (c *conn) wrote(size, n int, err error) int {
+	if err != nil {
+		c.lost()
+		return 0
+	}
+	c.wroteAt = c.loop.now
+	c.loop.stats.BytesSent += uint64(n)
+	if n < size {
+		c.blocked = true
+		c.watch()
+	}
+	return n
+}
+
+// writeFrame sends shared bytes between a few that are this connection's own, with one system call, and returns how many
+// of the shared ones the socket took, as write does. Of its own bytes the connection keeps what is left.
+func (c *conn) writeFrame(before, shared, after []byte) int {
+	n, err := writevSocket(c.fd, before, shared, after)
+	n = c.wrote(len(before)+len(shared)+len(after), n, err)
+	switch {
+	case c.dead:
+		return 0
+	case n < len(before):
+		c.queue(before[n:])
+		return 0
+	case n < len(before)+len(shared):
+		return n - len(before)
+	}
+	c.queue(after[n-len(before)-len(shared):])
+	return len(shared)
+}
+
+// send writes bytes of this connection alone, borrowed, and keeps what the socket does not take. A peer that asks and
+// does not read is cut off.
+func (c *conn) send(p []byte) {
+	if c.dead {
+		return
+	}
+	if !c.blocked {
+		p = p[c.write(p):]
+	}
+	c.queue(p)
+	if len(c.output)-c.sent > c.loop.cfg.OutboxBytesMax {
+		c.loop.stats.SlowConsumersClosed++
+		c.abort()
+	}
+}
+
+// queue keeps bytes of this connection alone until its socket takes them.
+func (c *conn) queue(p []byte) {
+	if len(p) > 0 && !c.dead {
+		c.output = append(c.output, p...)
+		c.charge()
+	}
+}
+
+// lost kills a connection that the peer ended without saying so.
+func (c *conn) lost() {
+	c.interrupted = true
+	c.kill()
 }
 
 // kill marks the connection dead; it is closed at the end of the turn. Safe in the middle of a fan-out.
@@ -61,96 +345,24 @@ func (c *conn) kill() {
 // abort is kill for a peer that does not read: what the kernel still holds for it is thrown away.
 func (c *conn) abort() {
 	if !c.dead {
-		_ = c.gc.SetLinger(0)
+		_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		c.kill()
 	}
 }
 
-// blocked tells that the socket is full; asking costs no system call.
-func (c *conn) blocked() bool { return c.lagging && c.gc.OutboundBuffered() > 0 }
+// close closes a connection that was killed, and tells its protocol.
+func (c *conn) close() {
+	defer c.guard()
+	_ = unix.Close(c.fd)
+	c.loop.forget(c)
+	c.protocol.closed()
+}
 
-// watchBytes is what gnet is given of the bytes that a full socket did not take. It could be given all, but it would copy
-// them, without a limit, for each connection. A few bytes are enough to have it watch the socket: when they are gone,
-// there is room again. The rest stays in the log, once for all.
-const watchBytes = 64
-
-// write sends shared bytes and returns how many it took; fewer than all means that the socket is full, and the loop will
-// call protocol.drained, or that the connection has died.
-func (c *conn) write(p []byte) int {
-	n, err := writeSocket(c.fd, p)
-	if err != nil {
-		c.interrupted = true
+// guard is deferred around the callbacks of a service: a panic costs the connection that caused it, no other.
+func (c *conn) guard() {
+	if p := recover(); p != nil {
+		c.loop.panicked(p)
 		c.kill()
-		return 0
-	}
-	if n < len(p) {
-		n += c.watch(p[n:])
-	}
-	c.wrote(n)
-	return n
-}
-
-func (c *conn) wrote(n int) {
-	c.wroteAt = c.loop.now
-	c.loop.stats.BytesSent += uint64(n)
-}
-
-// writeFrame sends shared bytes between a few that are this connection's own, with one system call, and returns how many
-// of the shared ones it took, as write does. Of its own bytes none is left: what the socket does not take, gnet keeps.
-func (c *conn) writeFrame(before, shared, after []byte) int {
-	n, err := writevSocket(c.fd, before, shared, after)
-	if err != nil {
-		c.interrupted = true
-		c.kill()
-		return 0
-	}
-	c.wrote(n)
-	if n < len(before) {
-		c.send(before[n:])
-		return 0
-	}
-	if n -= len(before); n < len(shared) {
-		taken := c.watch(shared[n:])
-		c.wrote(taken)
-		if n += taken; n < len(shared) || c.dead {
-			return n
-		}
-		c.send(after)
-		return n
-	}
-	if rest := after[n-len(shared):]; len(rest) > 0 {
-		c.send(rest)
-	}
-	return len(shared)
-}
-
-// watch hands gnet the first few bytes of what a full socket did not take.
-func (c *conn) watch(p []byte) int {
-	p = p[:min(len(p), watchBytes)]
-	if _, err := c.gc.Write(p); err != nil { // gnet has called OnClose
-		return 0
-	}
-	c.loop.lag(c)
-	return len(p)
-}
-
-// send writes bytes of this connection alone, borrowed, buffering what the socket does not take: HTTP responses. A peer
-// that asks without reading is cut off.
-func (c *conn) send(p []byte) {
-	if c.dead {
-		return
-	}
-	if c.gc.OutboundBuffered() > c.loop.cfg.OutboxBytesMax {
-		c.loop.stats.SlowConsumersClosed++
-		c.abort()
-		return
-	}
-	if _, err := c.gc.Write(p); err != nil { // gnet has called OnClose
-		return
-	}
-	c.wrote(len(p))
-	if c.gc.OutboundBuffered() > 0 { // what is written directly may not overtake it
-		c.loop.lag(c)
 	}
 }
 
@@ -160,23 +372,39 @@ func (c *conn) linger() {
 	if c.dead {
 		return
 	}
-	c.protocol = &lingering{c, c.protocol, c.loop.now, false}
-	c.protocol.drained()
-}
-
-// RemoteAddr is the peer's address.
-func (c *conn) remoteAddr() net.Addr {
-	if c.gone {
-		return nil
+	c.protocol = &lingering{c: c, was: c.protocol, since: c.loop.now}
+	if c.hold = holdNone; c.taken < len(c.input) { // it is of no use any more
+		c.wait(holdShare)
 	}
-	return c.gc.RemoteAddr()
+	if !c.blocked {
+		c.protocol.writable()
+	}
 }
 
-// writeSocket is write(2), whose only errors worth having are those that end a connection.
+// remoteAddr is the peer's address.
+func (c *conn) remoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
+
+// peerGone looks whether the peer has ended the connection, which the poller may not have told yet.
+func (c *conn) peerGone() bool {
+	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(fds, 0)
+	return c.dead || err == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// readSocket is read(2).
+func readSocket(fd int, p []byte) (int, error) {
+	for {
+		if n, err := unix.Read(fd, p); err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// writeSocket is write(2); a full socket takes nothing, which is no error.
 func writeSocket(fd int, p []byte) (int, error) {
 	for {
 		if n, err := unix.Write(fd, p); err != unix.EINTR {
-			return written(n, err)
+			return taken(n, err)
 		}
 	}
 }
@@ -185,12 +413,12 @@ func writeSocket(fd int, p []byte) (int, error) {
 func writevSocket(fd int, p ...[]byte) (int, error) {
 	for {
 		if n, err := unix.Writev(fd, p); err != unix.EINTR {
-			return written(n, err)
+			return taken(n, err)
 		}
 	}
 }
 
-func written(n int, err error) (int, error) {
+func taken(n int, err error) (int, error) {
 	switch err {
 	case nil:
 		return n, nil
@@ -210,13 +438,18 @@ type lingering struct {
 }
 
 func (g *lingering) receive([]byte) []byte { return nil }
+func (g *lingering) unfinished() bool      { return false }
 func (g *lingering) goAway()               {}
-func (g *lingering) closed()               { g.was.closed() }
+func (g *lingering) kept() int             { return 0 }
 
-func (g *lingering) drained() {
-	if g.c.gc.OutboundBuffered() > 0 {
-		g.c.loop.lag(g.c)
-	} else if !g.halved {
+// closed passes the news on. That the peer ended the connection was what we waited for.
+func (g *lingering) closed() {
+	g.c.interrupted = false
+	g.was.closed()
+}
+
+func (g *lingering) writable() {
+	if !g.halved {
 		g.halved = true
 		_ = unix.Shutdown(g.c.fd, unix.SHUT_WR)
 	}

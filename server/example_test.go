@@ -66,7 +66,7 @@ func ExampleServer_Post() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	news := s.NewTopic()
+	news := s.NewTopic("news")
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- s.Run(ctx) }()

@@ -3,6 +3,7 @@ package server
 import (
 	"container/list"
 	"net"
+	"net/http"
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
@@ -15,52 +16,112 @@ import (
 // Its outbox holds the elements of arrays, as the log of its wire does, so that everything due leaves as one frame
 // wherever it comes from.
 type fallback struct {
-	session    *Session
+	loop       *loop
+	session    carried
+	out        *broadcast.Outflow
 	route      *route
 	id         string
-	style      *style        // of the receiver that is attached, or was last
+	framing    *framing      // of the receiver that is attached, or was last
 	receiver   *receiver     // nil between two
 	detachedAt int64         // loop time since which it is nil
 	place      *list.Element // among the route's detached sessions
 	addr       net.Addr
+
+	farewell CloseReason // what the client is told, or is to be told behind what is due; Code 0 as long as it is not over
+	told     bool        // nothing but the farewell is sent any more
 }
 
-// openFallback makes a session for a receiver.
-func openFallback(l *loop, r *route, id string, s *style) *fallback {
-	f := &fallback{route: r, id: id, style: s}
-	f.session = &Session{loop: l, service: r.service, transport: f}
+// openReceiver serves a receiving request of a session: it opens the session if it is not known, and else goes on with it.
+func openReceiver(x *exchange, rt *route, id string, fr *framing, prelude, before string) {
+	l := x.out.loop
+	f := rt.sessions[id]
+	if f != nil && f.receiver != nil && f.receiver.out.c.peerGone() {
+		f.lost() // its client asks again: it knows before we do
+		f = nil
+	}
+	if f == nil && l.refusesSessions(l.http >= l.cfg.SessionsMax) {
+		x.set("Retry-After", "1")
+		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
+		return
+	}
+	r := newReceiver(x, &rt.options, fr, prelude, before)
+	switch {
+	case f == nil:
+		l.share.spend(openCost)
+		newFallback(l, rt, id, fr).open(r)
+	case f.receiver != nil:
+		r.last(codeStillOpen, "Another connection still open")
+	default:
+		f.attach(r)
+		f.pump()
+	}
+	x.out.keepAlive = r.out.keepAlive
+}
+
+const codeStillOpen = 2010
+
+// newFallback makes a session.
+func newFallback(l *loop, r *route, id string, fr *framing) *fallback {
+	f := &fallback{loop: l, route: r, id: id, framing: fr}
+	s := newSession(l, r.service, f)
+	f.session, f.out = s, &s.out
 	r.sessions[id] = f
-	l.fallbacks++
+	l.http++
+	l.memory.sessions.Charge(sessionBytes)
 	return f
 }
 
-func (f *fallback) name() string         { return f.style.name }
+// open sends the open frame and tells the service.
+func (f *fallback) open(r *receiver) {
+	f.hold(r)
+	r.control([]byte(codec.OpenFrame))
+	f.endIfFull()
+	f.session.opened()
+}
+
+func (f *fallback) name() string         { return f.framing.name }
 func (f *fallback) remoteAddr() net.Addr { return f.addr }
-func (f *fallback) wire() broadcast.Wire { return f.style.wire }
+func (f *fallback) wire() broadcast.Wire { return f.framing.wire }
 
 func (f *fallback) appendMessage(dst []byte, m *Message) []byte {
-	l := f.session.loop
-	l.scratch = m.AppendJSON(l.scratch[:0])
-	return append(forms[f.style.wire].write(dst, l.scratch), ',')
+	f.loop.scratch = m.AppendJSON(f.loop.scratch[:0])
+	return append(quotings[f.framing.wire].write(dst, f.loop.scratch), ',')
 }
 
-// goodbye ends the session behind what it was sent so far. Whoever asks next, and after that, is told the reason, until the
-// session times out.
+// goodbye ends the session behind what it was sent so far. Whoever asks next, and after that, is told the reason, until
+// the session times out.
 func (f *fallback) goodbye(reason CloseReason) {
-	f.session.end(reason)
-	f.session.out.end = f.session.loop.nextSeq()
-	f.session.loop.sessionPending(f.session)
+	f.farewell = reason
+	f.out.CutOff(f.loop.nextSeq())
 }
 
-// attach gives the session a receiver. If that has another style than the last one, what is due changes its form.
+// attach gives the session a receiver. If that has another wire than the last one, what is due changes its form; a client
+// to which more is due than an outbox holds is too slow for that.
 func (f *fallback) attach(r *receiver) {
-	if r.style.wire != f.style.wire {
-		f.rewire(r.style)
+	if !f.told && r.framing.wire != f.framing.wire {
+		if err := f.rewire(r.framing.wire); err != nil {
+			f.slow()
+		}
 	}
-	f.style = r.style
+	f.framing = r.framing
+	f.hold(r)
+}
+
+func (f *fallback) rewire(to broadcast.Wire) error {
+	for t := range f.out.Topics() {
+		t.Data.(*Topic).seal()
+	}
+	from := f.framing.wire
+	return f.out.Rewire(to, func(dst, p []byte) []byte {
+		return quotings[to].write(dst, quotings[from].read(nil, p))
+	}, f.loop.nextSeq())
+}
+
+// hold makes r the session's receiver.
+func (f *fallback) hold(r *receiver) {
 	f.leaveDetached()
 	f.receiver, f.addr = r, r.out.c.remoteAddr()
-	r.session, r.h.receiver = f, r
+	r.h.pending = f
 }
 
 func (f *fallback) leaveDetached() {
@@ -70,60 +131,66 @@ func (f *fallback) leaveDetached() {
 	}
 }
 
-// rewire moves the session to the wire of another style: what is due goes to the outbox, in the new form.
-func (f *fallback) rewire(to *style) {
-	convert := func(dst, p []byte) []byte {
-		return forms[to.wire].write(dst, forms[f.style.wire].read(nil, p))
-	}
-	out := &f.session.out
-	f.session.sealTopics()
-	out.hold(out.due(1<<62), convert)
-	f.style = to
-	for _, sub := range out.subscriptions {
-		sub.topic.log.Unsubscribe(&sub.Cursor)
-		sub.topic.log.Subscribe(&sub.Cursor, to.wire, f.session, f.session.loop.nextSeq())
+// detach follows the end of a response.
+func (f *fallback) detach() {
+	r := f.receiver
+	f.receiver, f.detachedAt = nil, f.loop.now
+	f.place = f.route.detached.PushBack(f)
+	r.end()
+}
+
+// endIfFull detaches the receiver when it has carried what it may.
+func (f *fallback) endIfFull() {
+	if f.receiver.full() && f.out.Planned() == 0 {
+		f.detach()
 	}
 }
 
-// detach follows the end of a response.
-func (f *fallback) detach() {
-	h, keepAlive := f.receiver.h, f.receiver.out.keepAlive
-	f.receiver, f.detachedAt = nil, f.session.loop.now
-	f.place = f.route.detached.PushBack(f)
-	h.responded(keepAlive)
-}
+func (f *fallback) writable() { f.pump() }
 
 // pump sends what is due to the receiver, a frame at a time.
 func (f *fallback) pump() {
-	for r := f.receiver; r != nil && r == f.receiver && !r.out.c.dead; {
-		// A frame that has begun may be of more than the log still has, so no cursor may skip inside one.
-		inside := r.left > 0 && f.session.loop.cfg.SlowConsumer == SlowConsumerSkip
-		if !inside && !f.session.keepsUp() || r.out.c.blocked() {
+	for r := f.receiver; r != nil && r == f.receiver && !r.out.c.dead && !r.out.c.blocked; {
+		switch n := f.out.Planned(); {
+		case f.told:
+			f.tell(r)
 			return
+		case f.out.Lost(): // the loop is about to end it
+			return
+		case n > 0:
+			r.goOn(f.out, nil)
+		default:
+			if n = f.out.Plan(r.frameBytesMax); n == 0 {
+				f.sayGoodbye(r)
+				return
+			}
+			r.begin(f.out, n)
 		}
-		if r.left > 0 {
-			r.goOn(nil)
-			continue
+		if !r.out.c.dead {
+			f.endIfFull()
 		}
-		if n := f.session.out.due(r.frameBytesMax()); n > 0 {
-			r.begin(n)
-			continue
-		}
-		if f.session.state == closing {
-			f.session.state = flushed
-			r.last(codec.AppendCloseArray(nil, f.session.reason.Code, f.session.reason.Reason))
-			f.session.loop.over(f)
-		}
-		return
 	}
 }
 
-// begun is what is left of a frame that has begun to leave.
-func (f *fallback) begun(*subscription) int {
-	if f.receiver == nil {
-		return 0
+// sayGoodbye tells the client of the session's end, if it is one and everything else has left.
+func (f *fallback) sayGoodbye(r *receiver) {
+	if f.farewell.Code != 0 {
+		f.told = true
+		f.tell(r)
+		f.ending()
 	}
-	return f.receiver.left
+}
+
+// tell ends a response with the farewell.
+func (f *fallback) tell(r *receiver) {
+	r.last(f.farewell.Code, f.farewell.Reason)
+	f.detach()
+}
+
+// ending has the service told at the end of the turn. The id stays known until the session times out.
+func (f *fallback) ending() {
+	f.loop.over = append(f.loop.over, f)
+	f.loop.arm()
 }
 
 // slowReason is what a session over HTTP is told that did not ask in time for what it was sent.
@@ -131,29 +198,40 @@ var slowReason = CloseReason{Code: 1008, Reason: "slow consumer"}
 
 // slow ends a session whose client asks too seldom or reads too little.
 func (f *fallback) slow() {
-	s, r := f.session, f.receiver
-	if s.state >= flushed || r != nil && r.out.c.dead {
+	r := f.receiver
+	if f.told || r != nil && r.out.c.dead {
 		return
 	}
-	s.loop.stats.SlowConsumersClosed++
-	if r != nil && (r.left > 0 || r.out.c.blocked()) { // it could not be told
+	f.loop.stats.SlowConsumersClosed++
+	if r != nil && (f.out.Planned() > 0 || r.out.c.blocked) { // it could not be told
 		r.out.c.abort()
 		return
 	}
-	s.state, s.reason = flushed, slowReason
+	f.told, f.farewell = true, slowReason
+	f.session.closing()
 	if r != nil {
-		r.last(codec.AppendCloseArray(nil, slowReason.Code, slowReason.Reason))
+		f.tell(r)
 	}
-	s.loop.over(f)
+	f.ending()
 }
 
-// interrupted follows the death of a connection under a receiver. What was on its way may be lost, so the session is over;
-// the client's next request opens another.
-func (f *fallback) interrupted() {
-	if f.receiver == nil {
-		return
+// tick sends a heartbeat after silence.
+func (f *fallback) tick() {
+	r := f.receiver
+	if f.out.Planned() == 0 && r.silent(f.route.options.HeartbeatDelay.Milliseconds()) {
+		r.control([]byte(codec.HeartbeatFrame))
+		f.endIfFull()
 	}
-	f.session.loop.stats.ConnectionsInterrupted++
+}
+
+func (f *fallback) goAway() {
+	f.session.Close(CodeGoAway, reasonGoAway)
+}
+
+// lost follows the death of a connection under a receiver. What was on its way may be lost, so the session is over; the
+// client's next request opens another.
+func (f *fallback) lost() {
+	f.loop.stats.ConnectionsInterrupted++
 	f.end(CloseReason{Code: codeBroken})
 }
 
@@ -161,13 +239,14 @@ func (f *fallback) interrupted() {
 func (f *fallback) end(reason CloseReason) {
 	f.forget()
 	if r := f.receiver; r != nil {
-		f.receiver, r.h.receiver = nil, nil
+		f.receiver, r.h.pending = nil, nil
 		r.out.c.kill()
 	}
-	if f.session.reason.Code == 0 {
-		f.session.reason = reason
+	if f.farewell.Code == 0 {
+		f.farewell = reason
 	}
-	f.session.ended()
+	f.told = true
+	f.session.ended(f.farewell)
 }
 
 // forget frees the session's id.
@@ -175,7 +254,8 @@ func (f *fallback) forget() {
 	f.leaveDetached()
 	if f.route.sessions[f.id] == f {
 		delete(f.route.sessions, f.id)
-		f.session.loop.fallbacks--
+		f.loop.http--
+		f.loop.memory.sessions.Charge(-sessionBytes)
 	}
 }
 
@@ -187,16 +267,9 @@ func (l *loop) timeOut(r *route) {
 		if l.now-f.detachedAt < delay {
 			return
 		}
-		if f.session.state != closed {
+		if !f.told {
 			l.stats.SessionsTimedOut++
 		}
-		l.run(func() { f.end(CloseReason{Code: codeBroken}) })
+		l.guarded(func() { f.end(CloseReason{Code: codeBroken}) })
 	}
-}
-
-// over remembers a session whose goodbye has left, or never will, so that its service is told at the end of the turn. Its
-// id stays known until it times out.
-func (l *loop) over(f *fallback) {
-	l.ending = append(l.ending, f)
-	l.arm()
 }

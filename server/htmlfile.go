@@ -8,7 +8,7 @@ import (
 // htmlFile is an endless page of scripts in a hidden frame, each of which calls its parent with a frame.
 var htmlFile = endpoint{method: http.MethodGet, transports: []string{TransportHTMLFile}, serve: serveHTMLFile, byScript: true}
 
-var htmlFileStyle = style{
+var htmlFileFraming = framing{
 	name: TransportHTMLFile, contentType: "text/html; charset=UTF-8", streaming: true, wire: wireScript,
 	before: "<script>\np(\"", after: "\");\n</script>\r\n",
 }
@@ -31,6 +31,6 @@ var htmlFilePadding = strings.Repeat(" ", 1024) + "\r\n\r\n"
 
 func serveHTMLFile(x *exchange, r *route, session string) {
 	if callback, ok := x.callback(); ok {
-		receive(x, r, session, &htmlFileStyle, strings.Replace(htmlFileHead, "CALLBACK", callback, 1)+htmlFilePadding, htmlFileStyle.before)
+		openReceiver(x, r, session, &htmlFileFraming, strings.Replace(htmlFileHead, "CALLBACK", callback, 1)+htmlFilePadding, htmlFileFraming.before)
 	}
 }

@@ -1,195 +1,192 @@
 package server
 
 import (
-	"bytes"
+	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/sockloop/sockloop/codec"
 )
 
-// httpProtocol reads requests off a connection, one after the other, until one of them upgrades it. What comes while the
-// response to an earlier request is on its way waits.
+// httpProtocol reads requests off a connection and answers them, one after the other, until one of them upgrades it. The
+// next request is not looked at before the last one's response has left.
 type httpProtocol struct {
-	c        *conn
-	input    []byte    // a head that has begun and not ended; or, while a receiver is attached, all that comes
-	request  *exchange // whose body is on its way
-	body     body
-	receiver *receiver // a response on its way
-	serving  *fallback // whose service is running, on this connection's account
-	inServe  bool      // a request is being answered
-	served   bool      // a request has been
-	since    int64     // loop time at which we began to wait for what we wait for
+	c       *conn
+	reader  codec.RequestReader
+	pending pendingResponse // a response on its way
+	posting posting         // messages of a request that have not all been handed on
+	posted  *exchange       // and the request
+	serving bool            // a request is being answered
+	served  bool            // a request has been
+	since   int64           // loop time at which we began to wait for what we wait for
 }
 
-func newHTTP(c *conn) *httpProtocol { return &httpProtocol{c: c, since: c.loop.now} }
+// pendingResponse is told what happens to the connection under a response that goes on after its request was served.
+type pendingResponse interface {
+	writable()
+	tick()
+	goAway()
+	lost()
+}
 
-func (h *httpProtocol) drained() {
-	if h.receiver != nil {
-		h.receiver.session.pump()
+// posting is a request whose messages go to their session in the connection's shares. accept hands on what it may, and
+// is done when all of them are.
+type posting interface {
+	accept() (done bool)
+	kept() int
+	lost()
+}
+
+func newHTTP(c *conn) *httpProtocol {
+	cfg := &c.loop.cfg
+	return &httpProtocol{c: c, since: c.loop.now, reader: codec.RequestReader{
+		HeadBytesMax: cfg.RequestHeadBytesMax, HeadersMax: cfg.RequestHeadersMax, BodyBytesMax: cfg.BodyBytesMax,
+	}}
+}
+
+// receive takes a request off data and answers it, or goes on with the one that is being answered.
+func (h *httpProtocol) receive(data []byte) []byte {
+	switch {
+	case h.posting != nil:
+		h.goOnPosting()
+		return data
+	case h.pending != nil:
+		h.c.wait(holdResponse)
+		return data
+	case h.c.blocked:
+		h.c.wait(holdSocket)
+		return data
+	}
+	if h.served && !h.reader.Begun() { // the first request's time runs from the connect on
+		h.since = h.c.loop.now
+	}
+	q, rest, err := h.reader.Next(data)
+	if err != nil {
+		h.refuse(err)
+		return nil
+	}
+	h.c.loop.share.spend(requestCost)
+	return h.serve(q, rest)
+}
+
+func (h *httpProtocol) unfinished() bool { return h.posting != nil && h.c.hold == holdNone }
+
+func (h *httpProtocol) kept() int {
+	n := h.reader.Buffered()
+	if h.posting != nil {
+		n += h.posting.kept()
+	}
+	return n
+}
+
+func (h *httpProtocol) writable() {
+	if h.pending != nil {
+		h.pending.writable()
 	}
 }
 
-// closed tells the session whose receiver, or whose request, the connection was.
+// closed tells whoever has a stake in what was on its way.
 func (h *httpProtocol) closed() {
-	if h.serving != nil {
-		h.serving.end(CloseReason{Code: codeBroken})
+	if h.posting != nil {
+		h.posting.lost()
 	}
-	if h.receiver != nil {
-		h.receiver.session.interrupted()
+	if h.pending != nil {
+		h.pending.lost()
 	}
 }
 
 func (h *httpProtocol) goAway() {
-	if h.receiver != nil {
-		h.receiver.session.session.Close(CodeGoAway, reasonGoAway)
-		return
-	}
-	h.c.linger()
+	switch {
+	case h.pending != nil:
+		h.pending.goAway()
+	case h.posting == nil && !h.reader.Begun() && !h.c.blocked:
+		h.c.linger()
+	} // else its response says so
 }
 
 func (h *httpProtocol) tick() {
 	cfg := &h.c.loop.cfg
-	timeout := cfg.HandshakeTimeout
+	inRequest := !h.served || h.reader.Begun()
+	timeout := cfg.KeepAliveTimeout
 	switch {
-	case h.receiver != nil:
-		h.receiver.tick()
+	case h.pending != nil:
+		h.pending.tick()
 		return
-	case h.served && len(h.input) == 0 && h.request == nil:
-		timeout = cfg.KeepAliveTimeout
+	case h.posting != nil: // it is we who let it wait
+		return
+	case inRequest:
+		timeout = cfg.HandshakeTimeout
 	}
 	if h.c.loop.now-h.since > timeout.Milliseconds() {
-		if !h.served || len(h.input) > 0 || h.request != nil {
+		if inRequest {
 			h.c.loop.stats.HandshakeTimeouts++
 		}
 		h.c.kill()
 	}
 }
 
-// receive reads on where it was: a head, a body, or something that must wait.
-func (h *httpProtocol) receive(data []byte) []byte {
+// refuse answers what is no request that can be served, and ends the connection; a request that has not ended is waited
+// for, and its body asked for if the client wants to be.
+func (h *httpProtocol) refuse(err error) {
+	var refusal *codec.RequestError
 	switch {
-	case h.receiver != nil:
-		h.wait(data)
-		return nil
-	case h.request != nil:
-		return h.receiveBody(data)
-	default:
-		return h.receiveHead(data)
-	}
-}
-
-// wait keeps what a client sends before it has its response. One that sends more than a request is cut off.
-func (h *httpProtocol) wait(data []byte) {
-	if h.input = append(h.input, data...); len(h.input) > h.c.loop.cfg.RequestHeadBytesMax+h.c.loop.cfg.BodyBytesMax {
-		h.c.loop.stats.RequestsRefused++
-		h.c.kill()
-	}
-}
-
-// resume goes on with what waited for a response.
-func (h *httpProtocol) resume() {
-	data := h.input
-	h.input = nil
-	h.c.receive(data)
-}
-
-func (h *httpProtocol) receiveHead(data []byte) []byte {
-	head, rest := h.takeHead(data)
-	switch {
-	case head != nil:
-		return h.begin(head, rest)
-	case len(h.input) > h.c.loop.cfg.RequestHeadBytesMax:
-		h.refuse(http.StatusRequestHeaderFieldsTooLarge, "The request head is too large.\n")
-	}
-	return nil
-}
-
-var endOfHead = []byte("\r\n\r\n")
-
-// takeHead cuts a request head off data, or keeps data as a part of one.
-func (h *httpProtocol) takeHead(data []byte) (head, rest []byte) {
-	limit := h.c.loop.cfg.RequestHeadBytesMax
-	if len(h.input) == 0 {
-		if data = bytes.TrimLeft(data, "\r\n"); len(data) == 0 { // RFC 9112 section 2.2
-			return nil, nil
-		}
-		if h.served { // the first request's time runs from the connect on
-			h.since = h.c.loop.now
-		}
-		if end := bytes.Index(data[:min(len(data), limit)], endOfHead); end >= 0 {
-			end += len(endOfHead)
-			return data[:end], data[end:]
-		}
-	}
-	kept := len(h.input)
-	h.input = append(h.input, data[:min(len(data), limit+1-kept)]...)
-	from := max(kept-len(endOfHead)+1, 0) // its end may have begun in what was kept
-	end := bytes.Index(h.input[from:min(len(h.input), limit)], endOfHead)
-	if end < 0 {
-		return nil, nil
-	}
-	end += from + len(endOfHead)
-	head, h.input = h.input[:end], nil
-	return head, data[end-kept:]
-}
-
-// begin looks at the request whose head is given, reads its body, and returns what is left of rest.
-func (h *httpProtocol) begin(head, rest []byte) []byte {
-	l := h.c.loop
-	if bytes.Count(head, []byte("\n"))-2 > l.cfg.RequestHeadersMax {
-		h.refuse(http.StatusRequestHeaderFieldsTooLarge, "The request has too many headers.\n")
-		return nil
-	}
-	if status, why := checkHead(head); status != 0 {
-		h.refuse(status, why)
-		return nil
-	}
-	r, err := parseHead(l.head, head)
-	if err != nil {
-		h.refuse(http.StatusBadRequest, "The request is malformed.\n")
-		return nil
-	}
-	x := &exchange{h: h, r: r, out: response{loop: l, c: h.c, header: make([]string, 0, headerUsual), keepAlive: !r.Close, http10: !r.ProtoAtLeast(1, 1), bodiless: r.Method == http.MethodHead}}
-	if !h.expectBody(x, len(rest)) {
-		return nil
-	}
-	return h.receiveBody(rest)
-}
-
-// serve answers the request whose body has come, and goes on with the connection.
-func (h *httpProtocol) serve(x *exchange, rest []byte) []byte {
-	h.served, h.inServe = true, true
-	h.c.loop.stats.Requests++
-	h.c.loop.serve(x)
-	h.inServe = false
-	switch {
-	case x.upgraded || h.c.dead || h.receiver != nil:
-	case x.out.keepAlive:
-		h.since = h.c.loop.now
-	default:
+	case errors.As(err, &refusal):
+		x := exchange{h: h, r: &codec.Request{Request: &http.Request{}}, out: response{loop: h.c.loop, c: h.c}}
+		x.text(refusal.Status, refusal.Reason)
 		h.c.linger()
-		return nil
+	case h.reader.Continue():
+		h.c.send([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	}
+}
+
+// serve answers a request, and goes on with the connection.
+func (h *httpProtocol) serve(q *codec.Request, rest []byte) []byte {
+	c := h.c
+	x := &exchange{h: h, r: q, out: response{
+		loop: c.loop, c: c, header: make([]string, 0, headerUsual),
+		keepAlive: !q.Close, http10: !q.ProtoAtLeast(1, 1), bodiless: q.Method == http.MethodHead,
+	}}
+	h.served, h.serving = true, true
+	c.loop.stats.Requests++
+	c.loop.serve(x)
+	h.serving = false
+	if x.upgraded || c.dead {
+		return rest
+	}
+	if h.pending == nil && h.posting == nil {
+		h.answered(x.out.keepAlive)
 	}
 	return rest
 }
 
-// responded follows the end of a response that was on its way.
-func (h *httpProtocol) responded(keepAlive bool) {
-	h.receiver, h.since = nil, h.c.loop.now
+// answered follows the end of a response. The connection goes on, perhaps later: a response may end in the middle of a
+// fan-out, when no service may be called.
+func (h *httpProtocol) answered(keepAlive bool) {
+	h.since = h.c.loop.now
 	switch {
-	case h.inServe: // the answer came at once; serve goes on
-	case !keepAlive || h.c.loop.draining:
+	case h.serving: // serve goes on
+	case !keepAlive || h.c.loop.leave.begun:
 		h.c.linger()
-	case len(h.input) > 0: // not now: services may not be called while a topic is delivered
-		h.c.loop.resumed = append(h.c.loop.resumed, h)
-		h.c.loop.arm()
+	default:
+		h.c.release(holdResponse)
 	}
 }
 
-// refuse answers what is not a request and ends the connection.
-func (h *httpProtocol) refuse(status int, body string) {
-	x := exchange{h: h, r: &http.Request{}, out: response{loop: h.c.loop, c: h.c}}
-	x.text(status, body)
-	h.c.linger()
+// post takes on a request whose messages are handed on in shares.
+func (h *httpProtocol) post(x *exchange, p posting) {
+	h.posting, h.posted = p, x
+	h.goOnPosting()
+}
+
+func (h *httpProtocol) goOnPosting() {
+	if !h.posting.accept() {
+		return
+	}
+	keepAlive := h.posted.out.keepAlive
+	h.posting, h.posted = nil, nil
+	if !h.serving {
+		h.answered(keepAlive)
+	}
 }
 
 // headerUsual is room for the headers of a poll across origins, names and values, which it keeps while it waits.
@@ -198,8 +195,7 @@ const headerUsual = 10
 // exchange is one request and its response.
 type exchange struct {
 	h        *httpProtocol
-	r        *http.Request
-	body     []byte // borrowed
+	r        *codec.Request
 	out      response
 	upgraded bool
 }

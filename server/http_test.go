@@ -52,7 +52,7 @@ func TestRequests(t *testing.T) {
 		{"not HTTP", "\x16\x03\x01 hello\r\n\r\n", 400, "control characters", nil, true},
 		{"not HTTP, but text", "hello\r\n\r\n", 400, "malformed", nil, true},
 		{"no Host", "GET /echo HTTP/1.1\r\n\r\n", 400, "malformed", nil, true},
-		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\n", 400, "malformed", nil, true},
+		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\n", 505, "only major version", nil, true},
 		{"CL and TE", "POST /echo/info HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "not both", nil, true},
 		{"two lengths", "GET /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400, "not several", nil, true},
 		{"a body nobody wants", "GET /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 200, "Welcome", nil, false},

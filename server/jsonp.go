@@ -8,7 +8,7 @@ import (
 // jsonp is polling by script tags: each response calls a function of the page with one frame.
 var jsonp = endpoint{method: http.MethodGet, transports: []string{TransportJSONPPolling}, serve: serveJSONP, byScript: true}
 
-var jsonpStyle = style{name: TransportJSONPPolling, contentType: javaScript, wire: wireScript, after: "\");\r\n"}
+var jsonpFraming = framing{name: TransportJSONPPolling, contentType: javaScript, wire: wireScript, after: "\");\r\n"}
 
 func serveJSONP(x *exchange, r *route, session string) {
 	callback, ok := x.callback()
@@ -17,7 +17,7 @@ func serveJSONP(x *exchange, r *route, session string) {
 	}
 	x.set("X-Content-Type-Options", "nosniff")
 	// The comment keeps the callback from being the first bytes of what a plugin might take for a file of its own.
-	receive(x, r, session, &jsonpStyle, "", "/**/"+callback+`("`)
+	openReceiver(x, r, session, &jsonpFraming, "", "/**/"+callback+`("`)
 }
 
 // callbackBytesMax is the length of a callback's name; clients make them of about 15 characters.

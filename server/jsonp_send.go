@@ -10,16 +10,14 @@ import (
 var jsonpSend = endpoint{method: http.MethodPost, transports: []string{TransportJSONPPolling}, serve: serveJSONPSend}
 
 func serveJSONPSend(x *exchange, r *route, session string) {
-	payload := x.body
+	payload := x.r.Body
 	if kind, _, _ := mime.ParseMediaType(x.r.Header.Get("Content-Type")); kind == "application/x-www-form-urlencoded" {
-		form, err := url.ParseQuery(string(x.body))
+		form, err := url.ParseQuery(string(payload))
 		if err != nil {
 			x.text(http.StatusInternalServerError, "Broken form encoding.")
 			return
 		}
 		payload = []byte(form.Get("d"))
 	}
-	if x.deliver(r, session, payload) {
-		x.text(http.StatusOK, "ok") // some browsers show an error on 204
-	}
+	x.accept(r, session, payload, func() { x.text(http.StatusOK, "ok") }) // some browsers show an error on 204
 }

@@ -5,8 +5,7 @@ import (
 	"log/slog"
 )
 
-// gnetLogger hands gnet's log to ours. What it informs and warns of is debugging to a user of the server: it warns of
-// each event that was waiting for a connection when that was closed.
+// gnetLogger hands the log of gnet's poller to ours. What it informs and warns of is debugging to a user of the server.
 type gnetLogger struct{ log *slog.Logger }
 
 func (l gnetLogger) Debugf(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }

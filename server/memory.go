@@ -1,48 +1,190 @@
 package server
 
 import (
+	"cmp"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 
+	"github.com/sockloop/sockloop/internal/budget"
 	"github.com/sockloop/sockloop/tuning"
 )
 
+// What a connection and a session over HTTP cost beside what they keep of what was sent, in bytes of heap
+// (TestFixedCosts measures them).
 const (
-	// trimInterval is how often the loop looks for memory to give back, in milliseconds.
-	trimInterval = 10_000
-	// quietBytes is the traffic of such an interval below which the loop can afford to give memory back: a busy loop
-	// would only take it again.
+	connBytes    = 1 << 10
+	sessionBytes = 512
+)
+
+// memory is the account of everything that is kept on behalf of clients, and what is done when it is too much.
+type memory struct {
+	budget      budget.Budget
+	connections *budget.Account // as such
+	sessions    *budget.Account // over HTTP, as such
+	inputs      *budget.Account // begun requests and frames, what waits for its turn, and responses that have not left
+	outboxes    *budget.Account // what is meant for one session alone
+	logs        *budget.Account // of topics, with their tables and spare segments
+
+	collector collector
+}
+
+func (m *memory) init(bytesMax int) {
+	m.budget.BytesMax = bytesMax
+	m.connections, m.sessions = m.budget.Account(), m.budget.Account()
+	m.inputs, m.outboxes, m.logs = m.budget.Account(), m.budget.Account(), m.budget.Account()
+	m.collector = collector{busy: make(chan struct{}, 1), percent: 100}
+}
+
+// low is the part of the budget below which everybody is welcome.
+func (m *memory) low() int { return m.budget.BytesMax / 8 * 7 }
+
+// nearlyFull tells that newcomers have to be refused.
+func (m *memory) nearlyFull() bool { return m.budget.Used() > m.low() }
+
+func (m *memory) report(st *Stats) {
+	st.MemoryBytes = m.budget.Used()
+	st.MemoryBytesMax = m.budget.BytesMax
+	st.ConnectionsBytes = m.connections.Bytes()
+	st.SessionsBytes = m.sessions.Bytes()
+	st.InputBytes = m.inputs.Bytes()
+	st.OutboxesBytes = m.outboxes.Bytes()
+	st.LogsBytes = m.logs.Bytes()
+}
+
+// holder is something that can be ended or cut for what it keeps.
+type holder struct {
+	bytes int
+	end   func(excess int)
+}
+
+// holderBytesMin is what is too little to be worth ending anybody for.
+const holderBytesMin = 4 << 10
+
+// shed ends the largest holders when the budget is spent, until newcomers are welcome again.
+func (l *loop) shed() {
+	if l.memory.budget.Used() <= l.memory.budget.BytesMax {
+		return
+	}
+	holders := l.holders()
+	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
+	for _, h := range holders {
+		excess := l.memory.budget.Used() - l.memory.low()
+		if excess <= 0 {
+			break
+		}
+		h.end(excess)
+	}
+	l.endBehind()
+	l.closeDead()
+}
+
+// holders lists who keeps much: logs, connections, and sessions over HTTP, whose outbox outlives their connections.
+func (l *loop) holders() []holder {
+	var all []holder
+	add := func(bytes int, end func(excess int)) {
+		if bytes >= holderBytesMin {
+			all = append(all, holder{bytes, end})
+		}
+	}
+	for _, t := range l.topics {
+		add(t.stream.LogBytes(), func(excess int) {
+			if t.stream.Shrink(excess) > 0 {
+				l.stats.LogsCutForMemory++
+			}
+		})
+	}
+	for _, c := range l.conns {
+		add(c.charged+c.outboxBytes(), func(int) {
+			l.stats.ConnectionsClosedForMemory++
+			c.drop()
+		})
+	}
+	for _, r := range l.routes {
+		for _, f := range r.sessions {
+			add(f.out.Memory(), func(int) {
+				l.stats.SessionsClosedForMemory++
+				f.slow()
+			})
+		}
+	}
+	return all
+}
+
+// drop kills a connection and gives up what it keeps at once.
+func (c *conn) drop() {
+	c.input, c.taken, c.output, c.sent = nil, 0, nil, 0
+	c.abort()
+}
+
+// outboxBytes is what waits for the session of a WebSocket alone.
+func (c *conn) outboxBytes() int {
+	if w, ok := c.protocol.(*webSocket); ok {
+		return w.out.Memory()
+	}
+	return 0
+}
+
+const (
+	// giveBackInterval is how often the loop looks for memory to give back, in milliseconds.
+	giveBackInterval = 10_000
+	// quietBytes is the traffic of such an interval below which the loop can afford to: a busy loop would only take the
+	// memory again.
 	quietBytes = 256 << 20
 	// slackBytes is how much memory the process may hold for nothing.
 	slackBytes = 2 << 20
+	// garbageBytes is about how much garbage may lie between two collections.
+	garbageBytes = 16 << 20
 )
 
-// trimmer gives the memory of an overload back once it is over. Go alone would wait for a collection, and a server that
-// does not allocate has none.
-type trimmer struct {
-	at    int64 // loop time of the last look
-	bytes uint64
-	busy  chan struct{} // holds a token while memory is on its way back
+// collector keeps the process's memory near what the budget says: it has garbage collected before there is much of it,
+// and gives memory back to the system once an overload is over. Go alone would let garbage grow to the size of what is
+// in use, and a server that does not allocate never collects.
+type collector struct {
+	at      int64         // loop time of the last look
+	moved   uint64        // bytes that had been sent and received by then
+	peak    int           // of what was kept since memory was last given back
+	paced   int           // what was kept when the pace was last set
+	percent int           // GOGC as it was set last
+	busy    chan struct{} // holds a token while memory is on its way back
 }
 
-func (l *loop) trim() {
-	t := &l.trimmer
-	if l.now-t.at < trimInterval && t.at > 0 {
+// pace sets the garbage collector's pace for so many bytes in use.
+func (g *collector) pace(used int) {
+	const heapMin = 4 << 20 // Go's own
+	g.peak = max(g.peak, used)
+	if used > g.paced-heapMin && used < g.paced+heapMin {
 		return
 	}
-	moved := l.stats.BytesSent + l.stats.BytesReceived - t.bytes
-	t.at, t.bytes = l.now, t.bytes+moved
-	if moved > quietBytes {
+	g.paced = used
+	percent := min(max(100*garbageBytes/max(used, heapMin), 5), 100)
+	if percent < g.percent*3/4 || percent > g.percent*4/3 || percent == 100 && g.percent != 100 {
+		g.percent = percent
+		debug.SetGCPercent(percent)
+	}
+}
+
+// giveBack gives spare memory back if the loop is quiet.
+func (l *loop) giveBack() {
+	g := &l.memory.collector
+	if l.now-g.at < giveBackInterval && g.at > 0 {
 		return
 	}
-	for _, topic := range l.topics {
-		topic.log.Trim()
+	moved := l.stats.BytesSent + l.stats.BytesReceived - g.moved
+	g.at, g.moved = l.now, g.moved+moved
+	died := g.peak - l.memory.budget.Used()
+	if moved > quietBytes && died < garbageBytes {
+		return
+	}
+	g.peak = l.memory.budget.Used()
+	for _, t := range l.topics {
+		t.stream.Trim()
 	}
 	select {
-	case t.busy <- struct{}{}:
+	case g.busy <- struct{}{}:
 		go func() {
-			defer func() { <-t.busy }()
-			if slack() > slackBytes {
+			defer func() { <-g.busy }()
+			if died > slackBytes || slack() > slackBytes {
 				debug.FreeOSMemory()
 			}
 			_ = tuning.ReleaseStartupPages() // what remains resident is harmless

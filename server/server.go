@@ -15,8 +15,6 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
-
-	"github.com/panjf2000/gnet/v2"
 )
 
 // Errors of Server.Post.
@@ -31,6 +29,7 @@ type Server struct {
 	loop     *loop
 	started  atomic.Bool
 	stopping atomic.Bool
+	ready    chan struct{} // closed when the loop runs
 	stop     chan struct{} // closed when the loop shall end
 	stopped  chan struct{} // closed when Run has returned
 }
@@ -41,7 +40,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: c, loop: newLoop(c), stop: make(chan struct{}), stopped: make(chan struct{})}, nil
+	return &Server{cfg: c, loop: newLoop(c), ready: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{})}, nil
 }
 
 // Handle gives a prefix, such as "/echo", to a service, behind Config.Prefix. Each change may change the options for this
@@ -57,14 +56,18 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 	return s.loop.routes.add(s.cfg.Prefix+prefix, service, o)
 }
 
-// NewTopic makes a topic. It must be called before Run or on the loop.
-func (s *Server) NewTopic() *Topic { return newTopic(s.loop) }
+// NewTopic makes a topic with a name, for logs and counters. It must be called before Run or on the loop.
+func (s *Server) NewTopic(name string) *Topic { return newTopic(s.loop, name) }
 
-// Post runs a function on the loop, after those posted before. It is how other goroutines publish and send.
+// Post runs a function on the loop, after those posted before. It is how other goroutines publish and send. The error is
+// ErrNotRunning before Ready and after the end, or ErrMailboxFull.
 func (s *Server) Post(f func()) error { return s.loop.mailbox.post(f) }
 
-// Stats takes a snapshot of the counters.
+// Stats takes a snapshot of the counters. It may be called on the loop too.
 func (s *Server) Stats(ctx context.Context) (Stats, error) {
+	if s.loop.isHere() {
+		return s.loop.snapshot(), nil
+	}
 	snapshot := make(chan Stats, 1)
 	if err := s.Post(func() { snapshot <- s.loop.snapshot() }); err != nil {
 		return Stats{}, err
@@ -89,10 +92,10 @@ func (s *Server) FinalStats() Stats {
 func (s *Server) Config() Config { return s.cfg }
 
 // Ready is closed when the server listens.
-func (s *Server) Ready() <-chan struct{} { return s.loop.ready }
+func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Addr is the address that the server listens on; valid after Ready.
-func (s *Server) Addr() net.Addr { return s.loop.addr }
+func (s *Server) Addr() net.Addr { return s.loop.listener.addr }
 
 // Run listens and serves until ctx is done or Shutdown is called; both drain, and then it returns nil. Any other end is
 // an error. It can be called once.
@@ -101,14 +104,16 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.New("server: Run called twice")
 	}
 	defer close(s.stopped)
-	if err := s.probe(); err != nil {
-		return err
+	defer s.loop.close()
+	if err := s.loop.open(); err != nil {
+		return fmt.Errorf("server: %w", err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.runEngine() }()
+	go func() { ended <- s.loop.run(func() { close(s.ready) }) }()
+	<-s.ready
 	select {
 	case err := <-ended:
-		return unexpected(err)
+		return fmt.Errorf("server: the event loop ended: %w", err)
 	case <-ctx.Done():
 		s.drain()
 	case <-s.stop:
@@ -117,46 +122,11 @@ func (s *Server) Run(ctx context.Context) error {
 	return <-ended
 }
 
-// unexpected makes an error of an end that nobody asked for: gnet gives none when accept fails.
-func unexpected(err error) error {
-	if err == nil {
-		err = errors.New("accepting failed; the log has the cause")
-	}
-	return fmt.Errorf("server: the event loop ended: %w", err)
-}
-
-// runEngine hands this goroutine's time to gnet. ReusePort is what makes gnet accept on the loop itself; without it a
-// second loop would do that.
-func (s *Server) runEngine() error {
-	return gnet.Run(s.loop, "tcp://"+s.cfg.Addr,
-		gnet.WithNumEventLoop(1),
-		gnet.WithReusePort(true),
-		gnet.WithReuseAddr(true),
-		gnet.WithLockOSThread(true),
-		gnet.WithTicker(true),
-		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
-		gnet.WithLogger(gnetLogger{s.cfg.Logger}),
-	)
-}
-
-// probe finds out whether the port is free. gnet's own listener would share it in silence with any process of the same
-// user that listens with SO_REUSEPORT too.
-func (s *Server) probe() error {
-	if s.cfg.SharePort {
-		return nil
-	}
-	ln, err := net.Listen("tcp", s.cfg.Addr)
-	if err != nil {
-		return fmt.Errorf("server: cannot listen on %s: %w", s.cfg.Addr, err)
-	}
-	return ln.Close()
-}
-
-// drainGrace is what the drain that follows the end of Run's context may take beyond CloseTimeout.
+// drainGrace is what the drain that follows the end of Run's context may take beyond DrainWindow and CloseTimeout.
 const drainGrace = 2 * time.Second
 
 func (s *Server) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.CloseTimeout+drainGrace)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainWindow+s.cfg.CloseTimeout+drainGrace)
 	defer cancel()
 	if err := s.goodbye(ctx); err != nil {
 		s.cfg.Logger.Warn("connections were cut", "error", err)
@@ -165,11 +135,20 @@ func (s *Server) drain() {
 
 // goodbye sends everybody away and waits until they are gone.
 func (s *Server) goodbye(ctx context.Context) error {
-	if err := s.Post(s.loop.drain); err != nil {
+	select {
+	case <-s.ready:
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.Post(s.loop.drain); errors.Is(err, ErrNotRunning) { // it has ended by itself
+		return nil
+	} else if err != nil {
 		return err
 	}
 	select {
-	case <-s.loop.drained:
+	case <-s.loop.leave.done:
 		return nil
 	case <-s.stopped:
 		return nil
@@ -178,16 +157,19 @@ func (s *Server) goodbye(ctx context.Context) error {
 	}
 }
 
-// Shutdown ends a running server: no new connections, what is queued is sent, every client gets its close frame, and Run
-// returns. When ctx is done first, the connections that are left are cut, and the error is ctx's.
+// Shutdown ends the server: no new connections, what is queued is sent, every client gets its close frame, and Run
+// returns. When ctx is done first, the connections that are left are cut, and the error is ctx's. It may be called at any
+// moment: a server whose Run has not been called yet ends as soon as it is.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.goodbye(ctx)
-	if errors.Is(err, ErrNotRunning) {
-		return err
+	var err error
+	if s.started.Load() {
+		err = s.goodbye(ctx)
 	}
 	if !s.stopping.Swap(true) {
 		close(s.stop)
 	}
-	<-s.stopped
+	if s.started.Load() {
+		<-s.stopped
+	}
 	return err
 }

@@ -4,7 +4,7 @@ import "github.com/gobwas/ws"
 
 // Broadcast is a service in which everybody hears everybody, themselves included: each message goes to all sessions of
 // the prefix. Messages are text; a binary one ends its session with close code 1003.
-func (s *Server) Broadcast() Service { return &broadcastService{s.NewTopic()} }
+func (s *Server) Broadcast() Service { return &broadcastService{s.NewTopic("broadcast")} }
 
 type broadcastService struct{ topic *Topic }
 

@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"net"
-	"slices"
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
@@ -14,6 +13,9 @@ type Message = codec.Message
 
 // Text makes a message of UTF-8 text, which is borrowed.
 func Text(text []byte) Message { return codec.Text(text) }
+
+// Binary makes a message of bytes, which are borrowed. Only raw WebSockets carry them as such.
+func Binary(data []byte) Message { return codec.Binary(data) }
 
 // Service answers for a prefix. All of its methods are called on the loop, one at a time: they must not block, and need
 // no locks. A panic closes the connection that caused it, and is counted and logged.
@@ -47,10 +49,10 @@ type Session struct {
 	loop      *loop
 	service   Service
 	transport transport
-	out       outflow
-	pending   bool
+	out       broadcast.Outflow
+	owing     bool // among the loop's owing
 	state     sessionState
-	reason    CloseReason
+	rate      rate
 
 	// Data is for the service to use.
 	Data any
@@ -62,7 +64,6 @@ const (
 	opening sessionState = iota
 	open
 	closing // somebody has ended it; what was sent before and the goodbye are still on their way
-	flushed // and have left
 	closed
 )
 
@@ -78,25 +79,59 @@ type transport interface {
 	goodbye(reason CloseReason)
 	// pump sends what is due until there is no more, or the socket is full.
 	pump()
-	// begun is how many of the next bytes must leave before anything else, a subscription being about to end.
-	begun(sub *subscription) int
 	// slow ends a session that does not read.
 	slow()
 }
 
-var errClosed = errors.New("server: the session is closed")
+// carried is what a transport tells the session that it carries.
+type carried interface {
+	// opened begins the session's life.
+	opened()
+	// message hands over a message; false means that the next has to wait, because the session publishes too fast.
+	message(m *Message) bool
+	// post queues what the transport itself has to say, behind what the session was sent before.
+	post(frame []byte)
+	// Close ends the session.
+	Close(code int, reason string)
+	// closing tells that the transport ends the session: nothing can be sent any more.
+	closing()
+	// ended tells that the session is over: the connection is gone, or no use any more.
+	ended(reason CloseReason)
+}
+
+// ErrClosed is what Session.Send returns when the session is closing or closed.
+var ErrClosed = errors.New("server: the session is closed")
+
+func newSession(l *loop, service Service, t transport) *Session {
+	s := &Session{loop: l, service: service, transport: t}
+	s.out.Init(&l.owed, s)
+	return s
+}
+
+// refusesSessions tells, and counts, that no session may be opened now; tooMany is a reason of the caller's.
+func (l *loop) refusesSessions(tooMany bool) bool {
+	switch {
+	case l.memory.nearlyFull():
+		l.stats.RefusedForMemory++
+	case l.overloaded():
+		l.stats.RefusedForLoad++
+	case !tooMany && !l.leave.begun:
+		return false
+	}
+	l.stats.SessionsRefused++
+	return true
+}
 
 // Send queues a message for this session alone. It leaves at the end of the turn, behind whatever the session was sent
-// before, broadcasts included. m is borrowed.
+// before, broadcasts included. m is borrowed. The error is ErrClosed.
 func (s *Session) Send(m *Message) error {
 	if s.state != open {
-		return errClosed
+		return ErrClosed
 	}
 	s.loop.stats.MessagesSent++
 	s.loop.stats.MessagesDelivered++
 	s.sealTopics()
-	s.out.outbox = s.transport.appendMessage(s.out.outbox, m)
-	s.posted()
+	s.posted(s.transport.appendMessage(s.out.Outbox(), m))
 	return nil
 }
 
@@ -105,126 +140,113 @@ func (s *Session) Close(code int, reason string) {
 	if s.state != open {
 		return
 	}
+	s.state = closing
 	s.sealTopics()
 	s.transport.goodbye(CloseReason{code, reason})
-}
-
-// end begins the end of the session; its goodbye is on its way, or about to be.
-func (s *Session) end(reason CloseReason) {
-	if s.state == open {
-		s.state, s.reason = closing, reason
-	}
+	s.loop.owes(s)
 }
 
 // Subscribe lets the session receive what is published to the topic from now on.
 func (s *Session) Subscribe(t *Topic) {
-	if s.state != open || s.subscriptionOf(t) >= 0 {
+	if s.state != open || t.closed {
 		return
 	}
-	sub := &subscription{topic: t}
 	t.seal() // what is open was published before, and not to this session
-	t.log.Subscribe(&sub.Cursor, s.transport.wire(), s, s.loop.nextSeq())
-	s.out.subscriptions = append(s.out.subscriptions, sub)
-	if len(s.out.subscriptions) == 2 {
+	if s.out.Subscribe(t.stream, s.transport.wire(), s.loop.nextSeq()) && s.out.Len() == 2 {
 		s.loop.mixed++
 	}
 }
 
-// Unsubscribe ends a subscription. What was published before and has not left yet is not sent any more, except for a
-// frame of which a part has left.
+// Unsubscribe ends a subscription. What was published before and has not left yet is not sent any more, except for the
+// rest of a frame of which a part has left.
 func (s *Session) Unsubscribe(t *Topic) {
-	i := s.subscriptionOf(t)
-	if i < 0 {
-		return
-	}
-	sub := s.out.subscriptions[i]
-	if s.state != closed {
-		s.out.hold(s.transport.begun(sub), asIs)
-	}
-	if len(s.out.subscriptions) == 2 {
+	topics := s.out.Len()
+	if s.out.Unsubscribe(t.stream); topics == 2 && s.out.Len() == 1 {
 		s.loop.mixed--
 	}
-	t.log.Unsubscribe(&sub.Cursor)
-	s.out.subscriptions = slices.Delete(s.out.subscriptions, i, i+1)
 }
 
 // Transport is the name of the transport, one of Transports; of a session over HTTP, that of the receiver it has or last
 // had.
 func (s *Session) Transport() string { return s.transport.name() }
 
-// RemoteAddr is the peer's address. A session over HTTP keeps that of its last receiver; on a WebSocket it is nil once the
-// connection is gone.
+// RemoteAddr is the peer's address. A session over HTTP keeps that of its last receiver.
 func (s *Session) RemoteAddr() net.Addr { return s.transport.remoteAddr() }
-
-func (s *Session) subscriptionOf(t *Topic) int {
-	return slices.IndexFunc(s.out.subscriptions, func(sub *subscription) bool { return sub.topic == t })
-}
 
 // sealTopics closes the open batches of the session's topics: their messages were published before what comes now.
 func (s *Session) sealTopics() {
-	for _, sub := range s.out.subscriptions {
-		sub.topic.seal()
+	for t := range s.out.Topics() {
+		t.Data.(*Topic).seal()
+	}
+}
+
+// post queues a frame of the transport's own.
+func (s *Session) post(frame []byte) {
+	if s.state != closed {
+		s.sealTopics()
+		s.posted(append(s.out.Outbox(), frame...))
 	}
 }
 
 // posted follows what was appended to the outbox.
-func (s *Session) posted() {
-	s.out.post(s.loop.nextSeq())
-	if s.out.waiting() > s.loop.cfg.OutboxBytesMax {
+func (s *Session) posted(outbox []byte) {
+	if err := s.out.Post(outbox, s.loop.nextSeq()); err != nil {
 		s.transport.slow()
 		return
 	}
-	s.loop.sessionPending(s)
+	s.loop.owes(s)
 }
 
 // Deliver is how a topic says that it has something new.
 func (s *Session) Deliver() { s.transport.pump() }
 
-// keepsUp gives the verdict on subscriptions that fell off their logs; false means that it was the end of the session.
-func (s *Session) keepsUp() bool {
-	for _, sub := range s.out.subscriptions {
-		if !sub.Evicted() {
-			continue
-		}
-		if s.loop.cfg.SlowConsumer == SlowConsumerClose {
-			s.transport.slow()
-			return false
-		}
-		if len(sub.Unread()) == 0 { // what it had begun is finished
-			s.loop.stats.SlowConsumersSkipped++
-			s.loop.stats.MessagesSkipped += sub.Skip()
-		}
+// Evicted is how a log says that the session fell off it: it has to be ended, or has skipped so many messages.
+func (s *Session) Evicted(skipped uint64) {
+	if s.out.Lost() {
+		s.loop.behind = append(s.loop.behind, s)
+		s.loop.arm()
+		return
 	}
-	return true
+	s.loop.stats.SlowConsumersSkipped++
+	s.loop.stats.MessagesSkipped += skipped
+	s.loop.owes(s)
 }
 
-// opened begins the session's life.
 func (s *Session) opened() {
 	s.state = open
+	s.rate.begin(s.loop.now, &s.loop.cfg)
 	s.loop.stats.Sessions++
 	s.loop.stats.SessionsOpened++
 	s.service.OnOpen(s)
 }
 
-// message hands a message to the service.
-func (s *Session) message(m *Message) {
-	s.loop.stats.MessagesReceived++
+func (s *Session) message(m *Message) bool {
+	l := s.loop
+	l.stats.MessagesReceived++
+	l.heldBy, l.overRate = nil, &s.rate
+	size := len(m.JSON())
 	s.service.OnMessage(s, m)
+	return s.rate.spend(size, l.now) && l.heldBy == nil
 }
 
-// ended ends it. The connection is gone, or no use any more.
-func (s *Session) ended() {
+func (s *Session) closing() {
+	if s.state == open {
+		s.state = closing
+	}
+}
+
+func (s *Session) ended(reason CloseReason) {
 	if s.state == closed {
 		return
 	}
 	s.state = closed
-	for len(s.out.subscriptions) > 0 {
-		s.Unsubscribe(s.out.subscriptions[0].topic)
+	if s.out.Len() > 1 {
+		s.loop.mixed--
 	}
-	s.out.reset()
+	s.out.Close()
 	s.loop.stats.Sessions--
-	if s.reason.Code == 0 {
-		s.reason.Code = codeBroken
+	if reason.Code == 0 {
+		reason.Code = codeBroken
 	}
-	s.service.OnClose(s, s.reason)
+	s.service.OnClose(s, reason)
 }

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -242,12 +241,11 @@ func (c *client) messages(n int) []string {
 		if op != ws.OpText || !strings.HasPrefix(payload, "a") {
 			continue
 		}
-		ms, err := a.Decode([]byte(payload[1:]))
-		if err != nil {
+		if err := a.Begin([]byte(payload[1:])); err != nil {
 			c.t.Fatal(err)
 		}
-		for i := range ms {
-			all = append(all, string(bytes.Clone(ms[i].Text())))
+		for m := a.Next(); m != nil; m = a.Next() {
+			all = append(all, string(m.Text()))
 		}
 	}
 	return all

@@ -3,13 +3,23 @@ package server
 // Stats counts what the server did since it started; the first group is the state at the moment of the snapshot. Plain
 // integers: they belong to the loop, and Server.Stats copies them there.
 type Stats struct {
-	Connections    int
-	Sessions       int
-	LaggingConns   int // connections whose socket is full at the moment
-	TopicLogsBytes int // memory of all topics' logs
+	Connections        int
+	Sessions           int
+	ConnectionsBlocked int // their sockets are full at the moment
+
+	MemoryBytes      int // kept on behalf of clients: the sum of the following
+	MemoryBytesMax   int // its bound
+	ConnectionsBytes int // connections as such
+	SessionsBytes    int // sessions over HTTP as such
+	InputBytes       int // begun requests and frames, what waits for its turn, and responses that have not left
+	OutboxesBytes    int // what is meant for one session alone
+	LogsBytes        int // logs of topics, with their tables and spare segments
 
 	ConnectionsAccepted    uint64
 	ConnectionsRefused     uint64 // beyond ConnectionsMax, or while shutting down
+	AcceptErrors           uint64 // out of descriptors or kernel memory; waited out
+	RefusedForMemory       uint64 // connections and sessions refused because the memory budget was nearly spent
+	RefusedForLoad         uint64 // because sending out a turn took longer than FlushMax
 	SessionsOpened         uint64
 	SessionsRefused        uint64 // over HTTP, beyond SessionsMax or while shutting down
 	SessionsTimedOut       uint64 // over HTTP, without a receiver for too long
@@ -22,6 +32,7 @@ type Stats struct {
 	BytesSent              uint64
 	Turns                  uint64 // flushes: a turn gathers messages and sends them
 	SlowConsumersClosed    uint64
+	PublishersHeld         uint64 // times that a connection was not read for publishing too fast
 	SlowConsumersSkipped   uint64
 	MessagesSkipped        uint64 // never seen by slow consumers that skipped
 	RequestsRefused        uint64 // answered 4xx or 5xx
@@ -30,4 +41,9 @@ type Stats struct {
 	PongTimeouts           uint64
 	HandlerPanics          uint64
 	ConnectionsInterrupted uint64 // ended by the peer without a closing handshake
+
+	// What was ended because the memory budget was spent, the largest holders first.
+	ConnectionsClosedForMemory uint64
+	SessionsClosedForMemory    uint64 // over HTTP
+	LogsCutForMemory           uint64 // their slowest readers were ended
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
 )
@@ -18,16 +20,22 @@ const (
 // Topic is a stream of messages that sessions subscribe to. Its methods may be called on the loop only: from a Service,
 // or from a function posted with Server.Post.
 type Topic struct {
-	loop  *loop
-	log   *broadcast.Topic
-	dirty bool
+	loop    *loop
+	name    string
+	stream  *broadcast.Topic
+	dirty   bool // published to in this turn
+	closed  bool
+	held    bool    // among the loop's full topics
+	waiting []*conn // publishers that wait for room in the log
 }
 
-func newTopic(l *loop) *Topic {
-	t := &Topic{loop: l}
-	t.log = broadcast.NewTopic(broadcast.Config{
+func newTopic(l *loop, name string) *Topic {
+	t := &Topic{loop: l, name: name}
+	t.stream = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
 		FrameBytesMax: l.cfg.FrameBytesMax,
+		Pace:          broadcast.Pace{Now: &l.now, BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), StallMS: stallMS},
+		Logs:          l.memory.logs,
 		Wires: []broadcast.Encoder{
 			wireWebSocket:    codec.AppendWebSocketArray,
 			wireRawWebSocket: codec.AppendWebSocketTexts,
@@ -36,20 +44,30 @@ func newTopic(l *loop) *Topic {
 			wireScript:       codec.AppendScriptElements,
 		},
 	})
+	t.stream.Data = t
 	l.topics = append(l.topics, t)
 	return t
 }
+
+// stallMS is how long a reader may take nothing of a full log before it counts as stalled, in milliseconds.
+const stallMS = 2000
+
+// Name is the name that the topic was made with.
+func (t *Topic) Name() string { return t.name }
 
 // Publish sends a message to every subscriber, the publisher included if it is one. It copies m, and that is the only
 // copy: everything published in one turn of the loop leaves at its end, encoded once for all.
 func (t *Topic) Publish(m *Message) {
 	l := t.loop
-	if l.mixed > 0 && l.lastTopic != nil && l.lastTopic != t {
-		l.lastTopic.seal() // somebody hears both, in the order of publication
+	if t.closed {
+		return
 	}
-	l.lastTopic = t
+	if l.mixed > 0 && l.last != nil && l.last != t {
+		l.last.seal() // somebody hears both, in the order of publication
+	}
+	l.last = t
 	l.stats.MessagesPublished++
-	size := t.log.Publish(m)
+	size := t.stream.Publish(m)
 	if !t.dirty {
 		t.dirty = true
 		l.dirty = append(l.dirty, t)
@@ -58,22 +76,49 @@ func (t *Topic) Publish(m *Message) {
 	if size >= l.cfg.BatchBytesMax {
 		l.deliver()
 	}
-}
-
-// Len is the number of subscribers.
-func (t *Topic) Len() int { return t.log.Len() }
-
-func (t *Topic) seal() {
-	if t.log.IsOpen() {
-		before := t.log.Published()
-		t.log.Seal(t.loop.nextSeq())
-		t.loop.stats.MessagesDelivered += (t.log.Published() - before) * uint64(t.log.Len())
+	if t.held || t.stream.Full() {
+		l.heldBy = t
 	}
 }
 
-// forms are the ways in which the wires of the transports over HTTP write a frame, and back.
-var forms = [wires]struct{ write, read func(dst, p []byte) []byte }{
+// Len is the number of subscribers.
+func (t *Topic) Len() int { return t.stream.Len() }
+
+// Close ends the topic: all are unsubscribed, its memory is free, and what is published to it goes nowhere.
+func (t *Topic) Close() {
+	l := t.loop
+	if t.closed {
+		return
+	}
+	t.closed = true
+	t.stream.Each(func(r broadcast.Receiver) {
+		if r.(*Session).out.Len() == 2 {
+			l.mixed--
+		}
+	})
+	t.stream.Close()
+	l.topics = slices.DeleteFunc(l.topics, func(other *Topic) bool { return other == t })
+	l.dirty = slices.DeleteFunc(l.dirty, func(other *Topic) bool { return other == t })
+	if l.last == t {
+		l.last = nil
+	}
+	t.release()
+}
+
+func (t *Topic) seal() {
+	if t.stream.IsOpen() {
+		before := t.stream.Published()
+		t.stream.Seal(t.loop.nextSeq())
+		t.loop.stats.MessagesDelivered += (t.stream.Published() - before) * uint64(t.stream.Len())
+	}
+}
+
+// quotings are the ways in which the wires of the transports over HTTP write a frame, and back.
+var quotings = [wires]struct{ write, read func(dst, p []byte) []byte }{
 	wireElements: {asIs, asIs},
 	wireEvents:   {codec.AppendEvent, codec.AppendUnevent},
 	wireScript:   {codec.AppendScript, codec.AppendUnscript},
 }
+
+// asIs is the quoting that leaves everything as it is.
+func asIs(dst, p []byte) []byte { return append(dst, p...) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -23,22 +24,29 @@ func serveWebSocket(x *exchange, r *route, _ string) { handshake(x, r, false) }
 // handshake answers an opening handshake (RFC 6455 section 4.2) or says what is wrong with it.
 func handshake(x *exchange, r *route, raw bool) {
 	h := x.r.Header
-	key := h.Get("Sec-WebSocket-Key")
+	key, version := h.Get("Sec-WebSocket-Key"), h.Get("Sec-WebSocket-Version")
 	switch {
 	case !hasToken(h, "Upgrade", "websocket"):
 		x.text(http.StatusBadRequest, "Can \"Upgrade\" only to \"WebSocket\".\n")
 	case !hasToken(h, "Connection", "upgrade") || !x.r.ProtoAtLeast(1, 1):
 		x.text(http.StatusBadRequest, "\"Connection\" must be \"Upgrade\".\n")
-	case h.Get("Sec-WebSocket-Version") != "13" && h.Get("Sec-WebSocket-Version") != "8":
-		// Version 8 is what clients of 2011 speak; its frames are those of 13.
-		x.set("Sec-WebSocket-Version", "13, 8")
+	case version != "13" && version != version2011:
+		x.set("Upgrade", "websocket") // RFC 9110 section 15.5.22
+		x.set("Connection", "Upgrade")
+		x.set("Sec-WebSocket-Version", "13, "+version2011)
 		x.text(http.StatusUpgradeRequired, "This server speaks WebSocket versions 13 and 8.\n")
 	case !validKey(key):
 		x.text(http.StatusBadRequest, "\"Sec-WebSocket-Key\" must be 16 bytes in base64.\n")
+	case x.out.loop.refusesSessions(false):
+		x.set("Retry-After", "1")
+		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
 	default:
-		upgrade(x, r, raw, key)
+		upgrade(x, r, raw, key, version)
 	}
 }
+
+// version2011 is what clients of 2011 speak; its frames are those of 13. They answer pings with a byte that is no frame.
+const version2011 = "8"
 
 func validKey(key string) bool {
 	nonce, err := base64.StdEncoding.DecodeString(key)
@@ -52,7 +60,7 @@ func acceptKey(key string) string {
 }
 
 // upgrade turns the connection into a WebSocket and opens its session.
-func upgrade(x *exchange, r *route, raw bool, key string) {
+func upgrade(x *exchange, r *route, raw bool, key, version string) {
 	c := x.out.c
 	x.upgraded = true
 	x.set("Upgrade", "websocket")
@@ -63,14 +71,9 @@ func upgrade(x *exchange, r *route, raw bool, key string) {
 	if c.dead {
 		return
 	}
-	w := &webSocket{
-		c: c, raw: raw, heardAt: c.loop.now, heartbeatDelay: r.options.HeartbeatDelay.Milliseconds(),
-		reader: codec.MessageReader{Role: ws.StateServerSide, BytesMax: int64(c.loop.cfg.MessageBytesMax)},
-	}
-	if raw {
-		w.reader.BytesMax = int64(c.loop.cfg.RawMessageBytesMax)
-	}
-	w.session = &Session{loop: c.loop, service: r.service, transport: w}
+	c.loop.share.spend(openCost)
+	w := newWebSocket(c, r, raw)
+	w.pings = version != version2011
 	c.protocol = w
 	if !raw {
 		w.control(codec.AppendFrame(nil, ws.OpText, []byte(codec.OpenFrame)))
@@ -81,21 +84,44 @@ func upgrade(x *exchange, r *route, raw bool, key string) {
 // webSocket is the transport of a session on a WebSocket: SockJS frames, or on the raw endpoint the messages themselves.
 type webSocket struct {
 	c       *conn
-	session *Session
+	session carried
+	out     *broadcast.Outflow
 	reader  codec.MessageReader
 	raw     bool
+	pings   bool // the peer answers pings
+
+	elements []byte // owned: messages of a frame that have not been handed on
+	pong     []byte // payload of the latest ping, if pongDue
+	pongDue  bool   // it is to be answered as soon as no frame is on its way
 
 	heartbeatDelay int64 // ms
 
-	heardAt  int64 // loop time of the last byte from the peer, or of our ping since
-	pinged   bool  // and no sign of life since
-	ending   bool  // our close frame is queued
-	endingAt int64 // loop time of that
-	finished bool  // the peer's close frame has come: nothing is read any more
+	heardAt  int64       // loop time of the last byte from the peer, or of our ping since
+	pinged   bool        // and no sign of life since
+	ending   bool        // our close frame is queued
+	endingAt int64       // loop time of that
+	reason   CloseReason // of the end, once it is known
+	sent     bool        // our close frame has left
+	finished bool        // the peer's close frame has come, or what is no frame: nothing is read any more
+}
+
+func newWebSocket(c *conn, r *route, raw bool) *webSocket {
+	w := &webSocket{
+		c: c, raw: raw, heardAt: c.loop.now, heartbeatDelay: r.options.HeartbeatDelay.Milliseconds(),
+		reader: codec.MessageReader{Role: ws.StateServerSide, BytesMax: int64(c.loop.cfg.MessageBytesMax)},
+	}
+	if raw {
+		w.reader.BytesMax = int64(c.loop.cfg.RawMessageBytesMax)
+	}
+	s := newSession(c.loop, r.service, w)
+	w.session, w.out = s, &s.out
+	return w
 }
 
 func (w *webSocket) remoteAddr() net.Addr { return w.c.remoteAddr() }
-func (w *webSocket) drained()             { w.pump() }
+func (w *webSocket) writable()            { w.pump() }
+func (w *webSocket) unfinished() bool     { return len(w.elements) > 0 }
+func (w *webSocket) kept() int            { return w.reader.Buffered() + cap(w.elements) + cap(w.pong) }
 
 func (w *webSocket) name() string {
 	if w.raw {
@@ -114,27 +140,47 @@ func (w *webSocket) wire() broadcast.Wire {
 // receive takes frames off data.
 func (w *webSocket) receive(data []byte) []byte {
 	w.heardAt, w.pinged = w.c.loop.now, false
-	for !w.c.dead && !w.finished {
+	if len(w.elements) > 0 {
+		w.c.loop.array.Resume(w.elements)
+		if w.handOn(); len(w.elements) > 0 {
+			return data
+		}
+	}
+	for len(data) > 0 && w.mayGoOn() {
 		op, payload, rest, err := w.reader.Next(data)
 		if err != nil {
 			w.broken(err)
 			return nil
 		}
-		switch data = rest; op {
-		case ws.OpText, ws.OpBinary:
-			if w.session.state == open { // a closing session has stopped listening, RFC 6455 section 1.4
-				w.message(op, payload)
-			}
-		case ws.OpPing:
-			w.control(codec.AppendFrame(w.c.loop.scratch[:0], ws.OpPong, payload))
-		case ws.OpClose:
-			w.closeReceived(payload)
-		}
+		w.c.loop.share.spend(messageCost)
+		data = rest
+		w.frame(op, payload)
 	}
-	return nil
+	if w.finished {
+		return nil
+	}
+	return data
 }
 
-// message hands the messages of one frame to the session.
+// mayGoOn tells whether another frame may be looked at now.
+func (w *webSocket) mayGoOn() bool {
+	return !w.finished && !w.c.dead && w.c.hold == holdNone && w.c.loop.share.visit > 0
+}
+
+func (w *webSocket) frame(op ws.OpCode, payload []byte) {
+	switch op {
+	case ws.OpText, ws.OpBinary:
+		if !w.ending { // a closing session has stopped listening, RFC 6455 section 1.4
+			w.message(op, payload)
+		}
+	case ws.OpPing:
+		w.answerPing(payload)
+	case ws.OpClose:
+		w.closeReceived(payload)
+	}
+}
+
+// message hands on the messages of one frame.
 func (w *webSocket) message(op ws.OpCode, payload []byte) {
 	if w.raw {
 		w.rawMessage(op, payload)
@@ -144,8 +190,7 @@ func (w *webSocket) message(op ws.OpCode, payload []byte) {
 		w.fail(ws.StatusUnsupportedData, "SockJS frames are text")
 		return
 	}
-	messages, err := w.c.loop.array.Decode(payload)
-	if err != nil {
+	if err := w.c.loop.array.Begin(payload); err != nil {
 		if !utf8.Valid(payload) {
 			w.fail(ws.StatusInvalidFramePayloadData, "invalid UTF-8")
 		} else {
@@ -153,10 +198,38 @@ func (w *webSocket) message(op ws.OpCode, payload []byte) {
 		}
 		return
 	}
-	for i := range messages {
-		if w.session.state == open {
-			w.session.message(&messages[i])
+	w.handOn()
+}
+
+// handOn hands messages to the session, as many as the connection's share allows, and keeps the others.
+func (w *webSocket) handOn() {
+	l := w.c.loop
+	for m := l.array.Next(); m != nil; m = l.array.Next() {
+		if w.ending {
+			break
 		}
+		l.share.spend(messageOf(len(m.JSON())))
+		free := w.session.message(m)
+		if !free {
+			l.holdBack(w.c)
+		}
+		if !free || l.share.visit <= 0 {
+			w.keep(l.array.Rest())
+			return
+		}
+	}
+	w.elements = nil
+}
+
+// keep makes the messages that are left of a frame our own, unless they are.
+func (w *webSocket) keep(rest []byte) {
+	switch {
+	case len(rest) == 0:
+		w.elements = nil
+	case len(w.elements) > 0: // they are a part of these
+		w.elements = rest
+	default:
+		w.elements = slices.Clone(rest)
 	}
 }
 
@@ -165,22 +238,42 @@ func (w *webSocket) rawMessage(op ws.OpCode, payload []byte) {
 		w.fail(ws.StatusInvalidFramePayloadData, "invalid UTF-8")
 		return
 	}
-	m := &w.c.loop.message
+	l := w.c.loop
+	l.share.spend(messageOf(len(payload)))
+	m := &l.message
 	if *m = codec.Text(payload); op == ws.OpBinary {
 		*m = codec.Binary(payload)
 	}
-	w.session.message(m)
+	if !w.session.message(m) {
+		l.holdBack(w.c)
+	}
+}
+
+// answerPing sends a pong (RFC 6455 section 5.5.3) if nothing is in its way. Else it waits, and if another ping comes
+// before it has left, that one alone is answered: a peer that does not read costs one pong.
+func (w *webSocket) answerPing(payload []byte) {
+	if w.ending {
+		return
+	}
+	w.c.loop.share.spend(pingCost)
+	w.pong, w.pongDue = append(w.pong[:0], payload...), true
+	w.sendPong()
+}
+
+// sendPong sends the pong that is due, between two frames.
+func (w *webSocket) sendPong() {
+	if w.pongDue && !w.c.blocked && !w.out.Begun() {
+		w.c.loop.scratch = codec.AppendFrame(w.c.loop.scratch[:0], ws.OpPong, w.pong)
+		w.pong, w.pongDue = nil, false
+		w.c.send(w.c.loop.scratch)
+	}
 }
 
 // control queues a frame that is no message.
 func (w *webSocket) control(frame []byte) {
-	s := w.session
-	if w.ending || s.state == closed {
-		return
+	if !w.ending {
+		w.session.post(frame)
 	}
-	s.sealTopics()
-	s.out.outbox = append(s.out.outbox, frame...)
-	s.posted()
 }
 
 // broken answers a peer that broke the protocol with the close code for it.
@@ -204,8 +297,10 @@ func (w *webSocket) fail(code ws.StatusCode, reason string) {
 
 // end notes that our close frame is on its way.
 func (w *webSocket) end(reason CloseReason) {
-	w.ending, w.endingAt = true, w.c.loop.now
-	w.session.end(reason)
+	w.ending, w.endingAt, w.reason = true, w.c.loop.now, reason
+	w.elements = nil
+	w.session.closing()
+	w.out.CutOff(w.c.loop.nextSeq())
 }
 
 // closeReceived answers the peer's close frame, or finds in it the answer to ours.
@@ -217,7 +312,7 @@ func (w *webSocket) closeReceived(payload []byte) {
 	}
 	w.finished = true
 	if w.ending {
-		if w.session.state == flushed {
+		if w.sent {
 			w.c.linger()
 		}
 		return
@@ -245,51 +340,47 @@ func (w *webSocket) appendMessage(dst []byte, m *Message) []byte {
 
 // goodbye is, on SockJS, the frame c[…] and a normal closure; on the raw endpoint a close frame with code and reason.
 func (w *webSocket) goodbye(r CloseReason) {
-	w.end(r)
-	out := &w.session.out
+	var frames []byte
 	if w.raw {
-		out.outbox = codec.AppendCloseFrame(out.outbox, ws.StatusCode(r.Code), r.Reason)
+		frames = codec.AppendCloseFrame(nil, ws.StatusCode(r.Code), r.Reason)
 	} else {
-		out.outbox = codec.AppendFrame(out.outbox, ws.OpText, codec.AppendCloseArray(nil, r.Code, r.Reason))
-		out.outbox = codec.AppendCloseFrame(out.outbox, ws.StatusNormalClosure, "")
+		frames = codec.AppendFrame(nil, ws.OpText, codec.AppendCloseArray(nil, r.Code, r.Reason))
+		frames = codec.AppendCloseFrame(frames, ws.StatusNormalClosure, "")
 	}
-	w.session.posted()
+	w.control(frames)
+	w.end(r)
 }
 
 // pump writes shared bytes as they lie in the log.
 func (w *webSocket) pump() {
-	s := w.session
-	if w.c.dead || s.state >= flushed {
-		return
-	}
-	for s.keepsUp() && !w.c.blocked() {
-		if s.state == closing && s.out.waiting() == 0 { // the close frame was the last thing in the outbox
-			w.flushed()
+	for !w.c.dead && !w.c.blocked && !w.sent && !w.out.Lost() {
+		w.sendPong()
+		p, from := w.out.Next()
+		if len(p) == 0 {
+			w.sayGoodbye()
 			return
 		}
-		p := s.out.next()
-		if len(p) == 0 {
+		if w.c.blocked || w.c.dead { // by the pong
 			return
 		}
 		n := w.c.write(p)
 		if w.c.dead {
 			return
 		}
-		s.out.advance(n)
+		w.out.Advance(from, n)
 	}
 }
 
-// flushed follows the close frame: when the peer has sent its own, or has broken the protocol, the connection ends; else
-// the peer has until CloseTimeout.
-func (w *webSocket) flushed() {
-	w.session.state = flushed
-	if w.finished {
+// sayGoodbye follows the close frame, if that was the last thing due: when the peer has sent its own, or has broken the
+// protocol, the connection ends; else the peer has until CloseTimeout.
+func (w *webSocket) sayGoodbye() {
+	if !w.ending {
+		return
+	}
+	if w.sent = true; w.finished {
 		w.c.linger()
 	}
 }
-
-// begun is what is left of a frame of the subscription that has begun to leave.
-func (w *webSocket) begun(sub *subscription) int { return len(sub.RestOfFrame()) }
 
 func (w *webSocket) slow() {
 	if !w.c.dead {
@@ -310,12 +401,15 @@ func (w *webSocket) closed() {
 	if w.c.interrupted {
 		w.c.loop.stats.ConnectionsInterrupted++
 	}
-	w.session.ended()
+	w.session.ended(w.reason)
 }
 
-// tick sends heartbeats and gives up on the silent.
+// tick sends heartbeats and gives up on the silent. Whoever is held back has said something that we have not read.
 func (w *webSocket) tick() {
 	l := w.c.loop
+	if w.c.hold != holdNone {
+		w.heardAt = l.now
+	}
 	silence := l.now - w.heardAt
 	switch {
 	case w.ending:
@@ -327,7 +421,7 @@ func (w *webSocket) tick() {
 		l.stats.PongTimeouts++
 		w.c.abort()
 		return
-	case !w.pinged && silence >= w.heartbeatDelay:
+	case !w.pinged && w.pings && silence >= w.heartbeatDelay:
 		w.pinged, w.heardAt = true, l.now
 		w.control(codec.AppendHeader(nil, ws.OpPing, 0))
 	}

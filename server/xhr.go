@@ -7,6 +7,8 @@ const javaScript = "application/javascript; charset=UTF-8"
 // xhr is polling: each request waits for one frame.
 var xhr = endpoint{method: http.MethodPost, transports: []string{TransportXHRPolling}, serve: serveXHR}
 
-var xhrStyle = style{name: TransportXHRPolling, contentType: javaScript, wire: wireElements, after: "\n"}
+var xhrFraming = framing{name: TransportXHRPolling, contentType: javaScript, wire: wireElements, after: "\n"}
 
-func serveXHR(x *exchange, r *route, session string) { receive(x, r, session, &xhrStyle, "", "") }
+func serveXHR(x *exchange, r *route, session string) {
+	openReceiver(x, r, session, &xhrFraming, "", "")
+}

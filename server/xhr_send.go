@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"net/http"
+	"slices"
 )
 
 // xhrSend takes the messages of a session over HTTP: an array of strings.
@@ -12,45 +13,77 @@ var xhrSend = endpoint{
 }
 
 func serveXHRSend(x *exchange, r *route, session string) {
-	if x.deliver(r, session, x.body) {
+	x.accept(r, session, x.r.Body, func() {
 		x.set("Content-Type", textPlain) // or browsers take the empty answer for broken XML
 		x.respond(http.StatusNoContent, "")
-	}
+	})
 }
 
-// deliver hands the messages of a payload to the session, all of them or none; false means that the request has been
-// refused.
-func (x *exchange) deliver(r *route, session string, payload []byte) bool {
+// accept hands the messages of a payload to the session, all of them or none, and then answers. payload is borrowed, or a
+// part of the request's own body.
+func (x *exchange) accept(r *route, session string, payload []byte, answer func()) {
 	f := r.sessions[session]
 	if f == nil {
 		x.text(http.StatusNotFound, "There is no such session.\n")
-		return false
+		return
 	}
-	if payload = bytes.TrimSpace(payload); len(payload) == 0 {
+	payload = bytes.TrimSpace(payload)
+	array := &x.out.loop.array
+	switch err := array.Begin(payload); {
+	case len(payload) == 0:
 		x.text(http.StatusInternalServerError, "Payload expected.")
-		return false
-	}
-	messages, err := x.out.loop.array.Decode(payload)
-	switch {
 	case err != nil:
 		x.text(http.StatusInternalServerError, "Broken JSON encoding.")
-		return false
 	case payload[0] != '[': // a string alone, which only WebSockets may send
 		x.text(http.StatusInternalServerError, "Payload expected.")
-		return false
+	case array.Longest() > x.out.loop.cfg.MessageBytesMax:
+		x.text(http.StatusRequestEntityTooLarge, "A message is too large.\n")
+	default:
+		x.h.post(x, &messages{f: f, c: x.out.c, rest: array.Rest(), owned: x.r.Owned, answer: answer})
 	}
-	for i := range messages {
-		if len(messages[i].JSON()) > x.out.loop.cfg.MessageBytesMax {
-			x.text(http.StatusRequestEntityTooLarge, "A message is too large.\n")
-			return false
-		}
-	}
-	x.h.serving = f
-	for i := range messages {
-		if f.session.state == open { // a session that was closed hears no more
-			f.session.message(&messages[i])
-		}
-	}
-	x.h.serving = nil
-	return true
 }
+
+// messages are those of a payload that have not been handed to their session yet.
+type messages struct {
+	f      *fallback
+	c      *conn
+	rest   []byte
+	owned  bool // rest is ours; else it is borrowed
+	answer func()
+}
+
+// accept hands on what the connection's share allows.
+func (p *messages) accept() (done bool) {
+	l := p.c.loop
+	l.array.Resume(p.rest)
+	for l.share.visit > 0 {
+		m := l.array.Next()
+		if m == nil {
+			p.answer()
+			return true
+		}
+		l.share.spend(messageOf(len(m.JSON())))
+		if p.f.farewell.Code != 0 { // a session that was closed hears no more
+			continue
+		}
+		if !p.f.session.message(m) {
+			l.holdBack(p.c)
+			break
+		}
+	}
+	p.rest = l.array.Rest()
+	if !p.owned {
+		p.rest, p.owned = slices.Clone(p.rest), true
+	}
+	return false
+}
+
+func (p *messages) kept() int {
+	if !p.owned {
+		return 0
+	}
+	return cap(p.rest)
+}
+
+// lost follows the death of the connection before all messages were handed on: some of what the client said is missing.
+func (p *messages) lost() { p.f.end(CloseReason{Code: codeBroken}) }

@@ -59,10 +59,10 @@ func run(m *testing.M) (int, error) {
 func runOurs(m *testing.M) (int, error) {
 	*heartbeatDelay, *disconnectDelay = 500*time.Millisecond, time.Second
 	c := server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 1000, Options: server.Options{HeartbeatDelay: *heartbeatDelay, DisconnectDelay: *disconnectDelay}}
-	server.ForConformance(&c)
+	Configure(&c)
 	s, err := server.New(c)
 	if err == nil {
-		err = s.HandleConformance()
+		err = Handle(s)
 	}
 	if err != nil {
 		return 1, err

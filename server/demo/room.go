@@ -60,7 +60,7 @@ const (
 )
 
 func newRoom(s *server.Server) *Room {
-	return &Room{server: s, topic: s.NewTopic(), members: map[int]*member{}}
+	return &Room{server: s, topic: s.NewTopic("room"), members: map[int]*member{}}
 }
 
 // OnOpen welcomes a session and tells the others.

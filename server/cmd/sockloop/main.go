@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/sockloop/sockloop/server"
+	"github.com/sockloop/sockloop/server/conformance"
 	"github.com/sockloop/sockloop/server/demo"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -76,6 +78,12 @@ type serve struct {
 	PongTimeout        time.Duration `help:"Time to answer a ping." default:"10s"`
 	CloseTimeout       time.Duration `help:"Time to answer a close." default:"3s"`
 	LogBytesMax        int           `help:"Size of a topic's log: how far a slow reader may lag. Default: ${default}." default:"16777216" placeholder:"BYTES"`
+	MemoryMax          size          `help:"All memory that is kept on behalf of clients, such as 256M or 1G: near it newcomers are refused, at it the largest holders are ended. Default: 256M, or a quarter of the machine's or cgroup's memory if that is less." placeholder:"SIZE"`
+	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N"`
+	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
+	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE"`
+	FlushMax           time.Duration `help:"Time to send out one turn beyond which newcomers are refused." default:"250ms"`
+	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
 	LogLevel           slog.Level    `help:"debug, info, warn or error." default:"info"`
 }
@@ -129,7 +137,7 @@ func (s *serve) Run(to *streams) error {
 		case <-srv.Ready():
 			c := srv.Config()
 			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(), "cpu", s.CPU.String(), "connections_max", c.ConnectionsMax,
-				"descriptors", descriptors, "memory_bytes_max", c.MemoryBytesMax())
+				"descriptors", descriptors, "memory_bytes_max", c.MemoryBytesMax)
 		case <-ctx.Done():
 		}
 	}()
@@ -149,17 +157,19 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 		Addr: s.Addr, Prefix: s.SockJS.Prefix, Options: s.SockJS.options(), SharePort: s.SharePort,
 		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax, MessageBytesMax: s.MessageBytesMax, BodyBytesMax: s.BodyBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
 		HandshakeTimeout: s.HandshakeTimeout, KeepAliveTimeout: s.KeepAliveTimeout, PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
+		MemoryBytesMax: int(s.MemoryMax), PublishRate: s.PublishRate, PublishBytes: int(s.PublishBytes),
+		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), DrainWindow: s.DrainWindow, FlushMax: s.FlushMax,
 		LogBytesMax: s.LogBytesMax, SlowConsumer: server.SlowConsumer(s.SlowConsumer), Logger: log,
 	}
 	if s.Conformance {
-		server.ForConformance(&c)
+		conformance.Configure(&c)
 	}
 	srv, err := server.New(c)
 	if err != nil {
 		return nil, err
 	}
 	if s.Conformance {
-		return srv, srv.HandleConformance()
+		return srv, conformance.Handle(srv)
 	}
 	return srv, errors.Join(
 		srv.Handle("/broadcast", srv.Broadcast()),

@@ -1,0 +1,57 @@
+package server
+
+import "time"
+
+// departure is how everybody leaves when the server drains: one after the other over a window, so that those who come
+// back at once do not all come at once.
+type departure struct {
+	begun bool
+	at    int64 // loop time at which it began
+	to    []*conn
+	told  int           // of them
+	done  chan struct{} // closed when nobody is left
+	ended bool
+}
+
+// underWay tells that there are some who have not been told yet.
+func (d *departure) underWay() bool { return d.told < len(d.to) }
+
+// drain begins the end: no new connections, and a goodbye for everybody.
+func (l *loop) drain() {
+	if l.leave.begun {
+		return
+	}
+	l.leave.begun, l.leave.at = true, l.now
+	l.stopListening()
+	for _, r := range l.routes {
+		for _, f := range r.sessions {
+			if f.receiver == nil { // there is nobody to tell
+				l.guarded(func() { f.end(CloseReason{CodeGoAway, reasonGoAway}) })
+			}
+		}
+	}
+	l.leave.to = append(l.leave.to, l.conns...)
+	l.departSome()
+	l.pace()
+	l.arm()
+}
+
+// departSome says goodbye to as many as the window wants gone by now.
+func (l *loop) departSome() {
+	d := &l.leave
+	window := max(l.cfg.DrainWindow, time.Millisecond).Milliseconds()
+	due := int(int64(len(d.to)) * min(l.now-d.at+paceInterval.Milliseconds(), window) / window)
+	for ; d.told < due; d.told++ {
+		if c := d.to[d.told]; !c.dead {
+			c.protocol.goAway()
+		}
+		d.to[d.told] = nil
+	}
+}
+
+func (l *loop) checkDrained() {
+	if l.leave.begun && len(l.conns) == 0 && !l.leave.ended {
+		l.leave.ended = true
+		close(l.leave.done)
+	}
+}

@@ -1,0 +1,60 @@
+package server_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/server"
+)
+
+// bareClients are connections that cost this process no heap: descriptors without anything around them.
+func bareClients(t *testing.T, s *running, n int) []int {
+	t.Helper()
+	port := s.Addr().(*net.TCPAddr).Port
+	fds := make([]int, n)
+	for i := range fds {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			t.Fatal(err)
+		}
+		fds[i] = fd
+	}
+	return fds
+}
+
+// What the budget charges for connections and sessions as such is what they cost, within a third.
+func TestFixedCosts(t *testing.T) {
+	const n = 500
+	for name, request := range map[string]func(i int) string{
+		"http": func(int) string { return "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n" },
+		"poll": func(i int) string {
+			return fmt.Sprintf("POST /broadcast/0/cost%d/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", i)
+		},
+		"websocket": func(int) string { return "GET /broadcast/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, server.Config{})
+			before, used := heap(), s.stats(t).MemoryBytes
+			fds := bareClients(t, s, n)
+			for i, fd := range fds {
+				if _, err := unix.Write(fd, []byte(request(i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.eventually(t, "they are served", func(st server.Stats) bool { return st.Requests == n })
+			cost := int(heap()-before) / n
+			charged := (s.stats(t).MemoryBytes - used) / n
+			t.Logf("%d bytes of heap each, charged %d", cost, charged)
+			if charged < cost*2/3 || charged > cost*3/2 {
+				t.Errorf("%d bytes of heap each, charged %d", cost, charged)
+			}
+		})
+	}
+}
