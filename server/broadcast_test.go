@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,39 +73,10 @@ func TestRawAndSockJSShareTheRoom(t *testing.T) {
 	raw.expect("é")
 }
 
-// mixed sends each message to everybody, and a receipt to its sender, in between.
-type mixed struct{ one, two *server.Topic }
-
-func (m *mixed) OnOpen(s *server.Session) {
-	s.Subscribe(m.one)
-	s.Subscribe(m.two)
-	s.Subscribe(m.two) // again: nothing happens
-}
-
-func (m *mixed) OnMessage(s *server.Session, text *server.Message) {
-	m.one.Publish(text)
-	if err := s.Send(text); err != nil {
-		panic(err)
-	}
-	m.two.Publish(text)
-	m.one.Publish(text)
-}
-
-func (m *mixed) OnClose(*server.Session, server.CloseReason) {}
-
 // What a session is sent arrives in the order it was sent: direct messages, and broadcasts on two topics.
 func TestOrderAcrossTopicsAndDirectMessages(t *testing.T) {
 	t.Parallel()
-	srv, err := server.New(server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	marked := &marking{}
-	marked.one, marked.two = srv.NewTopic("test"), srv.NewTopic("test")
-	if err := srv.Handle("/mixed", marked); err != nil {
-		t.Fatal(err)
-	}
-	s := serve(t, srv)
+	s := startMarking(t, server.Config{})
 	sender, listener := s.join(t, "/mixed"), s.join(t, "/mixed")
 	s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
 	const n = 200
@@ -126,22 +96,6 @@ func TestOrderAcrossTopicsAndDirectMessages(t *testing.T) {
 	if got := listener.messages(len(wantListener)); strings.Join(got, ",") != strings.Join(wantListener, ",") {
 		t.Errorf("the listener got %q", got[:8])
 	}
-}
-
-// marking is mixed with each message saying how it came.
-type marking struct{ mixed }
-
-func (m *marking) OnMessage(s *server.Session, text *server.Message) {
-	say := func(how string) *server.Message {
-		x := server.Text([]byte(how + " " + string(text.Text())))
-		return &x
-	}
-	m.one.Publish(say("one"))
-	if err := s.Send(say("direct")); err != nil {
-		panic(err)
-	}
-	m.two.Publish(say("two"))
-	m.one.Publish(say("one again"))
 }
 
 func TestUnsubscribe(t *testing.T) {
@@ -167,8 +121,10 @@ func TestUnsubscribe(t *testing.T) {
 
 type leaving struct{ topic *server.Topic }
 
-func (l leaving) OnOpen(s *server.Session)                    { s.Subscribe(l.topic) }
+func (l leaving) OnOpen(s *server.Session) { s.Subscribe(l.topic) }
+
 func (l leaving) OnClose(*server.Session, server.CloseReason) {}
+
 func (l leaving) OnMessage(s *server.Session, m *server.Message) {
 	switch string(m.Text()) {
 	case "leave":
@@ -178,20 +134,6 @@ func (l leaving) OnMessage(s *server.Session, m *server.Message) {
 	default:
 		l.topic.Publish(m)
 	}
-}
-
-// stalled joins with small socket buffers and never reads.
-func (r *running) stalled(t *testing.T, prefix string) *client {
-	t.Helper()
-	d := net.Dialer{Control: smallReceiveBuffer}
-	c, err := d.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	x := &client{t: t, Conn: c}
-	x.say("GET " + prefix + "/0/stalled/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n")
-	return x
 }
 
 func TestReadersThatNeverReadAreClosed(t *testing.T) {
@@ -261,73 +203,6 @@ func TestSlowConsumerSkips(t *testing.T) {
 	}
 }
 
-// wake lets a stalled client read, on a goroutine that ends with the connection.
-func (r *running) wake(t *testing.T, c *client) chan string {
-	t.Helper()
-	fresh := &client{t: t, Conn: c.Conn}
-	*fresh = *newReading(fresh)
-	if resp, _ := fresh.response(); resp.StatusCode != 101 {
-		t.Fatal(resp.Status)
-	}
-	out := make(chan string)
-	done := t.Context().Done()
-	go func() {
-		for {
-			op, p, err := fresh.next()
-			if err != nil {
-				return
-			}
-			if op != ws.OpText || !strings.HasPrefix(p, `a["`) {
-				continue
-			}
-			for m := range strings.SplitSeq(p[3:len(p)-2], `","`) {
-				select {
-				case out <- m:
-				case <-done:
-					return
-				}
-			}
-		}
-	}()
-	return out
-}
-
-// kicking is a room that anybody can empty of the others, with a last word to each.
-type kicking struct {
-	topic *server.Topic
-	in    map[*server.Session]bool
-}
-
-func (k *kicking) OnOpen(s *server.Session)                        { k.in[s] = true; s.Subscribe(k.topic) }
-func (k *kicking) OnClose(s *server.Session, _ server.CloseReason) { delete(k.in, s) }
-func (k *kicking) OnMessage(s *server.Session, m *server.Message) {
-	if string(m.Text()) != "kick" {
-		k.topic.Publish(m)
-		return
-	}
-	bye := server.Text([]byte("bye"))
-	for other := range k.in {
-		if other != s {
-			other.Unsubscribe(k.topic)
-			if err := other.Send(&bye); err != nil {
-				panic(err)
-			}
-		}
-	}
-}
-
-// untilSomebodyLags has a member say a message until the socket of another is full.
-func (r *running) untilSomebodyLags(t *testing.T, talker *client, message string) {
-	t.Helper()
-	for sent := 0; r.stats(t).ConnectionsBlocked == 0; sent++ {
-		talker.send(`["` + message + `"]`)
-		talker.messages(1)
-		if sent > 5000 {
-			t.Fatal("nobody lags")
-		}
-	}
-}
-
 // A subscription that ends in the middle of a frame lets the frame end: what follows must be readable.
 func TestUnsubscribeInTheMiddleOfAFrame(t *testing.T) {
 	t.Parallel()
@@ -383,23 +258,6 @@ func TestClientsThatVanish(t *testing.T) {
 	}
 	going.Wait()
 	s.eventually(t, "they are gone", func(st server.Stats) bool { return st.Sessions == 1 && st.Connections == 1 })
-}
-
-// serve runs a server that the test has made.
-func serve(t *testing.T, srv *server.Server) *running {
-	t.Helper()
-	r := &running{Server: srv, done: make(chan error, 1)}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { r.done <- srv.Run(ctx) }()
-	<-srv.Ready()
-	r.addr = srv.Addr().String()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-r.done; err != nil {
-			t.Error(err)
-		}
-	})
-	return r
 }
 
 func TestShutdownSaysGoodbye(t *testing.T) {
@@ -556,20 +414,6 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	if n := allocations(turns, turn) / each; n > 0.2 {
 		t.Errorf("%.2f allocations a message; the turns' own, and this test's, should be a tenth of one", n)
 	}
-}
-
-// allocations is how many objects a turn allocates, in this whole process, once it is warm.
-func allocations(turns int, turn func()) float64 {
-	for range 50 {
-		turn()
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range turns {
-		turn()
-	}
-	runtime.ReadMemStats(&after)
-	return float64(after.Mallocs-before.Mallocs) / float64(turns)
 }
 
 func TestStatsCount(t *testing.T) {

@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,96 +14,6 @@ import (
 
 	"github.com/sockloop/sockloop/server"
 )
-
-// ask sends a request and reads the head of its response.
-func (c *client) ask(method, path, body string, headers ...string) *http.Response {
-	c.t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", method, path, len(body))
-	for i := 0; i < len(headers); i += 2 {
-		fmt.Fprintf(&b, "%s: %s\r\n", headers[i], headers[i+1])
-	}
-	c.say(b.String() + "\r\n" + body)
-	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
-	if err != nil {
-		c.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return resp
-}
-
-// answer sends a request and reads its response.
-func (c *client) answer(method, path, body string, headers ...string) (status int, text string) {
-	c.t.Helper()
-	resp := c.ask(method, path, body, headers...)
-	p, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return resp.StatusCode, string(p)
-}
-
-// poll asks for a frame by xhr.
-func (c *client) poll(session, want string) {
-	c.t.Helper()
-	if status, got := c.answer("POST", session+"/xhr", ""); status != 200 || got != want+"\n" {
-		c.t.Fatalf("xhr: %d %.200q, want %q", status, got, want)
-	}
-}
-
-func (c *client) post(session, payload string) {
-	c.t.Helper()
-	if status, got := c.answer("POST", session+"/xhr_send", payload); status != 204 {
-		c.t.Fatalf("xhr_send: %d %q", status, got)
-	}
-}
-
-// stream is a streaming response, line by line.
-type stream struct {
-	*client
-	body *bufio.Reader
-}
-
-func (r *running) stream(t *testing.T, session string) *stream {
-	t.Helper()
-	c := r.dial(t)
-	s := &stream{c, bufio.NewReader(c.ask("POST", session+"/xhr_streaming", "").Body)}
-	s.line()
-	return s
-}
-
-func (s *stream) line() string {
-	s.t.Helper()
-	line, err := s.body.ReadString('\n')
-	if err != nil {
-		s.t.Fatalf("after %.100q: %v", line, err)
-	}
-	return strings.TrimSuffix(line, "\n")
-}
-
-func (s *stream) wantLine(want string) {
-	s.t.Helper()
-	if got := s.line(); got != want {
-		s.t.Fatalf("%.200q, want %.200q", got, want)
-	}
-}
-
-// texts are the messages of frames a[…] until there are n.
-func texts(t *testing.T, n int, next func() string) []string {
-	t.Helper()
-	var all []string
-	for len(all) < n {
-		frame := next()
-		if frame == "o" {
-			continue
-		}
-		var some []string
-		if err := json.Unmarshal([]byte(strings.TrimPrefix(frame, "a")), &some); err != nil || frame[0] != 'a' {
-			t.Fatalf("after %d of %d messages: %.200q", len(all), n, frame)
-		}
-		all = append(all, some...)
-	}
-	return all
-}
 
 // What a session is sent arrives in the order it was sent, direct messages and broadcasts on two topics, whatever carries
 // it, and however small the frames.
@@ -182,38 +88,16 @@ func TestSessionChangesItsTransport(t *testing.T) {
 	}
 }
 
-// startMarking runs a server whose service marks each message with how it sends it: on two topics, and to its sender.
-func startMarking(t *testing.T, c server.Config) *running {
-	t.Helper()
-	c.Addr, c.ConnectionsMax = "127.0.0.1:0", 100
-	srv, err := server.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	service := &marking{}
-	service.one, service.two = srv.NewTopic("test"), srv.NewTopic("test")
-	if err := srv.Handle("/mixed", service); err != nil {
-		t.Fatal(err)
-	}
-	return serve(t, srv)
-}
-
 // Frames that are longer than any socket buffer arrive whole, chunk by chunk or as one body, while the reader is slow.
 func TestLargeFramesOverHTTP(t *testing.T) {
 	t.Parallel()
 	s := start(t, server.Config{MessageBytesMax: 4 << 20, LogBytesMax: 64 << 20, OutboxBytesMax: 64 << 20, UnsentBytesMax: 64 << 10})
-	d := net.Dialer{Control: smallReceiveBuffer}
 	large := strings.Repeat("0123456789abcdef", 3<<16) // 3 MiB
 	for _, prefix := range []string{"/broadcast", "/echo"} {
 		for _, path := range []string{"/xhr_streaming", "/eventsource", "/xhr", "/jsonp?c=x"} {
 			t.Run(prefix+path, func(t *testing.T) {
 				t.Parallel()
-				raw, err := d.Dial("tcp", s.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = raw.Close() })
-				c := newReading(&client{t: t, Conn: raw})
+				c := s.dialSmall(t)
 				url := prefix + "/0/large" + strings.NewReplacer("/", "-", "?", "-").Replace(path)
 				method := "POST"
 				if path == "/eventsource" || path == "/jsonp?c=x" {
@@ -246,30 +130,6 @@ func TestLargeFramesOverHTTP(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// recording is a service that reports what becomes of its sessions.
-type recording struct {
-	opened atomic.Int64
-	closed chan server.CloseReason
-}
-
-func (r *recording) OnOpen(*server.Session)                          { r.opened.Add(1) }
-func (r *recording) OnMessage(s *server.Session, m *server.Message)  { _ = s.Send(m) }
-func (r *recording) OnClose(_ *server.Session, c server.CloseReason) { r.closed <- c }
-
-func newRecording() *recording { return &recording{closed: make(chan server.CloseReason, 100)} }
-
-func (r *recording) wantClosed(t *testing.T, code int) {
-	t.Helper()
-	select {
-	case c := <-r.closed:
-		if c.Code != code {
-			t.Errorf("closed with %+v, want %d", c, code)
-		}
-	case <-time.After(patience):
-		t.Fatal("the service is not told")
 	}
 }
 
@@ -380,7 +240,7 @@ func TestPipeliningBehindAPoll(t *testing.T) {
 		}
 	}
 	c.say("POST /echo/0/x/xhr HTTP/1.1\r\nHost: x\r\n\r\n" + strings.Repeat("x", 20_000))
-	c.expectEnd()
+	c.expectCut()
 }
 
 func TestStreamsThatNeverReadAreClosed(t *testing.T) {
@@ -389,14 +249,8 @@ func TestStreamsThatNeverReadAreClosed(t *testing.T) {
 	reader := s.stream(t, "/broadcast/0/reader")
 	reader.wantLine("o")
 	const stalled = 5
-	d := net.Dialer{Control: smallReceiveBuffer}
 	for i := range stalled {
-		c, err := d.Dial("tcp", s.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		(&client{t: t, Conn: c}).say(fmt.Sprintf("POST /broadcast/0/stalled%d/xhr_streaming HTTP/1.1\r\nHost: x\r\n\r\n", i))
+		s.dialSmall(t).say(fmt.Sprintf("POST /broadcast/0/stalled%d/xhr_streaming HTTP/1.1\r\nHost: x\r\n\r\n", i))
 	}
 	s.eventually(t, "everybody in", func(st server.Stats) bool { return st.Sessions == stalled+1 })
 	talker := s.join(t, "/broadcast")
@@ -496,13 +350,7 @@ func TestUnsubscribeInTheMiddleOfAChunk(t *testing.T) {
 	}
 	s := serve(t, srv)
 	talker := s.join(t, "/kicking")
-	d := net.Dialer{Control: smallReceiveBuffer}
-	raw, err := d.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = raw.Close() })
-	c := newReading(&client{t: t, Conn: raw})
+	c := s.dialSmall(t)
 	slow := &stream{c, bufio.NewReader(c.ask("POST", "/kicking/0/slow/xhr_streaming", "").Body)}
 	slow.line()
 	slow.wantLine("o")
@@ -533,13 +381,6 @@ func TestIdleSessionKeepsOnlyACursor(t *testing.T) {
 	} else {
 		t.Logf("%.0f bytes a session", each)
 	}
-}
-
-func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // Nothing is allocated for a message or a turn on the way to a stream.

@@ -109,15 +109,6 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// expectNothingMore waits for the end of the connection, before which nothing comes.
-func (c *client) expectNothingMore() {
-	c.t.Helper()
-	p := make([]byte, 1000)
-	if n, err := c.r.Read(p); err == nil || isTimeout(err) {
-		c.t.Errorf("%q %v instead of the end", p[:n], err)
-	}
-}
-
 // Session ids that no client makes are not found, and leave nothing behind.
 func TestSessionIDsThatAttack(t *testing.T) {
 	t.Parallel()

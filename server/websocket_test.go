@@ -84,8 +84,8 @@ func TestCloseService(t *testing.T) {
 
 func TestClientCloses(t *testing.T) {
 	t.Parallel()
-	reasons := make(chan server.CloseReason, 3)
-	s := start(t, server.Config{}, "/recorded", &recorder{closed: reasons})
+	service := newRecording()
+	s := start(t, server.Config{}, "/recorded", service)
 	for _, tt := range []struct {
 		payload string
 		want    server.CloseReason
@@ -100,23 +100,16 @@ func TestClientCloses(t *testing.T) {
 			t.Errorf("the answer is %v % x %v", op, p, err)
 		}
 		c.expectEnd()
-		if got := <-reasons; got != tt.want {
+		if got := <-service.closed; got != tt.want {
 			t.Errorf("the service heard %+v, want %+v", got, tt.want)
 		}
 	}
 	c := s.join(t, "/recorded")
 	_ = c.Close()
-	if got := <-reasons; got.Code != 1006 {
+	if got := <-service.closed; got.Code != 1006 {
 		t.Errorf("a client that vanished: %+v", got)
 	}
 }
-
-// recorder reports how its sessions end.
-type recorder struct{ closed chan server.CloseReason }
-
-func (r *recorder) OnOpen(*server.Session)                          {}
-func (r *recorder) OnMessage(*server.Session, *server.Message)      {}
-func (r *recorder) OnClose(_ *server.Session, c server.CloseReason) { r.closed <- c }
 
 // Each hostile client is answered with the right code and ends alone; a bystander notices nothing.
 func TestHostileFrames(t *testing.T) {
@@ -222,8 +215,10 @@ func TestPanicCostsItsOwnConnectionOnly(t *testing.T) {
 
 type panicking struct{}
 
-func (panicking) OnOpen(*server.Session)                      {}
-func (panicking) OnMessage(*server.Session, *server.Message)  { panic("as the test wants it") }
+func (panicking) OnOpen(*server.Session) {}
+
+func (panicking) OnMessage(*server.Session, *server.Message) { panic("as the test wants it") }
+
 func (panicking) OnClose(*server.Session, server.CloseReason) { panic("and at the end") }
 
 func TestMessagesAfterCloseAreNotHeard(t *testing.T) {
@@ -240,12 +235,14 @@ func TestMessagesAfterCloseAreNotHeard(t *testing.T) {
 type once struct{}
 
 func (once) OnOpen(*server.Session) {}
+
 func (once) OnMessage(s *server.Session, m *server.Message) {
 	if err := s.Send(m); err != nil {
 		panic(err)
 	}
 	s.Close(4000, "enough")
 }
+
 func (once) OnClose(*server.Session, server.CloseReason) {}
 
 func FuzzFrames(f *testing.F) {
