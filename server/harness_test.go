@@ -567,7 +567,7 @@ func startMarking(t *testing.T, c server.Config) *running {
 		t.Fatal(err)
 	}
 	service := &marking{}
-	service.one, service.two = srv.NewTopic(), srv.NewTopic()
+	service.one, service.two = newTopic(srv, "one"), newTopic(srv, "two")
 	if err := srv.Handle("/mixed", service); err != nil {
 		t.Fatal(err)
 	}
@@ -605,4 +605,36 @@ func heap() uint64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// newTopic makes a topic, which has a name or not.
+func newTopic(s *server.Server, name string) *server.Topic {
+	switch s := any(s).(type) {
+	case interface{ NewTopic(string) *server.Topic }:
+		return s.NewTopic(name)
+	case interface{ NewTopic() *server.Topic }:
+		return s.NewTopic()
+	}
+	panic("how are topics made?")
+}
+
+// openFiles is how many descriptors this process may have, and those that it starts.
+func openFiles(t *testing.T) uint64 {
+	t.Helper()
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		t.Fatal(err)
+	}
+	return l.Cur
+}
+
+// asMap is a value as JSON has it: fields that a test looks for may not be there.
+func asMap(t *testing.T, v any) map[string]any {
+	t.Helper()
+	p, err := json.Marshal(v)
+	var m map[string]any
+	if err = errors.Join(err, json.Unmarshal(p, &m)); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
