@@ -14,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	coder "github.com/coder/websocket"
+	"github.com/gobwas/ws"
 	gorilla "github.com/gorilla/websocket"
 
 	"github.com/sockloop/sockloop/codec"
@@ -286,5 +288,47 @@ func TestClientsOf2011(t *testing.T) {
 		if got := c.messages(len(all)); len(got) != len(all) {
 			t.Errorf("%q", got)
 		}
+	}
+}
+
+// The Java client of 2011 speaks version 8 and answers a ping with the single byte 0x0a, which would be the beginning of a
+// frame. So it is sent no pings, only heartbeats of SockJS, and lives on in silence.
+func TestClientsOf2011AreNotPinged(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{Options: server.Options{HeartbeatDelay: 20 * time.Millisecond}, PongTimeout: 20 * time.Millisecond})
+	c := s.dial(t)
+	c.say("GET /echo/0/0/websocket HTTP/1.1\r\n" + strings.Replace(handshakeHeaders, "Version: 13", "Version: 8", 1) + "\r\n")
+	if resp, body := c.response(); resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%s %q", resp.Status, body)
+	}
+	c.expect("o")
+	for round := range 3 {
+		for beats := 0; beats < 10; {
+			switch op, p, err := c.next(); {
+			case err != nil:
+				t.Fatalf("after %d heartbeats: %v", beats, err)
+			case op == ws.OpPing:
+				t.Error("a ping")
+				c.say("\n")
+			case op == ws.OpText && p == "h":
+				beats++
+			default:
+				t.Fatalf("%v %q", op, p)
+			}
+		}
+		said := fmt.Sprintf(`["%d"]`, round)
+		c.send(said)
+		for {
+			op, p, err := c.next()
+			if err != nil || op != ws.OpText {
+				t.Fatalf("%v %q %v", op, p, err)
+			}
+			if p == "a"+said {
+				break
+			}
+		}
+	}
+	if st := s.stats(t); st.PongTimeouts+st.ProtocolErrors != 0 || st.Sessions != 1 {
+		t.Errorf("%+v", st)
 	}
 }
