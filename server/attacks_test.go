@@ -363,9 +363,9 @@ func TestAttackStalledReaders(t *testing.T) {
 	talker := p.open(t, "/broadcast/websocket")
 	go talker.discard()
 	message := strings.Repeat("x", 50_000)
-	for sent := 0; p.stats().LaggingConns < readers; sent++ {
+	for sent := 0; p.stats().ConnectionsBlocked < readers; sent++ {
 		if sent == 200 {
-			t.Fatalf("%d of %d sockets are full", p.stats().LaggingConns, readers)
+			t.Fatalf("%d of %d sockets are full", p.stats().ConnectionsBlocked, readers)
 		}
 		talker.send(message)
 		time.Sleep(20 * time.Millisecond)
@@ -612,7 +612,7 @@ func TestAttackSkipsInsideFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := &pair{[2]*server.Topic{newTopic(srv, "one"), newTopic(srv, "two")}}
+	service := &pair{[2]*server.Topic{srv.NewTopic("one"), srv.NewTopic("two")}}
 	if err := srv.Handle("/pair", service); err != nil {
 		t.Fatal(err)
 	}
@@ -634,7 +634,7 @@ func TestAttackSkipsInsideFrames(t *testing.T) {
 			talker.expect(text)
 			sent++
 		}
-		for s.stats(t).LaggingConns == 0 {
+		for s.stats(t).ConnectionsBlocked == 0 {
 			say(1, 20_000)
 		}
 		for range 60 { // these share a frame, once the reader goes on

@@ -104,7 +104,7 @@ func TestUnsubscribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic := newTopic(srv, "topic")
+	topic := srv.NewTopic("topic")
 	if err := srv.Handle("/leaving", leaving{topic}); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestUnsubscribeInTheMiddleOfAFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := srv.Handle("/kicking", &kicking{newTopic(srv, "topic"), map[*server.Session]bool{}}); err != nil {
+	if err := srv.Handle("/kicking", &kicking{srv.NewTopic("topic"), map[*server.Session]bool{}}); err != nil {
 		t.Fatal(err)
 	}
 	s := serve(t, srv)

@@ -341,7 +341,7 @@ func TestDelivery(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			service := &numbered{[3]*server.Topic{newTopic(srv, "0"), newTopic(srv, "1"), newTopic(srv, "2")}}
+			service := &numbered{[3]*server.Topic{srv.NewTopic("0"), srv.NewTopic("1"), srv.NewTopic("2")}}
 			if err := srv.Handle("/numbered", service); err != nil {
 				t.Fatal(err)
 			}
@@ -472,7 +472,7 @@ func TestDeliveryBesideSlowReaders(t *testing.T) {
 				}
 			}()
 		}
-		p.eventually("they lag", func(st processStats) bool { return st.LaggingConns >= slowReaders })
+		p.eventually("they lag", func(st processStats) bool { return st.ConnectionsBlocked >= slowReaders })
 		with = append(with, measure())
 		for _, c := range slow {
 			_ = c.Close()

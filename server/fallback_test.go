@@ -345,7 +345,7 @@ func TestUnsubscribeInTheMiddleOfAChunk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := srv.Handle("/kicking", &kicking{newTopic(srv, "topic"), map[*server.Session]bool{}}); err != nil {
+	if err := srv.Handle("/kicking", &kicking{srv.NewTopic("topic"), map[*server.Session]bool{}}); err != nil {
 		t.Fatal(err)
 	}
 	s := serve(t, srv)

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -293,12 +292,11 @@ func (c *client) messages(n int) []string {
 		if op != ws.OpText || !strings.HasPrefix(payload, "a") {
 			continue
 		}
-		ms, err := a.Decode([]byte(payload[1:]))
-		if err != nil {
+		if err := a.Begin([]byte(payload[1:])); err != nil {
 			c.t.Fatal(err)
 		}
-		for i := range ms {
-			all = append(all, string(bytes.Clone(ms[i].Text())))
+		for m := a.Next(); m != nil; m = a.Next() {
+			all = append(all, string(m.Text()))
 		}
 	}
 	return all
@@ -423,7 +421,7 @@ func (k *kicking) OnMessage(s *server.Session, m *server.Message) {
 // untilSomebodyLags has a member say a message until the socket of another is full.
 func (r *running) untilSomebodyLags(t *testing.T, talker *client, message string) {
 	t.Helper()
-	for sent := 0; r.stats(t).LaggingConns == 0; sent++ {
+	for sent := 0; r.stats(t).ConnectionsBlocked == 0; sent++ {
 		talker.send(`["` + message + `"]`)
 		talker.messages(1)
 		if sent > 5000 {
@@ -567,7 +565,7 @@ func startMarking(t *testing.T, c server.Config) *running {
 		t.Fatal(err)
 	}
 	service := &marking{}
-	service.one, service.two = newTopic(srv, "one"), newTopic(srv, "two")
+	service.one, service.two = srv.NewTopic("one"), srv.NewTopic("two")
 	if err := srv.Handle("/mixed", service); err != nil {
 		t.Fatal(err)
 	}
@@ -605,17 +603,6 @@ func heap() uint64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
-}
-
-// newTopic makes a topic, which has a name or not.
-func newTopic(s *server.Server, name string) *server.Topic {
-	switch s := any(s).(type) {
-	case interface{ NewTopic(string) *server.Topic }:
-		return s.NewTopic(name)
-	case interface{ NewTopic() *server.Topic }:
-		return s.NewTopic()
-	}
-	panic("how are topics made?")
 }
 
 // openFiles is how many descriptors this process may have, and those that it starts.
