@@ -101,11 +101,12 @@ func (a *Array) Next() *Message {
 
 // skip goes to the message behind the next one, which has so many bytes.
 func (a *Array) skip(size int) {
-	p := skipSpace(a.rest[size:])
-	if len(p) > 0 {
-		p = skipSpace(p[1:]) // the comma, or the bracket behind the last message
+	if a.rest = a.rest[size:]; len(a.rest) == 0 {
+		return // at once: it is the usual end
 	}
-	a.rest = p
+	if a.rest = skipSpace(a.rest); len(a.rest) > 0 {
+		a.rest = skipSpace(a.rest[1:]) // the comma, or the bracket behind the last message
+	}
 }
 
 // Longest is the size of the payload's longest message in bytes: its quotes and escapes, as they came, included.
