@@ -246,9 +246,6 @@ func appendRequoted(dst, text, inside []byte) []byte {
 // appendUnescaped appends what the inside of a legal JSON string reads as, or a part of one that is cut beside an
 // escape. A lone surrogate reads as U+FFFD.
 func appendUnescaped(dst, inside []byte) []byte {
-	if len(inside) == 0 {
-		return dst
-	}
 	dst = slices.Grow(dst, len(inside))
 	text := dst[len(dst):len(dst):cap(dst)]
 	if code := unquote.IntoBytes(unsafe.String(unsafe.SliceData(inside), len(inside)), &text); code != 0 {

@@ -155,6 +155,10 @@ func TestArrayRemembersThePlain(t *testing.T) {
 	if err := a.Begin([]byte(`[ "plain"]`)); err != nil || a.plain != len(`"plain"`) {
 		t.Errorf("%v, %d bytes", err, a.plain)
 	}
+	a.Resume([]byte(`"é"]`))
+	if m := a.Next(); string(m.Text()) != "é" {
+		t.Errorf("resumed at %q", m.Text())
+	}
 }
 
 func TestArrayKnowsItsLongest(t *testing.T) {
