@@ -63,6 +63,13 @@ check: ## Format, lint and test
 	CGO_ENABLED=0 $(GO) run $(GOLANGCI_LINT) run ./...
 	@./.ci/test
 
+# Packages whose tests must find mutants: the least score in per cent and, where the tests are slow, how many are drawn.
+MUTANTS ?= ./codec=90 ./broadcast=90 ./server=80,200
+
+.PHONY: mutants
+mutants: ## Break the code in small ways and count what the tests find: MUTANTS="./codec=90" ARGS="-only Decode"
+	$(GO) run ./internal/mutants -report docs/mutants.md $(ARGS) $(MUTANTS)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME=20s
 	@for p in $$($(GO) list ./...); do \
