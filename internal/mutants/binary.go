@@ -30,6 +30,10 @@ const (
 	illegal                   // does not compile: no mutant at all
 )
 
+func (o outcome) String() string {
+	return [...]string{"lived", "killed", "timed out", "not covered", "does not compile"}[o]
+}
+
 // errCompile is a package that does not compile.
 var errCompile = errors.New("does not compile")
 

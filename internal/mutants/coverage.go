@@ -118,11 +118,12 @@ func (c *coverage) testsOf(file string, p token.Position) []string {
 	return smallest.tests
 }
 
-// timeoutOf is how long these tests may take with a mutant in them: a multiple of what they take without.
+// timeoutOf is how long these tests may take with a mutant in them: a multiple of what they take without, and what a
+// busy machine may take to start them.
 func (c *coverage) timeoutOf(names []string, factor float64) time.Duration {
 	seconds := 0.0
 	for _, name := range names {
 		seconds += c.seconds[name]
 	}
-	return time.Duration((2 + factor*seconds) * float64(time.Second))
+	return time.Duration((4 + factor*seconds) * float64(time.Second))
 }

@@ -44,6 +44,7 @@ type options struct {
 	accepted string
 	report   string
 	list     bool
+	verbose  bool
 }
 
 // target is a package, the least score that is wanted of it, and how many of its mutants are drawn (0: all).
@@ -62,11 +63,12 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.sample, "sample", 0, "draw `N` mutants of each package, whatever its argument says")
 	f.Uint64Var(&o.seed, "seed", 1, "what the sample is drawn with")
 	f.IntVar(&o.jobs, "jobs", 2, "mutants at a time")
-	f.Float64Var(&o.factor, "timeout", 5, "how many times as long as the clean tests a mutant may take, and 2 s more")
+	f.Float64Var(&o.factor, "timeout", 5, "how many times as long as the clean tests a mutant may take, and 4 s more")
 	only := f.String("only", "", "only mutants whose text matches `REGEXP`")
 	f.StringVar(&o.accepted, "accepted", "docs/mutants-accepted.txt", "`FILE` of the mutants that may live, and why")
 	f.StringVar(&o.report, "report", "", "write the results to `FILE`, as Markdown; not with -only")
 	f.BoolVar(&o.list, "list", false, "list the mutants, try none")
+	f.BoolVar(&o.verbose, "v", false, "say what came of each mutant")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -164,7 +166,10 @@ func measure(ctx context.Context, o *options, t target, a accepted, stdout, stde
 	if err != nil {
 		return nil, err
 	}
-	tr := &trial{source: s, cover: c, scratch: scratch, factor: o.factor, log: stderr, kills: map[string]int{}}
+	tr := &trial{
+		source: s, cover: c, scratch: scratch, factor: o.factor, verbose: o.verbose, log: stderr,
+		kills: map[string]int{},
+	}
 	verdicts, err := tr.run(ctx, chosen, o.jobs)
 	if err != nil {
 		return nil, err

@@ -147,7 +147,7 @@ other/x.go: f: a => b -> of another package
 		"Even: n%2 => *":                              notCovered,
 	} {
 		if got, there := outcomes[key]; there != (want != 99) || there && got != want {
-			t.Errorf("%s: outcome %d, %t, want %d", key, got, there, want)
+			t.Errorf("%s: outcome %v, %t, want %d", key, got, there, want)
 		}
 	}
 	if !slices.Equal(r.failing, []string{"TestFails"}) || r.controls != (controls{runs: 1}) {

@@ -25,6 +25,7 @@ type trial struct {
 	cover   *coverage
 	scratch string
 	factor  float64 // of the clean tests' time
+	verbose bool    // each outcome goes to the log
 	log     io.Writer
 
 	mu       sync.Mutex
@@ -60,7 +61,7 @@ func (t *trial) run(ctx context.Context, mutants []*mutant, jobs int) ([]verdict
 					cancel(err)
 				}
 				verdicts[i] = verdict{mutant: mutants[i], outcome: o}
-				t.progress(len(mutants))
+				t.progress(verdicts[i], len(mutants))
 			}
 		})
 	}
@@ -143,10 +144,13 @@ func (t *trial) control(ctx context.Context, clean *binary, names []string) {
 }
 
 // progress says every tenth how far the run is.
-func (t *trial) progress(all int) {
+func (t *trial) progress(v verdict, all int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.done++
+	if t.verbose {
+		fmt.Fprintf(t.log, "%v: %s\n", v.outcome, v.key)
+	}
 	if step := max(1, all/10); t.done%step == 0 {
 		fmt.Fprintf(t.log, "%s %s: %d of %d\n", time.Now().Format(time.TimeOnly), t.source.dir, t.done, all)
 	}
