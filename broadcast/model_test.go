@@ -150,7 +150,10 @@ func (m *model) anyReader() *modelReader {
 func (m *model) anyTopic() *modelTopic { return m.topics[m.r.IntN(len(m.topics))] }
 
 func (m *model) add() *modelReader {
-	r := &modelReader{m: m, wire: Wire(m.r.IntN(3)), cut: NoSeq, movedAt: map[*modelTopic]int64{}, skipped: map[*modelTopic]bool{}}
+	r := &modelReader{
+		m: m, wire: Wire(m.r.IntN(3)), cut: NoSeq,
+		movedAt: map[*modelTopic]int64{}, skipped: map[*modelTopic]bool{},
+	}
 	r.greed = []int{10, 100, 1000}[m.r.IntN(3)]
 	r.Init(&m.policies[m.r.IntN(2)], r)
 	m.readers = append(m.readers, r)

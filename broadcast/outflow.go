@@ -128,8 +128,8 @@ func (o *Outflow) Len() int { return len(o.subscriptions) }
 // Outbox is for Post(append(o.Outbox(), …), seq), and nothing else.
 func (o *Outflow) Outbox() []byte { return o.outbox.bytes }
 
-// Post adds to the outbox what was appended to Outbox, with the number seq. The batches of the outflow's topics that were
-// open must have been sealed. With ErrOutboxFull and ErrLost nothing was added.
+// Post adds to the outbox what was appended to Outbox, with the number seq. The batches of the outflow's topics that
+// were open must have been sealed. With ErrOutboxFull and ErrLost nothing was added.
 func (o *Outflow) Post(outbox []byte, seq uint64) error {
 	if o.lost || o.closed {
 		return ErrLost
@@ -234,8 +234,9 @@ func (o *Outflow) Advance(from Source, n int) {
 }
 
 // Plan decides what leaves as the next frame, for transports that put something around it: as much as bytesMax allows,
-// merged from all sources, and at least one entry if there is any. It returns the size in bytes. From then on Next yields
-// these bytes, and no others, until all have left; they are sent whatever becomes of their topics, or the outflow is Lost.
+// merged from all sources, and at least one entry if there is any. It returns the size in bytes. From then on Next
+// yields these bytes, and no others, until all have left; they are sent whatever becomes of their topics, or the
+// outflow is Lost.
 func (o *Outflow) Plan(bytesMax int) int {
 	if o.planned == 0 {
 		o.planned, _ = o.due(bytesMax)
@@ -285,7 +286,8 @@ func (o *Outflow) due(bytesMax int) (size int, more bool) {
 func (o *Outflow) Planned() int { return o.planned }
 
 // Begun tells that something must leave before anything else can: a planned frame, of which the beginning may be on its
-// way, or an entry or parcel that has left in part. It may be more than a frame: small ones that were merged count as one.
+// way, or an entry or parcel that has left in part. It may be more than a frame: small ones that were merged count as
+// one.
 func (o *Outflow) Begun() bool {
 	if o.planned > 0 || o.outbox.begun || o.outbox.number() == pinned {
 		return true
@@ -301,7 +303,8 @@ func (o *Outflow) Begun() bool {
 // pinned is the number of parcels that are the rest of a frame.
 const pinned = 0
 
-// pin copies the planned frame, and what c has begun, to the front of the outbox, so that they do not depend on c's log.
+// pin copies the planned frame, and what c has begun, to the front of the outbox, so that they do not depend on c's
+// log.
 func (o *Outflow) pin(c *cursor) {
 	var held []byte
 	var parcels []parcel
@@ -342,8 +345,8 @@ func (o *Outflow) take(dst []byte, n int) []byte {
 }
 
 // Rewire moves all subscriptions to another wire. The topics' open batches are sealed with seq; then what is due is
-// converted, an entry or parcel at a time, and goes to the outbox. ErrOutboxFull before anything is converted tells that
-// it is too much; if it becomes too much by being converted the outflow is Lost, too. No frame may be planned.
+// converted, an entry or parcel at a time, and goes to the outbox. ErrOutboxFull before anything is converted tells
+// that it is too much; if it becomes too much by being converted the outflow is Lost, too. No frame may be planned.
 func (o *Outflow) Rewire(w Wire, convert func(dst, p []byte) []byte, seq uint64) error {
 	if o.planned > 0 {
 		panic("broadcast: Rewire inside a planned frame")
@@ -371,8 +374,8 @@ func (o *Outflow) Rewire(w Wire, convert func(dst, p []byte) []byte, seq uint64)
 	return nil
 }
 
-// convert takes all that is due, and makes an outbox of it in another form. It gives up, and returns false, when that is
-// larger than an outbox may be.
+// convert takes all that is due, and makes an outbox of it in another form. It gives up, and returns false, when that
+// is larger than an outbox may be.
 func (o *Outflow) convert(convert func(dst, p []byte) []byte) (converted outbox, ok bool) {
 	var piece []byte
 	for {
@@ -399,8 +402,8 @@ func (o *Outflow) CutOff(seq uint64) {
 	o.setApart()
 }
 
-// Lost tells that the outflow fell off a log and messages are missing, perhaps inside a frame: the connection must end. A
-// lost outflow is owed nothing, and holds no memory of logs and outbox.
+// Lost tells that the outflow fell off a log and messages are missing, perhaps inside a frame: the connection must end.
+// A lost outflow is owed nothing, and holds no memory of logs and outbox.
 func (o *Outflow) Lost() bool { return o.lost }
 
 // lose gives up on everything.

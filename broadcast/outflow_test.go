@@ -86,6 +86,20 @@ func TestUnsubscribeFinishesWhatHasBegun(t *testing.T) {
 	r.expect(t, all, "gun\nnew\n")
 }
 
+// The rest of a frame in the outbox stands before what the other topics publish then.
+func TestRestOfAFrameKeepsLaterBatchesApart(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(Config{Wires: []Encoder{lines}})
+	r := newReader(&OutflowConfig{}, one, two)
+	seal(one, 2, "read")
+	seal(two, 3, "begun")
+	r.expect(t, 7, "read\nbe")
+	r.Unsubscribe(two)
+	seal(one, 4, "not begun")
+	r.Unsubscribe(one)
+	r.expect(t, all, "gun\n")
+}
+
 func TestUnsubscribeKeepsThePlan(t *testing.T) {
 	t.Parallel()
 	one, two := newTopics(Config{Wires: []Encoder{lines}, FrameBytesMax: 8})
@@ -105,6 +119,19 @@ func TestUnsubscribeKeepsThePlan(t *testing.T) {
 	r.post(t, 5, "behind\n")
 	r.expect(t, r.Planned(), "t\nsecond\n")
 	r.expect(t, all, "behind\n")
+}
+
+// The scratch of a plan holds no log.
+func TestPlanHoldsNothing(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(Config{Wires: []Encoder{lines}})
+	c := OutflowConfig{}
+	r := newReader(&c, one, two)
+	seal(one, 2, "one")
+	r.Plan(10)
+	if looks := c.looks[:cap(c.looks)]; len(looks) < 2 || looks[0] != (look{}) || looks[1] != (look{}) {
+		t.Errorf("it holds %v", looks)
+	}
 }
 
 // evictingConfig is a log that keeps little more than a segment, and merges nothing.
@@ -215,9 +242,15 @@ func TestSmallBatchesAreMergedUnlessOrderForbidsIt(t *testing.T) {
 		between func(t *testing.T, one, two *Topic, r *reader) (seq uint64)
 		want    int
 	}{
-		"nothing":                       {func(*testing.T, *Topic, *Topic, *reader) uint64 { return 50 }, 1},
-		"a post":                        {func(t *testing.T, _, _ *Topic, r *reader) uint64 { r.post(t, 3, "x"); return 4 }, 2},
-		"another topic that nobody has": {func(_ *testing.T, _, two *Topic, _ *reader) uint64 { seal(two, 3, "x"); return 4 }, 1},
+		"nothing": {func(*testing.T, *Topic, *Topic, *reader) uint64 { return 50 }, 1},
+		"a post": {func(t *testing.T, _, _ *Topic, r *reader) uint64 {
+			r.post(t, 3, "x")
+			return 4
+		}, 2},
+		"another topic that nobody has": {func(_ *testing.T, _, two *Topic, _ *reader) uint64 {
+			seal(two, 3, "x")
+			return 4
+		}, 1},
 		"another topic": {func(_ *testing.T, _, two *Topic, r *reader) uint64 {
 			r.Subscribe(two, 0, 3)
 			seal(two, 4, "x")
@@ -237,9 +270,15 @@ func TestSmallBatchesAreMergedUnlessOrderForbidsIt(t *testing.T) {
 			newReader(&OutflowConfig{}, one)
 			return 3
 		}, 2},
-		"an end":        {func(_ *testing.T, _, _ *Topic, r *reader) uint64 { r.CutOff(3); return 4 }, 2},
-		"a large batch": {func(_ *testing.T, one, _ *Topic, _ *reader) uint64 { seal(one, 3, strings.Repeat("x", 300)); return 4 }, 2},
-		"a larger one":  {func(_ *testing.T, one, _ *Topic, _ *reader) uint64 { seal(one, 3, strings.Repeat("x", 995)); return 4 }, 3},
+		"an end": {func(_ *testing.T, _, _ *Topic, r *reader) uint64 { r.CutOff(3); return 4 }, 2},
+		"a large batch": {func(_ *testing.T, one, _ *Topic, _ *reader) uint64 {
+			seal(one, 3, strings.Repeat("x", 300))
+			return 4
+		}, 2},
+		"a larger one": {func(_ *testing.T, one, _ *Topic, _ *reader) uint64 {
+			seal(one, 3, strings.Repeat("x", 995))
+			return 4
+		}, 3},
 	} {
 		one, two := newTopics(Config{Wires: []Encoder{lines}, FrameBytesMax: 1000})
 		r := newReader(&OutflowConfig{}, one)

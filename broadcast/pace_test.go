@@ -28,8 +28,8 @@ func publishBytes(topic *Topic, seq uint64, n int) {
 	topic.Seal(seq)
 }
 
-// A publisher of 15 MB/s that waits while the log is full cuts off nobody who takes 5 MB/s, and comes to the same rate. A
-// reader that stalls is not waited for.
+// A publisher of 15 MB/s that waits while the log is full cuts off nobody who takes 5 MB/s, and comes to the same rate.
+// A reader that stalls is not waited for.
 func TestPublisherIsHeldForReadersThatKeepPace(t *testing.T) {
 	t.Parallel()
 	topic, now := clocked()
@@ -106,6 +106,8 @@ func TestStalledReaderIsEvictedInTime(t *testing.T) {
 	}
 	*now += 299
 	other.read(1)
+	_, from := r.Next()
+	r.Advance(from, 0) // its socket takes nothing
 	if !topic.Full() || r.Lost() {
 		t.Error("it is evicted too early")
 	}
@@ -129,6 +131,26 @@ func TestQuietTopicMakesNobodyLate(t *testing.T) {
 	}
 	if *now += 299; !topic.Full() || r.Lost() {
 		t.Error("a reader was evicted that had nothing to read before")
+	}
+}
+
+// Nobody is evicted while there are spare segments to give back.
+func TestSparesGoBeforeReaders(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 1 << 20})
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := range uint64(12) {
+		publishBytes(topic, seq+2, 60_000)
+	}
+	r.read(all)
+	if topic.streams[0].spare.bytes < 700_000 {
+		t.Errorf("%d bytes are spare", topic.streams[0].spare.bytes)
+	}
+	for seq := range uint64(5) {
+		publishBytes(topic, seq+20, 120_000) // needs larger segments
+	}
+	if r.Lost() || topic.streams[0].kept > 1<<20 {
+		t.Errorf("lost: %v, %d bytes", r.Lost(), topic.streams[0].kept)
 	}
 }
 

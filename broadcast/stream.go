@@ -76,8 +76,8 @@ func (s *stream) place(c *cursor) {
 	s.apart = true
 }
 
-// append adds a batch behind the newest one. It never spans segments, so whatever is appended in one turn is usually one
-// write. mixed tells that subscribers hear other topics too.
+// append adds a batch behind the newest one. It never spans segments, so whatever is appended in one turn is usually
+// one write. mixed tells that subscribers hear other topics too.
 //
 // Small batches are merged into one entry when nothing that a subscriber is owed from elsewhere bears a number between
 // them. Outflows set apart when they are posted something; another topic's batches have taken a number.
@@ -92,7 +92,6 @@ func (s *stream) append(x *scratch, seq uint64, mixed bool) {
 	merge := !s.apart && (!mixed || seq == s.seq+1)
 	for _, f := range x.frames {
 		at.add(entry{from + f.end, messages + f.messages, seq}, merge, s.frameBytesMax)
-		merge = true
 	}
 	s.keep(entrySize * (cap(at.entries) - table))
 	s.messages += uint64(x.messages)
@@ -138,7 +137,7 @@ func (s *stream) release() {
 
 // recycle keeps a segment for reuse, as far as the bounds allow it.
 func (s *stream) recycle(at *segment) {
-	if cap(at.data) > 0 && s.kept <= s.bytesMax && s.spare.bytes+at.bytes() <= s.spareBytes {
+	if cap(at.data) > 0 && s.spare.bytes+at.bytes() <= s.spareBytes {
 		s.spare.put(at)
 	} else {
 		s.keep(-at.bytes())
@@ -182,8 +181,8 @@ func (s *stream) shed(n int) bool {
 	}
 }
 
-// evictFirst frees the oldest segment, unless it is the newest, or a cursor in it is waited for. Other cursors in it are
-// evicted; force waits for nobody. It reports whether the segment is free.
+// evictFirst frees the oldest segment, unless it is the newest, or a cursor in it is waited for. Other cursors in it
+// are evicted; force waits for nobody. It reports whether the segment is free.
 func (s *stream) evictFirst(force bool) bool {
 	at, now := s.first, *s.pace.now
 	if at == s.last || !force && now < at.waitUntil {
@@ -207,8 +206,8 @@ func (s *stream) evictFirst(force bool) bool {
 	return s.first != at
 }
 
-// waitUntil is how long a reader of the oldest segment keeps pace. If it takes something, the time can only become later.
-// A reader that has missed something is not waited for again before it takes something.
+// waitUntil is how long a reader of the oldest segment keeps pace. If it takes something, the time can only become
+// later. A reader that has missed something is not waited for again before it takes something.
 func (s *stream) waitUntil(c *cursor) int64 {
 	if c.skipped {
 		return 0

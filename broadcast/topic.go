@@ -1,11 +1,11 @@
-// Package broadcast decides who must receive which bytes, and when: topics, their logs, the cursors of their subscribers,
-// and for each receiver the order of everything that it is owed. It knows no sockets and no JSON; how a batch of messages
-// looks on a wire is an Encoder's business.
+// Package broadcast decides who must receive which bytes, and when: topics, their logs, the cursors of their
+// subscribers, and for each receiver the order of everything that it is owed. It knows no sockets and no JSON; how a
+// batch of messages looks on a wire is an Encoder's business.
 //
 // A topic is a log. What is published between two seals is one batch; sealing encodes the batch once for each wire that
 // has subscribers and appends it to that wire's stream; every subscriber of the wire is handed the same bytes. A
-// subscriber that cannot take them leaves its cursor where it is. An Outflow is the cursors of one receiver, and an outbox
-// for what is meant for it alone.
+// subscriber that cannot take them leaves its cursor where it is. An Outflow is the cursors of one receiver, and an
+// outbox for what is meant for it alone.
 //
 // Sequence numbers say in which order things were sent. They begin at 1, come from one counter for all topics and
 // outflows that meet, and each is used once.
@@ -21,8 +21,8 @@ import (
 // Wire names an encoding, as an index into Config.Wires.
 type Wire int
 
-// Encoder appends a batch, or a part of a large one, to dst in the form of one wire: what it appends is one frame, which
-// is sent whole or not at all. The batch is borrowed.
+// Encoder appends a batch, or a part of a large one, to dst in the form of one wire: what it appends is one frame,
+// which is sent whole or not at all. The batch is borrowed.
 type Encoder func(dst []byte, b codec.Batch) []byte
 
 // Config is what a topic is made with. Zero sizes stand for the defaults.
@@ -39,8 +39,8 @@ type Config struct {
 	Logs          *budget.Account // is charged with LogBytes; nil is none
 }
 
-// Pace says which readers a full log waits for. Both times begin when the segment that the reader is in was full: before,
-// there was nothing to be late with.
+// Pace says which readers a full log waits for. Both times begin when the segment that the reader is in was full:
+// before, there was nothing to be late with.
 type Pace struct {
 	Now            *int64 // the loop's clock in milliseconds
 	BytesPerSecond int    // the slowest reader that is waited for: it reads LogBytesMax in the time that it is given
@@ -59,9 +59,9 @@ const (
 type Receiver interface {
 	// Deliver tells that a topic may have something new. It must not subscribe or unsubscribe anybody.
 	Deliver()
-	// Evicted tells that a cursor fell off its log. The outflow is Lost, and skipped is 0; or it has gone on to the end
-	// of the log, and will never see so many messages. It is called from within Seal, Full and Shrink: the owner may only
-	// note it.
+	// Evicted tells that a cursor fell off its log. The outflow is Lost, and skipped is 0; or it has gone on to the end of
+	// the log, and will never see so many messages. It is called from within Seal, what seals, Full and Shrink: the owner
+	// may only note it.
 	Evicted(skipped uint64)
 }
 

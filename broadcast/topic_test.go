@@ -139,7 +139,8 @@ func TestBytesAreShared(t *testing.T) {
 func TestEncodersRunOncePerBatch(t *testing.T) {
 	t.Parallel()
 	calls := 0
-	topic := NewTopic(Config{Wires: []Encoder{func(dst []byte, b codec.Batch) []byte { calls++; return lines(dst, b) }, loud}})
+	counted := func(dst []byte, b codec.Batch) []byte { calls++; return lines(dst, b) }
+	topic := NewTopic(Config{Wires: []Encoder{counted, loud}})
 	var c OutflowConfig
 	for range 100 {
 		newReader(&c, topic)
@@ -242,6 +243,9 @@ func TestTablesOfTinyBatchesAreSmall(t *testing.T) {
 	}
 	data, tables := 0, 0
 	for at := topic.streams[0].first; at != nil; at = at.next {
+		if cap(at.data) > 0 && cap(at.entries) != SegmentBytes/mergeBytes {
+			t.Errorf("a table has room for %d entries", cap(at.entries))
+		}
 		data += len(at.data)
 		tables += entrySize * cap(at.entries)
 	}
@@ -317,8 +321,8 @@ func BenchmarkPublishSealRead(b *testing.B) {
 	}
 }
 
-// BenchmarkOutflowNextAdvance is a turn of 2000 outflows that take 16 KiB each of a log of 64 segments. The figure is for
-// all of them.
+// BenchmarkOutflowNextAdvance is a turn of 2000 outflows that take 16 KiB each of a log of 64 segments. The figure is
+// for all of them.
 func BenchmarkOutflowNextAdvance(b *testing.B) {
 	topic := NewTopic(Config{Wires: []Encoder{codec.AppendWebSocketArray}})
 	readers := make([]*reader, 2000)
