@@ -554,9 +554,7 @@ func (m *model) full(t *modelTopic) {
 		if s.kept <= s.bytesMax || s.first == s.last {
 			continue
 		}
-		if want = true; s.kept > s.bytesLimit {
-			m.failf("a log of %d bytes, its limit is %d", s.kept, s.bytesLimit)
-		}
+		want = true
 		for c := s.first.resting; c != nil; c = c.next {
 			due := s.first.next.madeAt
 			if c.skipped || m.now-due >= s.pace.readMS || m.now-max(due, c.movedAt) >= s.pace.stallMS {
@@ -606,6 +604,9 @@ func (m *model) check() {
 						m.failf("a broken list")
 					}
 				}
+			}
+			if s.first != s.last && s.kept > s.bytesLimit {
+				m.failf("a log of %d bytes, its limit is %d", s.kept, s.bytesLimit)
 			}
 			if s.first != s.last && s.first.resting == nil {
 				m.failf("a segment is kept that nobody needs")

@@ -134,6 +134,21 @@ func TestQuietTopicMakesNobodyLate(t *testing.T) {
 	}
 }
 
+// A log that becomes too large by the batch that is sealed is small again when Seal returns.
+func TestSealLeavesNoLogTooLarge(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 100_000})
+	r := newReader(&OutflowConfig{}, topic)
+	publishBytes(topic, 2, 60_000)
+	if r.Lost() {
+		t.Error("a reader of the only segment is lost")
+	}
+	publishBytes(topic, 3, 60_000)
+	if !r.Lost() || topic.streams[0].kept > 100_000 {
+		t.Errorf("lost: %v, %d bytes", r.Lost(), topic.streams[0].kept)
+	}
+}
+
 // Nobody is evicted while there are spare segments to give back.
 func TestSparesGoBeforeReaders(t *testing.T) {
 	t.Parallel()
@@ -166,6 +181,20 @@ func TestReaderAtTheEndOfASegmentIsNotEvicted(t *testing.T) {
 		} else {
 			r.Advance(from, len(p))
 		}
+	}
+}
+
+// A segment is free as soon as its last reader has taken everything, whenever that looks for more.
+func TestReadSegmentIsFreeAtOnce(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}})
+	r := newReader(&OutflowConfig{}, topic)
+	publishBytes(topic, 2, 60_000)
+	publishBytes(topic, 3, 60_000)
+	p, from := r.Next()
+	r.Advance(from, len(p))
+	if s := &topic.streams[0]; len(p) != 60_000 || s.first != s.last || s.spare.bytes == 0 {
+		t.Errorf("%d bytes were read, and %d are spare", len(p), s.spare.bytes)
 	}
 }
 
