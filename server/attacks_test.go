@@ -152,7 +152,8 @@ func TestAttackPollsBehindAPoll(t *testing.T) {
 	few, many := cost(messages+10), cost(1<<20/50)
 	t.Logf("%v and %v of CPU time for %d messages", few, many, messages)
 	if many > 2*few+60*time.Millisecond {
-		t.Errorf("%d messages cost %v while a megabyte of polls waits on each connection, and %v while few do", messages, many, few)
+		t.Errorf("%d messages cost %v while a megabyte of polls waits on each connection, and %v while few do",
+			messages, many, few)
 	}
 }
 
@@ -163,7 +164,7 @@ func TestAttackAskersThatNeverRead(t *testing.T) {
 		for range 1000 {
 			p.dialSmall(t).say(requests)
 		}
-		time.Sleep(duration(2500 * time.Millisecond))
+		time.Sleep(2500 * time.Millisecond)
 	})
 }
 
@@ -197,7 +198,7 @@ func TestAttackPublisherAtFullSpeed(t *testing.T) {
 			publisher.send(fmt.Sprintf("%08d%s", i, filling))
 		}
 		t.Logf("the publisher took %v", time.Since(began).Round(time.Millisecond))
-		time.Sleep(time.Until(began.Add(duration(4 * time.Second))))
+		time.Sleep(time.Until(began.Add(4 * time.Second)))
 		unhurried.Store(false)
 		reading.Wait()
 	})
@@ -260,7 +261,9 @@ func TestAttackPublisherBeyondItsRate(t *testing.T) {
 func TestAttackDetachedSessionsAlongTheLog(t *testing.T) {
 	b := prompt
 	b.growth = 64 << 20
-	set := settings{"LogBytesMax": 1 << 20, "BatchBytesMax": 1 << 19, "DisconnectDelay": time.Hour, "SlowConsumer": "skip"}
+	set := settings{
+		"LogBytesMax": 1 << 20, "BatchBytesMax": 1 << 19, "DisconnectDelay": time.Hour, "SlowConsumer": "skip",
+	}
 	attack(t, b, set, func(p *process) {
 		const sessions = 2000
 		poll, talker := p.dial(t), p.open(t, "/broadcast/websocket")
@@ -312,12 +315,21 @@ func TestAttackPingsThatNobodyReads(t *testing.T) {
 			sending.Go(func() { c.say(pings) })
 		}
 		sending.Wait() // all are read, or in the kernel, or their sender is cut off
-		time.Sleep(duration(2 * time.Second))
+		time.Sleep(2 * time.Second)
 	})
 }
 
 // manyEmpty is a body of an xhr_send: so many empty messages.
 func manyEmpty(count int) string { return "[" + strings.Repeat(`"",`, count-1) + `""]` }
+
+// postTooMuch sends what a server may take or refuse.
+func (c *client) postTooMuch(session, body string) {
+	c.t.Helper()
+	status, why := c.answer("POST", session+"/xhr_send", body)
+	if status != http.StatusNoContent && status != http.StatusRequestEntityTooLarge {
+		c.t.Errorf("%d %q", status, why)
+	}
+}
 
 // Twenty echo sessions whose outboxes are full of empty messages.
 func TestAttackEmptyMessagesInOutboxes(t *testing.T) {
@@ -328,9 +340,7 @@ func TestAttackEmptyMessagesInOutboxes(t *testing.T) {
 			url := fmt.Sprintf("/echo/0/%d", i)
 			c := p.dial(t)
 			c.poll(url, "o")
-			if status, why := c.answer("POST", url+"/xhr_send", body); status != http.StatusNoContent && status != http.StatusRequestEntityTooLarge {
-				t.Errorf("%d %q", status, why)
-			}
+			c.postTooMuch(url, body)
 		}
 		time.Sleep(300 * time.Millisecond)
 	})
@@ -344,9 +354,7 @@ func TestAttackOneRequestOfEmptyMessages(t *testing.T) {
 		body := manyEmpty(340_000)
 		for range 3 {
 			time.Sleep(200 * time.Millisecond)
-			if status, why := c.answer("POST", "/broadcast/0/x/xhr_send", body); status != http.StatusNoContent && status != http.StatusRequestEntityTooLarge {
-				t.Errorf("%d %q", status, why)
-			}
+			c.postTooMuch("/broadcast/0/x", body)
 		}
 		time.Sleep(200 * time.Millisecond)
 	})
@@ -355,7 +363,9 @@ func TestAttackOneRequestOfEmptyMessages(t *testing.T) {
 // Thousands of readers that do not read cost nothing while nothing happens.
 func TestAttackStalledReaders(t *testing.T) {
 	readers := min(5000, int(openFiles(t))/2-500)
-	p := startProcess(t, settings{"UnsentBytesMax": 16 << 10, "HeartbeatDelay": 10 * time.Minute, "LogBytesMax": 64 << 20})
+	p := startProcess(t, settings{
+		"UnsentBytesMax": 16 << 10, "HeartbeatDelay": 10 * time.Minute, "LogBytesMax": 64 << 20,
+	})
 	for range readers {
 		p.stalled(t, "/broadcast")
 	}
@@ -421,21 +431,32 @@ func TestAttackNoDescriptorLeft(t *testing.T) {
 func TestAttackSlowLoris(t *testing.T) {
 	each := min(1000, (int(openFiles(t))/2-500)/3)
 	attack(t, prompt, nil, func(p *process) {
-		var all []*client
+		type slow struct {
+			*client
+			beginning string
+		}
+		var all []*slow
+		begin := func(l *slow) {
+			l.client = p.connect()
+			l.say(l.beginning)
+		}
 		for _, beginning := range []string{
 			"GET /echo HTTP/1.1\r\nHost: x\r\nX: ",
 			"POST /echo/0/x/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n[",
-			"GET /echo/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n" + frame(ws.OpText, strings.Repeat("x", 60_000))[:10],
+			"GET /echo/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n" +
+				frame(ws.OpText, strings.Repeat("x", 60_000))[:10],
 		} {
 			for range each {
-				c := p.connect()
-				c.say(beginning)
-				all = append(all, c)
+				l := &slow{beginning: beginning}
+				begin(l)
+				all = append(all, l)
 			}
 		}
 		for end := time.Now().Add(duration(2 * time.Second)); time.Now().Before(end); {
-			for _, c := range all {
-				c.say("x")
+			for _, l := range all {
+				if _, err := l.Write([]byte("x")); err != nil { // its time was over
+					begin(l)
+				}
 			}
 			time.Sleep(200 * time.Millisecond)
 		}
@@ -462,7 +483,8 @@ func TestAttackSessionIDsKeepRequests(t *testing.T) {
 	c := s.dial(t)
 	query := "?" + strings.Repeat("x", 7900)
 	open := func(i int) {
-		if status, got := c.answer("POST", fmt.Sprintf("/broadcast/0/%08d/xhr%s", i, query), ""); status != http.StatusOK || got != "o\n" {
+		url := fmt.Sprintf("/broadcast/0/%08d/xhr%s", i, query)
+		if status, got := c.answer("POST", url, ""); status != http.StatusOK || got != "o\n" {
 			t.Fatalf("%d %q", status, got)
 		}
 	}
@@ -490,7 +512,8 @@ func TestAttackTransportChangesBehindTheLog(t *testing.T) {
 		talker.messages(1)
 	}
 	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
-	if _, body := c.answer("GET", "/broadcast/0/late/jsonp?c=x", ""); !strings.Contains(body, `c[1008,\"slow consumer\"]`) {
+	_, body := c.answer("GET", "/broadcast/0/late/jsonp?c=x", "")
+	if !strings.Contains(body, `c[1008,\"slow consumer\"]`) {
 		t.Errorf("%.100q instead of 1008", body)
 	}
 }
@@ -519,6 +542,11 @@ func TestAttackStatsOnTheLoop(t *testing.T) {
 	if d := <-took; d > time.Second {
 		t.Errorf("Stats took %v on the loop", d)
 	}
+}
+
+// sending is an xhr_send.
+func sending(session, body string) string {
+	return fmt.Sprintf("POST %s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", session, len(body), body)
 }
 
 // hold blocks the loop until it is released, so that what clients send meanwhile is found by it at once.
@@ -557,7 +585,7 @@ func TestAttackRequestsInTheTurnOfAResponse(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 					body := `["` + strings.Repeat("x", 2000) + `"]`
 					release := s.hold(t)
-					sender.say(fmt.Sprintf("POST %s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", session, len(body), body))
+					sender.say(sending(session, body))
 					time.Sleep(2 * time.Millisecond)
 					c.say(request + request)
 					time.Sleep(2 * time.Millisecond)
@@ -606,7 +634,8 @@ func (p *pair) OnMessage(_ *server.Session, m *server.Message) {
 // A reader that skips what one of its topics has lost is sent whole frames all the same, and the rest in order.
 func TestAttackSkipsInsideFrames(t *testing.T) {
 	srv, err := server.New(server.Config{
-		Addr: "127.0.0.1:0", ConnectionsMax: 100, SlowConsumer: server.SlowConsumerSkip, LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19,
+		Addr: "127.0.0.1:0", ConnectionsMax: 100, SlowConsumer: server.SlowConsumerSkip,
+		LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19,
 		UnsentBytesMax: 16 << 10, FrameBytesMax: 256 << 10, Options: server.Options{ResponseLimit: 1 << 40},
 	})
 	if err != nil {
@@ -687,7 +716,8 @@ func TestAttackSkipsInsideFrames(t *testing.T) {
 					t.Fatalf("round %d: %.30q behind message %d of its topic", round, text, last[topic])
 				}
 				if next, ok := after[last[2]]; topic == 2 && last[2] >= 0 && (!ok || n != next) {
-					t.Fatalf("round %d: message %d behind %d of the second topic, which never lost any", round, n, last[2])
+					t.Fatalf("round %d: message %d behind %d of the second topic, which never lost any",
+						round, n, last[2])
 				}
 				last[topic] = n
 			}
@@ -704,7 +734,7 @@ func TestAttackSkipsInsideFrames(t *testing.T) {
 	}
 }
 
-// overloaded is a server that was overloaded, and left alone at some time.
+// overloaded is a server that was overloaded, and left alone at some time. Other tests run meanwhile.
 var overloaded struct {
 	*process
 	left time.Time
@@ -728,7 +758,7 @@ func overload(t *testing.T) {
 	for i := range 10 {
 		c := p.dial(t)
 		c.poll(fmt.Sprintf("/echo/0/%d", i), "o")
-		c.say(fmt.Sprintf("POST /echo/0/%d/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", i, len(body), body))
+		c.say(sending(fmt.Sprintf("/echo/0/%d", i), body))
 		all = append(all, c)
 	}
 	time.Sleep(time.Second)
@@ -743,16 +773,17 @@ func TestAttackMemoryIsBackWithinAMinute(t *testing.T) {
 	overload(t)
 	p := overloaded.process
 	p.t = t
-	defer p.in.Close() //nolint:errcheck // the server ends with it
 	peak := p.memory("VmHWM") - p.rss
 	for end := overloaded.left.Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
 		kept := p.memory("VmRSS") - p.rss - p.stats().MemoryBytes
 		if kept <= memorySlack {
-			t.Logf("at its peak +%d MB, +%d after %v at most", peak>>20, kept>>20, time.Since(overloaded.left).Round(time.Second))
+			after := time.Since(overloaded.left).Round(time.Second)
+			t.Logf("at its peak +%d MB, +%d after %v at most", peak>>20, kept>>20, after)
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("at its peak it had %d MB more than at its start, and a minute after its clients have left it has %d", peak>>20, kept>>20)
+			t.Fatalf("at its peak it had %d MB more than at its start, and a minute after its clients have left %d",
+				peak>>20, kept>>20)
 		}
 	}
 }

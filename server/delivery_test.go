@@ -29,8 +29,8 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// numbered is a service with several topics, in which members do what they say: "join 1", "leave 1", "say 1 …" to all of a
-// topic, "me …" to themselves. It keeps to the order of what it is told.
+// numbered is a service with several topics, in which members do what they say: "join 1", "leave 1", "say 1 …" to all of
+// a topic, "me …" to themselves. It keeps to the order of what it is told.
 type numbered struct{ topics [3]*server.Topic }
 
 func (n *numbered) OnOpen(*server.Session)                      {}
@@ -328,15 +328,16 @@ func (d *delivery) live(t *testing.T, name string, kind int, r *rand.Rand, until
 	return nil
 }
 
-// Whatever carries it, what members of several topics say arrives in order, once, and nowhere else, while others come and
-// go and some are slow; what is missing was counted.
+// Whatever carries it, what members of several topics say arrives in order, once, and nowhere else, while others come
+// and go and some are slow; what is missing was counted.
 func TestDelivery(t *testing.T) {
 	for _, policy := range []server.SlowConsumer{server.SlowConsumerClose, server.SlowConsumerSkip} {
 		t.Run(string(policy), func(t *testing.T) {
 			seed := seed(t)
 			srv, err := server.New(server.Config{
-				Addr: "127.0.0.1:0", ConnectionsMax: 1000, SlowConsumer: policy, LogBytesMax: 128 << 10, BatchBytesMax: 32 << 10, UnsentBytesMax: 16 << 10,
-				FrameBytesMax: 32 << 10, Options: server.Options{ResponseLimit: 16 << 10, DisconnectDelay: 3 * time.Second},
+				Addr: "127.0.0.1:0", ConnectionsMax: 1000, SlowConsumer: policy,
+				LogBytesMax: 128 << 10, BatchBytesMax: 32 << 10, UnsentBytesMax: 16 << 10, FrameBytesMax: 32 << 10,
+				Options: server.Options{ResponseLimit: 16 << 10, DisconnectDelay: 3 * time.Second},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -345,9 +346,11 @@ func TestDelivery(t *testing.T) {
 			if err := srv.Handle("/numbered", service); err != nil {
 				t.Fatal(err)
 			}
-			d := &delivery{s: serve(t, srv), skip: policy == server.SlowConsumerSkip, since: map[said]time.Time{}, echoed: map[said]int{}}
 			end := time.Now().Add(duration(2500 * time.Millisecond))
-			d.end = end
+			d := &delivery{
+				s: serve(t, srv), skip: policy == server.SlowConsumerSkip, end: end,
+				since: map[said]time.Time{}, echoed: map[said]int{},
+			}
 			var stayed []*member
 			var living sync.WaitGroup
 			for slot := range 3 * len(carriers) {
@@ -370,7 +373,7 @@ func TestDelivery(t *testing.T) {
 				})
 			}
 			living.Wait()
-			for range 2 { // everything is published when all have done it once, and has come when all have done it twice
+			for range 2 { // everything is published when all have done it once, and has come when they have twice
 				var settling sync.WaitGroup
 				for _, m := range stayed {
 					settling.Go(func() {
@@ -391,13 +394,14 @@ func TestDelivery(t *testing.T) {
 				t.Error(why)
 			}
 			st := d.s.stats(t)
-			t.Logf("%d lives, %d of them to the end; %d messages heard, %d missed (%d skipped); %d sessions were cut off (%d slow, %d timed out)",
-				d.lives, len(stayed), d.heard, d.lost, st.MessagesSkipped, d.cut, st.SlowConsumersClosed, st.SessionsTimedOut)
+			t.Logf("%d lives, %d of them to the end; %d messages heard, %d missed (%d skipped)",
+				d.lives, len(stayed), d.heard, d.lost, st.MessagesSkipped)
+			t.Logf("%d sessions were cut off (%d slow, %d timed out)", d.cut, st.SlowConsumersClosed, st.SessionsTimedOut)
 			if d.lost > st.MessagesSkipped {
 				t.Errorf("%d messages are missing, and %d were skipped", d.lost, st.MessagesSkipped)
 			}
 			if d.cut > st.SlowConsumersClosed+st.SessionsTimedOut {
-				t.Errorf("%d sessions were cut off, of which %d were slow and %d timed out", d.cut, st.SlowConsumersClosed, st.SessionsTimedOut)
+				t.Errorf("%d sessions were cut off, more than were slow or timed out", d.cut)
 			}
 			if st.HandlerPanics != 0 || d.heard == 0 || len(stayed) == 0 {
 				t.Errorf("%d heard, %d members at the end: %+v", d.heard, len(stayed), st)
@@ -448,7 +452,7 @@ func TestDeliveryBesideSlowReaders(t *testing.T) {
 			}
 		}
 	}()
-	window := max(*soak/40, 250*time.Millisecond)
+	window := duration(2500*time.Millisecond) / 10
 	measure := func() float64 {
 		time.Sleep(window / 5) // until it is as it will be
 		before, at := received.Load(), time.Now()
@@ -482,12 +486,17 @@ func TestDeliveryBesideSlowReaders(t *testing.T) {
 	slices.Sort(without)
 	slices.Sort(with)
 	a, b := without[len(without)/2], with[len(with)/2]
-	t.Logf("%d readers heard %.0f MB/s, and %.0f beside %d slow ones (%+.1f %%)", readers, a/1e6, b/1e6, slowReaders, 100*(b/a-1))
+	t.Logf("%d readers heard %.0f MB/s, and %.0f beside %d slow ones (%+.1f %%)",
+		readers, a/1e6, b/1e6, slowReaders, 100*(b/a-1))
 	least := 0.5
-	if *soak > 0 {
+	switch {
+	case raceEnabled: // the clients are what is measured
+		least = 0.25
+	case *soak > 0:
 		least = 0.9
 	}
 	if b < least*a {
-		t.Errorf("beside slow readers the others heard %.0f %% of what they heard without them, want %.0f", 100*b/a, 100*least)
+		t.Errorf("beside slow readers the others heard %.0f %% of what they heard without them, want %.0f",
+			100*b/a, 100*least)
 	}
 }

@@ -3,7 +3,6 @@ package server_test
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,11 +27,13 @@ import (
 	"github.com/sockloop/sockloop/server/demo"
 )
 
-// soak makes the tests that take their time take this much: go test -run 'Attack|Delivery|Soak' -soak 10m ./server
-var soak = flag.Duration("soak", 0, "how long each of the long tests runs; 0 is as short as they can be")
+// soak makes the tests that may take their time take more: about so much in all.
+//
+//	go test -run 'Attack|Delivery|Soak' -soak 10m -timeout 0 ./server
+var soak = flag.Duration("soak", 0, "how long the long tests run, together; 0 is as short as they can be")
 
-// duration is how long a long test runs.
-func duration(short time.Duration) time.Duration { return cmp.Or(*soak, short) }
+// duration is how long a long test runs. There are about eight of them.
+func duration(short time.Duration) time.Duration { return max(*soak/8, short) }
 
 // slower stretches a bound on time: the race detector makes a client several times slower.
 func slower(d time.Duration) time.Duration {
@@ -57,6 +58,10 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	code := m.Run()
+	if p := overloaded.process; p != nil {
+		_ = p.in.Close()
+		_ = p.cmd.Wait()
+	}
 	if binDir != "" {
 		_ = os.RemoveAll(binDir)
 	}
@@ -76,7 +81,11 @@ func child(config string) error {
 		return err
 	}
 	room, err := demo.Mount(s)
-	err = errors.Join(err, s.Handle("/broadcast", s.Broadcast()), s.Handle("/echo", server.Echo()), s.Handle("/close", server.Closer()))
+	for prefix, service := range map[string]server.Service{
+		"/broadcast": s.Broadcast(), "/echo": server.Echo(), "/close": server.Closer(),
+	} {
+		err = errors.Join(err, s.Handle(prefix, service))
+	}
 	if err != nil {
 		return err
 	}
@@ -129,8 +138,8 @@ type settings map[string]any
 // memoryBytesMax is the budget of the servers under attack.
 const memoryBytesMax = 256 << 20
 
-// startProcess runs a server until the test ends, at most. Its connections are 8,000 and its budget is memoryBytesMax unless
-// the settings say otherwise.
+// startProcess runs a server until the test ends, at most. Its connections are 8,000 and its budget is memoryBytesMax
+// unless the settings say otherwise.
 func startProcess(t *testing.T, set settings) *process {
 	t.Helper()
 	p := launch(t, set)
@@ -150,7 +159,7 @@ func startProcess(t *testing.T, set settings) *process {
 	return p
 }
 
-// launch is startProcess for a server that outlives the test; it ends with this process.
+// launch is startProcess for a server that outlives the test; TestMain ends it.
 func launch(t *testing.T, set settings) *process {
 	t.Helper()
 	all := settings{"ConnectionsMax": 8000, "MemoryBytesMax": memoryBytesMax}

@@ -116,7 +116,7 @@ func TestAttackTermDuringTheStart(t *testing.T) {
 		select {
 		case err := <-l.ended:
 			var exit *exec.ExitError
-			if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM && l.log.Len() == 0 {
+			if errors.As(err, &exit) && l.log.Len() == 0 && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
 				err = nil
 			}
 			if err != nil {
@@ -192,8 +192,8 @@ func (l *leaver) note(array string) {
 	}
 }
 
-// SIGTERM under load: what was accepted is delivered to everybody, in one order; everybody is told, not all at once; and the
-// process ends well.
+// SIGTERM under load: what was accepted is delivered to everybody, in one order; everybody is told, not all at once; and
+// the process ends well.
 func TestAttackTermUnderLoad(t *testing.T) {
 	members, pause := 300, 10*time.Millisecond
 	if *soak > 0 {
@@ -269,13 +269,15 @@ func TestAttackTermUnderLoad(t *testing.T) {
 		}
 		for i := range accepted {
 			if heard[i] < accepted[i] {
-				t.Fatalf("member %d heard %d messages of %d, who had sent %d well before SIGTERM", l.id, heard[i], i, accepted[i])
+				t.Fatalf("member %d heard %d messages of %d, who had sent %d well before SIGTERM",
+					l.id, heard[i], i, accepted[i])
 			}
 		}
 	}
 	slices.SortFunc(closed, time.Time.Compare)
 	spread := closed[members*95/100].Sub(closed[members*5/100])
-	t.Logf("%d messages; the end took %v; nine of ten close frames came within %v", len(longest), took.Round(time.Millisecond), spread.Round(time.Millisecond))
+	t.Logf("%d messages; the end took %v; nine of ten close frames came within %v",
+		len(longest), took.Round(time.Millisecond), spread.Round(time.Millisecond))
 	if spread < window/2 {
 		t.Errorf("nine of ten close frames came within %v, and the window is %v", spread, window)
 	}

@@ -23,18 +23,21 @@ type carrier interface {
 	leave(politely bool)
 }
 
+// opener opens a session; small gives it a receive buffer that is soon full.
+type opener func(t *testing.T, r *running, prefix, session string, small bool) (carrier, error)
+
 // carriers open a session by each transport.
 var carriers = []struct {
 	name string
-	open func(t *testing.T, r *running, prefix, session string, small bool) (carrier, error)
+	open opener
 }{
 	{"websocket", openWebSocket("/0/SESSION/websocket")},
 	{"websocket-raw", openWebSocket("/websocket")},
-	{"xhr-streaming", openHTTP(overHTTP{method: "POST", path: "/xhr_streaming", after: "\n", streaming: true})},
-	{"xhr-polling", openHTTP(overHTTP{method: "POST", path: "/xhr", after: "\n"})},
-	{"eventsource", openHTTP(overHTTP{method: "GET", path: "/eventsource", before: "data: ", after: "\r\n\r\n", streaming: true, read: unpercent})},
-	{"htmlfile", openHTTP(overHTTP{method: "GET", path: "/htmlfile?c=x", before: "<script>\np(\"", after: "\");\n</script>\r\n", streaming: true, read: unscript})},
-	{"jsonp-polling", openHTTP(overHTTP{method: "GET", path: "/jsonp?c=x", before: `/**/x("`, after: "\");\r\n", read: unscript})},
+	{"xhr-streaming", openHTTP("POST", "/xhr_streaming", "", "\n", strings.Clone)},
+	{"xhr-polling", openHTTP("POST", "/xhr", "", "\n", strings.Clone)},
+	{"eventsource", openHTTP("GET", "/eventsource", "data: ", "\r\n\r\n", unpercent)},
+	{"htmlfile", openHTTP("GET", "/htmlfile?c=x", "<script>\np(\"", "\");\n</script>\r\n", unscript)},
+	{"jsonp-polling", openHTTP("GET", "/jsonp?c=x", `/**/x("`, "\");\r\n", unscript)},
 }
 
 // unpercent reads what an event stream has.
@@ -79,9 +82,10 @@ type overWebSocket struct {
 	raw bool
 }
 
-func openWebSocket(path string) func(t *testing.T, r *running, prefix, session string, small bool) (carrier, error) {
+func openWebSocket(path string) opener {
 	return func(t *testing.T, r *running, prefix, session string, small bool) (carrier, error) {
-		return dialWebSocket(t, r, prefix+strings.Replace(path, "SESSION", session, 1), small, !strings.Contains(path, "SESSION"))
+		raw := !strings.Contains(path, "SESSION")
+		return dialWebSocket(t, r, prefix+strings.Replace(path, "SESSION", session, 1), small, raw)
 	}
 }
 
@@ -140,7 +144,6 @@ func (w *overWebSocket) leave(politely bool) {
 // overHTTP carries messages on one response after the other, and sends them on a connection of its own.
 type overHTTP struct {
 	method, path, before, after string
-	streaming                   bool
 	read                        func(string) string // what stands between before and after
 
 	session    string // its URL
@@ -149,9 +152,9 @@ type overHTTP struct {
 	openFrames int
 }
 
-func openHTTP(style overHTTP) func(t *testing.T, r *running, prefix, session string, small bool) (carrier, error) {
+func openHTTP(method, path, before, after string, read func(string) string) opener {
 	return func(t *testing.T, r *running, prefix, session string, small bool) (carrier, error) {
-		h := style
+		h := overHTTP{method: method, path: path, before: before, after: after, read: read}
 		h.session, h.in, h.out = prefix+"/0/"+session, r.dialMaybe(t, small), r.dial(t)
 		for h.openFrames == 0 {
 			if _, err := h.hear(); err != nil {
@@ -171,7 +174,8 @@ func (h *overHTTP) say(text string) error {
 	if strings.HasPrefix(h.path, "/jsonp") {
 		path, body, kind = "/jsonp_send", url.Values{"d": {body}}.Encode(), "application/x-www-form-urlencoded"
 	}
-	h.out.say(fmt.Sprintf("POST %s%s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", h.session, path, kind, len(body), body))
+	const head = "POST %s%s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+	h.out.say(fmt.Sprintf(head, h.session, path, kind, len(body)) + body)
 	resp, err := http.ReadResponse(h.out.r, nil)
 	if err != nil {
 		return err
@@ -212,10 +216,7 @@ func (h *overHTTP) hear() ([]string, error) {
 		if at < 0 || !strings.HasSuffix(text, h.after) {
 			continue
 		}
-		text = text[at+len(h.before) : len(text)-len(h.after)]
-		if h.read != nil {
-			text = h.read(text)
-		}
+		text = h.read(text[at+len(h.before) : len(text)-len(h.after)])
 		if strings.Trim(text, "h") == "" && text != "h" { // the prelude of xhr_streaming
 			return nil, nil
 		}

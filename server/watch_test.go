@@ -35,7 +35,8 @@ func attack(t *testing.T, b bounds, set settings, do func(p *process)) {
 		w.end()
 		t.Log(w)
 		if w.excess > memorySlack {
-			t.Errorf("RSS was %d MB above the start and what the server says that it keeps, want at most %d", w.excess>>20, memorySlack>>20)
+			t.Errorf("RSS was %d MB above the start and what the server says that it keeps, want at most %d",
+				w.excess>>20, memorySlack>>20)
 		}
 		if limit := p.hardLimit(b); w.growth > limit {
 			t.Errorf("RSS grew by %d MB, want at most %d", w.growth>>20, limit>>20)
@@ -110,8 +111,8 @@ func (w *watch) over(d time.Duration) bool {
 	}
 }
 
-// weigh compares RSS with what the server says that it keeps. It may say so late, when its loop is busy; so each sample is
-// held against the more of what was said before and after.
+// weigh compares RSS with what the server says that it keeps. It may say so late, when its loop is busy; so each sample
+// is held against the more of what was said before and after.
 func (w *watch) weigh() {
 	said := make(chan int, 1)
 	ask := func() { said <- w.p.stats().MemoryBytes }
@@ -213,12 +214,14 @@ func (w *watch) late(b bounds) string {
 	case b.longest > 0 && w.longest() > slower(b.longest):
 		return fmt.Sprintf("an established echo took %v, want at most %v", w.longest(), slower(b.longest))
 	case b.newcomers > 0 && w.answered*100 < b.newcomers*w.came:
-		return fmt.Sprintf("%d of %d newcomers were answered within a second, want %d %%", w.answered, w.came, b.newcomers)
+		return fmt.Sprintf("%d of %d newcomers were answered within a second, want %d %%",
+			w.answered, w.came, b.newcomers)
 	}
 	return ""
 }
 
 func (w *watch) String() string {
 	return fmt.Sprintf("RSS +%d MB, of which the server knows %d; echo p99 %v, longest %v of %d; %d of %d newcomers",
-		w.growth>>20, w.used>>20, w.p99().Round(100*time.Microsecond), w.longest().Round(time.Millisecond), len(w.trips), w.answered, w.came)
+		w.growth>>20, w.used>>20, w.p99().Round(100*time.Microsecond), w.longest().Round(time.Millisecond), len(w.trips),
+		w.answered, w.came)
 }
