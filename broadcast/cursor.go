@@ -10,6 +10,9 @@ type cursor struct {
 	movedAt    int64   // when it last took something, on the clock of Pace
 	skipped    bool    // it has missed something, and taken nothing since
 	prev, next *cursor // among those in its segment
+	markAt     int64   // when the window began over which it is judged
+	took       int64   // bytes since then
+	slow       bool    // it took too little in the last window
 	index      int     // among the topic's members
 }
 
@@ -81,10 +84,23 @@ func (c *cursor) advance(n int) {
 		return
 	}
 	c.off += n
+	c.took += int64(n)
 	c.movedAt, c.skipped = *c.stream.pace.now, false
 	if c.off == len(c.at.data) && c.at.next != nil {
 		c.settle()
 	}
+}
+
+// judge tells whether the cursor, which is in the oldest segment, reads too slowly to be waited for, and until when that
+// holds at least. A window begins when the segment was full, or later: before, there may have been nothing to read.
+func (c *cursor) judge() (slow bool, until int64) {
+	p, now := &c.stream.pace, *c.stream.pace.now
+	c.markAt = max(c.markAt, c.at.next.madeAt)
+	if elapsed := now - c.markAt; elapsed >= p.windowMS && elapsed > 0 {
+		c.slow = c.took*1000 < p.perSecond*elapsed
+		c.markAt, c.took = now, 0
+	}
+	return c.slow, c.markAt + p.windowMS
 }
 
 // begun is what is unread of an entry of which a part was read.

@@ -9,9 +9,10 @@ type segment struct {
 	entries   []entry
 	before    uint64 // messages of the stream before it
 	next      *segment
-	resting   *cursor // the first of the cursors in this segment, which are a list
-	madeAt    int64   // on the clock of Pace
-	waitUntil int64   // no cursor in it is evicted before, unless memory is short; 0 is unknown
+	resting   *cursor  // the first of the cursors in this segment, which are a list
+	madeAt    int64    // on the clock of Pace
+	waitedFor patience // those of its cursors are waited for until waitUntil, on the same clock
+	waitUntil int64
 }
 
 // entry is where a frame lies, or several small ones: they count as one, and none of them leaves before all have.

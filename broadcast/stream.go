@@ -11,7 +11,8 @@ type stream struct {
 	encode        Encoder
 	frameBytesMax int
 	bytesMax      int
-	bytesLimit    int
+	bytesFull     int // what it grows to for readers that keep pace
+	bytesLimit    int // where it waits for nobody
 	spareBytes    int
 	segmentBytes  int
 	pace          pace
@@ -26,21 +27,22 @@ type stream struct {
 	apart       bool   // the next batch is not merged with the newest: something stands between them for a subscriber
 }
 
-// pace is Pace in the units of the rules.
+// pace is Pace for a stream; with a perSecond of 0 nobody is waited for.
 type pace struct {
-	now     *int64
-	readMS  int64 // time in which a log is read
-	stallMS int64
+	now       *int64
+	perSecond int64
+	windowMS  int64
 }
 
-// epoch is the clock of topics that have none: it is always 0, and nobody is waited for.
+// epoch is the clock of topics that have none: it is always 0.
 var epoch int64
 
-func (p Pace) of(logBytesMax int) pace {
-	if p.Now == nil || p.BytesPerSecond == 0 {
-		return pace{now: &epoch}
+func (s *stream) setPace(p Pace, bytesLimit int) {
+	if p.Now != nil && p.BytesPerSecond > 0 {
+		s.bytesFull = max(s.bytesMax, p.BytesMax)
+		s.pace = pace{p.Now, int64(p.BytesPerSecond), p.WindowMS}
 	}
-	return pace{p.Now, int64(logBytesMax) * 1000 / int64(p.BytesPerSecond), p.StallMS}
+	s.bytesLimit = max(orDefault(bytesLimit, s.bytesFull+s.bytesFull/4), s.bytesFull)
 }
 
 // keep counts n more bytes of memory.
@@ -156,10 +158,10 @@ func (s *stream) dropSpares() {
 	s.spare = spares{}
 }
 
-// full tells whether the log is too large because it waits for readers.
+// full tells whether the log has grown as far as it may because it waits for readers.
 func (s *stream) full() bool {
 	s.evict()
-	return s.kept > s.bytesMax && s.first != s.last
+	return s.kept > s.bytesFull && s.first != s.last
 }
 
 // evict makes the log small enough, as far as it may.
@@ -176,26 +178,38 @@ func (s *stream) shed(n int) bool {
 	case s.spare.bytes > 0:
 		s.dropSpares()
 		return true
+	case s.kept+n > s.bytesLimit:
+		return s.evictFirst(waitForNone)
+	case s.kept+n > s.bytesFull:
+		return s.evictFirst(waitForSteady)
 	default:
-		return s.evictFirst(s.kept+n > s.bytesLimit)
+		return s.evictFirst(waitForMoving)
 	}
 }
 
-// evictFirst frees the oldest segment, unless it is the newest, or a cursor in it is waited for. Other cursors in it
-// are evicted; force waits for nobody. It reports whether the segment is free.
-func (s *stream) evictFirst(force bool) bool {
+// patience says which readers of the oldest segment are waited for.
+type patience uint8
+
+const (
+	waitForNone   patience = iota
+	waitForSteady          // those that take Pace.BytesPerSecond
+	waitForMoving          // those that take something
+)
+
+// evictFirst frees the oldest segment, unless it is the newest, or a cursor in it is waited for. Other cursors in it are
+// evicted. It reports whether the segment is free.
+func (s *stream) evictFirst(wait patience) bool {
 	at, now := s.first, *s.pace.now
-	if at == s.last || !force && now < at.waitUntil {
+	if at == s.last || wait != waitForNone && at.waitedFor == wait && now < at.waitUntil {
 		return false
 	}
-	at.waitUntil = math.MaxInt64
+	at.waitedFor, at.waitUntil = wait, math.MaxInt64
 	for c := at.resting; c != nil; {
 		next := c.next
-		until := s.waitUntil(c)
-		switch {
+		switch until := s.waitUntil(c, wait); {
 		case c.off == len(at.data): // it has read the segment, and not looked for the next one yet
 			c.rest(at.next, 0)
-		case !force && now < until:
+		case now < until:
 			at.waitUntil = min(at.waitUntil, until)
 		default:
 			c.owner.evicted(c)
@@ -206,12 +220,18 @@ func (s *stream) evictFirst(force bool) bool {
 	return s.first != at
 }
 
-// waitUntil is how long a reader of the oldest segment keeps pace. If it takes something, the time can only become
-// later. A reader that has missed something is not waited for again before it takes something.
-func (s *stream) waitUntil(c *cursor) int64 {
-	if c.skipped {
+// waitUntil is how long a reader of the oldest segment is waited for at least. What it takes can only make it longer.
+func (s *stream) waitUntil(c *cursor, wait patience) int64 {
+	if c.skipped || wait == waitForNone || s.pace.perSecond == 0 {
 		return 0
 	}
-	full := c.at.next.madeAt
-	return min(full+s.pace.readMS, max(full, c.movedAt)+s.pace.stallMS)
+	stalls := max(c.at.next.madeAt, c.movedAt) + s.pace.windowMS
+	if wait == waitForMoving {
+		return stalls
+	}
+	slow, until := c.judge()
+	if slow {
+		return 0
+	}
+	return min(stalls, until)
 }

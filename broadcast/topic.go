@@ -32,19 +32,21 @@ type Config struct {
 	// LogBytesMax is the memory of one wire in bytes: segments, the tables of their frames, and what is kept for reuse,
 	// all by capacity. Beyond it the oldest readers are evicted, except for those that Pace waits for.
 	LogBytesMax   int
-	LogBytesLimit int             // where nobody is waited for any more, in bytes; default 2*LogBytesMax
+	LogBytesLimit int             // where nobody is waited for any more, in bytes; default: a quarter above Pace.BytesMax
 	SpareBytes    int             // memory of a wire kept for reuse when its subscribers have caught up, in bytes
 	SegmentBytes  int             // size of a segment of the log, in bytes; a larger batch gets a larger one
 	Pace          Pace            // whom a full log waits for; zero is nobody
 	Logs          *budget.Account // is charged with LogBytes; nil is none
 }
 
-// Pace says which readers a full log waits for. Both times begin when the segment that the reader is in was full:
-// before, there was nothing to be late with.
+// Pace says which readers a log that is too large waits for. It waits for those that take something within WindowMS, and
+// grows meanwhile up to BytesMax. From there on it waits only for those that take BytesPerSecond, measured over windows of
+// WindowMS, and is Full until they have made room.
 type Pace struct {
 	Now            *int64 // the loop's clock in milliseconds
-	BytesPerSecond int    // the slowest reader that is waited for: it reads LogBytesMax in the time that it is given
-	StallMS        int64  // a reader that took nothing for so long is not waited for, in milliseconds
+	BytesMax       int    // memory of one wire up to which it grows for its readers; default: LogBytesMax
+	BytesPerSecond int    // the slowest reader that a full log waits for; 0 waits for nobody, and grows for nobody
+	WindowMS       int64  // the time over which readers are judged; it begins when what they read next was complete
 }
 
 // Defaults of Config.
@@ -89,12 +91,13 @@ func NewTopic(c Config) *Topic {
 			encode:        encode,
 			frameBytesMax: orDefault(c.FrameBytesMax, FrameBytesMax),
 			bytesMax:      logBytesMax,
-			bytesLimit:    max(orDefault(c.LogBytesLimit, 2*logBytesMax), logBytesMax),
 			spareBytes:    orDefault(c.SpareBytes, SpareBytes),
 			segmentBytes:  orDefault(c.SegmentBytes, SegmentBytes),
-			pace:          c.Pace.of(logBytesMax),
+			bytesFull:     logBytesMax,
+			pace:          pace{now: &epoch},
 			logs:          c.Logs,
 		}
+		t.streams[i].setPace(c.Pace, c.LogBytesLimit)
 	}
 	return t
 }
@@ -209,7 +212,7 @@ func (t *Topic) Shrink(bytes int) int {
 			break
 		}
 		before := s.kept
-		s.evictFirst(true)
+		s.evictFirst(waitForNone)
 		s.dropSpares()
 		freed += before - s.kept
 	}
