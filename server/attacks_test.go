@@ -159,7 +159,9 @@ func TestAttackPollsBehindAPoll(t *testing.T) {
 
 // A thousand clients that ask for large pages and never read stay within the budget, and others are served.
 func TestAttackAskersThatNeverRead(t *testing.T) {
-	attack(t, prompt, nil, func(p *process) {
+	// A thousand pages are 70 ms of work: an echo among them waits as long, once.
+	b := bounds{longest: prompt.longest, newcomers: prompt.newcomers}
+	attack(t, b, nil, func(p *process) {
 		requests := strings.Repeat("GET /echo/sockjs.min.js HTTP/1.1\r\nHost:x\r\n\r\n", 18)
 		for range 1000 {
 			p.dialSmall(t).say(requests)
@@ -263,6 +265,7 @@ func TestAttackDetachedSessionsAlongTheLog(t *testing.T) {
 	b.growth = 64 << 20
 	set := settings{
 		"LogBytesMax": 1 << 20, "BatchBytesMax": 1 << 19, "DisconnectDelay": time.Hour, "SlowConsumer": "skip",
+		"ReaderBytesPerSecond": -1, // the publisher is not to wait for them
 	}
 	attack(t, b, set, func(p *process) {
 		const sessions = 2000
@@ -635,7 +638,7 @@ func (p *pair) OnMessage(_ *server.Session, m *server.Message) {
 func TestAttackSkipsInsideFrames(t *testing.T) {
 	srv, err := server.New(server.Config{
 		Addr: "127.0.0.1:0", ConnectionsMax: 100, SlowConsumer: server.SlowConsumerSkip,
-		LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19,
+		LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19, ReaderBytesPerSecond: -1,
 		UnsentBytesMax: 16 << 10, FrameBytesMax: 256 << 10, Options: server.Options{ResponseLimit: 1 << 40},
 	})
 	if err != nil {
@@ -701,7 +704,7 @@ func TestAttackSkipsInsideFrames(t *testing.T) {
 		for last[2] < end {
 			line, err := body.ReadString('\n')
 			if isTimeout(err) {
-				t.Fatalf("round %d: after %.100q: %v", round, line, err)
+				t.Fatalf("round %d: after %.100q: %v %+v", round, line, err, s.stats(t))
 			}
 			if err != nil { // its frame could not be ended, and so the connection was
 				ended++

@@ -92,7 +92,8 @@ func (c *conn) becameReadable(failed bool) {
 		c.watchFor(c.watched &^ readable)
 	case held: // an event of before
 	case c.hold == holdNone && c.loop.share.turn <= 0:
-		c.wait(holdShare)
+		c.hold = holdShare
+		c.loop.share.push(c, &c.loop.share.fresh)
 	default:
 		c.read()
 	}
@@ -122,8 +123,13 @@ func (c *conn) take(data []byte) {
 	c.settle()
 }
 
-// goOn feeds what has waited to the protocol.
+// goOn feeds what has waited to the protocol, or reads if what has waited is still in the socket.
 func (c *conn) goOn() {
+	if c.taken == len(c.input) && !c.protocol.unfinished() {
+		c.watch()
+		c.read()
+		return
+	}
 	c.loop.share.visit = visitCost
 	rest := c.feed(c.input[c.taken:])
 	c.taken = len(c.input) - len(rest)
@@ -175,7 +181,7 @@ func (c *conn) charge() {
 func (c *conn) wait(why hold) {
 	c.hold = why
 	if why == holdShare {
-		c.loop.share.push(c)
+		c.loop.share.push(c, &c.loop.share.again)
 	}
 }
 
@@ -308,6 +314,8 @@ func (c *conn) send(p []byte) {
 	if c.dead {
 		return
 	}
+	c.loop.share.visit -= len(p) >> sendShift
+	c.loop.share.turn -= len(p) >> (sendShift + 3)
 	if !c.blocked {
 		p = p[c.write(p):]
 	}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
@@ -62,6 +63,7 @@ const codeStillOpen = 2010
 
 // newFallback makes a session.
 func newFallback(l *loop, r *route, id string, fr *framing) *fallback {
+	id = strings.Clone(id) // it is a part of the request's target
 	f := &fallback{loop: l, route: r, id: id, framing: fr}
 	s := newSession(l, r.service, f)
 	f.session, f.out = s, &s.out

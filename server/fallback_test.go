@@ -239,7 +239,7 @@ func TestPipeliningBehindAPoll(t *testing.T) {
 			t.Fatalf("%q", body)
 		}
 	}
-	c.say("POST /echo/0/x/xhr HTTP/1.1\r\nHost: x\r\n\r\n" + strings.Repeat("x", 20_000))
+	c.say("POST /echo/0/x/xhr HTTP/1.1\r\nHost: x\r\n\r\n" + strings.Repeat("x", 30_000))
 	c.expectCut()
 }
 

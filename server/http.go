@@ -65,7 +65,7 @@ func (h *httpProtocol) receive(data []byte) []byte {
 		h.refuse(err)
 		return nil
 	}
-	h.c.loop.share.spend(requestCost)
+	h.c.loop.share.spendRequest()
 	return h.serve(q, rest)
 }
 

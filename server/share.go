@@ -8,29 +8,35 @@ import (
 
 // What things cost, in units of about a fifth of a microsecond: a short message takes one.
 const (
-	requestCost = 256 // a request of no use, such as GET /info: 7 µs, and its response one write
+	requestCost = 256 // a request of no use: 7 µs, and its response a write
 	openCost    = 512 // a session that opens, and what its service does for it
-	pingCost    = 8   // a ping, answered by a write of its own
+	pingCost    = 64  // a ping, answered by a write of its own
 	messageCost = 1
 	byteShift   = 5 // 32 bytes of a message cost one more
+	sendShift   = 4 // 16 bytes of a response cost one, of the visit
 )
 
 const (
-	// visitCost is the share of one connection before others have theirs: 16 requests, or 4,096 messages, 1 ms.
-	visitCost = 4096
+	// visitCost is the share of one connection before others have theirs: 4,096 messages, 1 ms. It is also spent after
+	// visitRequests: a client whose requests come one at a time is not to wait for all that others have sent ahead.
+	visitCost     = 4096
+	visitRequests = 4
 	// turnCost is what all connections together may do before the turn's events go on: 256 requests, or 65,536 messages.
 	// It bounds how long anybody waits for an answer, whoever else asks for whatever, by some 10 ms a turn.
 	turnCost = 64 << 10
 )
 
-// share is what is left of the present turn and of the present connection's part of it, and who waits for the next. The
-// queue is first in, first out: everybody has a visit before anybody has a second.
+// share is what is left of the present turn and of the present connection's part of it, and who waits for the next. Those
+// who found the turn spent come before those who have had a visit and want another, so a client whose requests come one
+// at a time does not wait for all that others have sent ahead. Each queue is first in, first out.
 type share struct {
-	turn, visit int
-	queue       []*conn // those that have had their visit, or found the turn spent; from first on
-	first       int
-	fd          int // eventfd: readable while somebody waits
+	turn, visit  int
+	fresh, again connQueue
+	fd           int // eventfd: readable while somebody waits
 }
+
+// freshTurn is the part of a turn that is kept for those who want another visit.
+const freshTurn = turnCost / 4
 
 func (s *share) open() (err error) {
 	s.turn = turnCost
@@ -44,39 +50,66 @@ func (s *share) spend(cost int) {
 	s.turn -= cost
 }
 
+// spendRequest charges a request.
+func (s *share) spendRequest() {
+	s.visit -= visitCost / visitRequests
+	s.turn -= requestCost
+}
+
 // messageOf is the cost of a message with so many bytes.
 func messageOf(bytes int) int { return messageCost + bytes>>byteShift }
 
-func (s *share) waiting() int { return len(s.queue) - s.first }
+func (s *share) waiting() bool { return s.fresh.len()+s.again.len() > 0 }
 
-func (s *share) push(c *conn) {
-	if s.waiting() == 0 {
+// push has a connection wait for a visit.
+func (s *share) push(c *conn, to *connQueue) {
+	if !s.waiting() {
 		var one [8]byte
 		binary.NativeEndian.PutUint64(one[:], 1)
 		_, _ = unix.Write(s.fd, one[:])
 	}
-	s.queue = append(s.queue, c)
+	to.push(c)
 }
 
+// pop is whose turn it is.
 func (s *share) pop() *conn {
-	c := s.queue[s.first]
-	s.queue[s.first] = nil
-	if s.first++; s.first == len(s.queue) {
-		s.queue, s.first = s.queue[:0], 0
+	from := &s.fresh
+	if from.len() == 0 || s.again.len() > 0 && s.turn <= freshTurn {
+		from = &s.again
+	}
+	c := from.pop()
+	if !s.waiting() {
 		var count [8]byte
 		_, _ = unix.Read(s.fd, count[:])
-	}
-	if s.first > 1024 && s.first > len(s.queue)/2 { // most of it is behind us
-		s.queue, s.first = s.queue[:copy(s.queue, s.queue[s.first:])], 0
 	}
 	return c
 }
 
-// goOn gives those that wait their visits, in turn, until this turn is spent. It is an event like any other, and comes
-// again while anybody waits.
+// connQueue is a queue of connections.
+type connQueue struct {
+	list  []*conn
+	first int // of list; those before it have left
+}
+
+func (q *connQueue) len() int { return len(q.list) - q.first }
+
+func (q *connQueue) push(c *conn) { q.list = append(q.list, c) }
+
+func (q *connQueue) pop() *conn {
+	c := q.list[q.first]
+	q.list[q.first] = nil
+	q.first++
+	if q.first > len(q.list)/2 { // most of it has left
+		q.list, q.first = q.list[:copy(q.list, q.list[q.first:])], 0
+	}
+	return c
+}
+
+// goOn gives those that wait their visits until this turn is spent. It is an event like any other, and comes again while
+// anybody waits.
 func (l *loop) goOn() {
 	l.share.turn = turnCost
-	for l.share.waiting() > 0 && l.share.turn > 0 {
+	for l.share.waiting() && l.share.turn > 0 {
 		if c := l.share.pop(); !c.dead && c.hold == holdShare {
 			c.hold = holdNone
 			c.goOn()

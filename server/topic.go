@@ -34,8 +34,11 @@ func newTopic(l *loop, name string) *Topic {
 	t.stream = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
 		FrameBytesMax: l.cfg.FrameBytesMax,
-		Pace:          broadcast.Pace{Now: &l.now, BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), StallMS: stallMS},
-		Logs:          l.memory.logs,
+		Pace: broadcast.Pace{
+			Now: &l.now, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
+			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), WindowMS: readerWindowMS,
+		},
+		Logs: l.memory.logs,
 		Wires: []broadcast.Encoder{
 			wireWebSocket:    codec.AppendWebSocketArray,
 			wireRawWebSocket: codec.AppendWebSocketTexts,
@@ -49,8 +52,12 @@ func newTopic(l *loop, name string) *Topic {
 	return t
 }
 
-// stallMS is how long a reader may take nothing of a full log before it counts as stalled, in milliseconds.
-const stallMS = 2000
+const (
+	// logGrowth is how many times LogBytesMax a log may grow to for readers that take something.
+	logGrowth = 4
+	// readerWindowMS is the time over which readers are judged.
+	readerWindowMS = 1000
+)
 
 // Name is the name that the topic was made with.
 func (t *Topic) Name() string { return t.name }
