@@ -5,6 +5,7 @@ PORT  ?= 8080
 TARGET ?= ws://127.0.0.1:$(PORT)/broadcast
 ARGS  ?=
 FUZZTIME ?= 20s
+SOAK  ?= 10m
 GO    ?= go
 # Without cgo the programs are static: no C library to load, a megabyte less of resident memory.
 export CGO_ENABLED ?= 0
@@ -69,6 +70,10 @@ MUTANTS ?= ./codec=90 ./broadcast=90 ./server=80,200
 .PHONY: mutants
 mutants: ## Break the code in small ways and count what the tests find: MUTANTS="./codec=90" ARGS="-only Decode"
 	$(GO) run ./internal/mutants -report docs/mutants.md $(ARGS) $(MUTANTS)
+
+.PHONY: soak
+soak: ## Attack and load the server for SOAK=10m in all, the delivery checker included
+	$(GO) test -run 'Attack|Delivery|Soak' -timeout 0 -count 1 -v -soak $(SOAK) ./server
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME=20s
