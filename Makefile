@@ -53,6 +53,10 @@ bench-peers: build ## Compare with all installed peers: an hour a block. ARGS="-
 bench-controls: build ## Check the instrument: a server against itself, and one whose capacity is known. ARGS="--blocks 5"
 	bin/benchmarks --suite controls $(ARGS)
 
+.PHONY: bench-overload
+bench-overload: build ## Three times what a server can carry, and what it does then: ARGS="--rate 6e8"
+	$(GO) run ./benchmarks/overload $(ARGS)
+
 .PHONY: test
 test: ## Run the tests, with the race detector where there is a C compiler
 	@./.ci/test

@@ -142,7 +142,7 @@ func (l *loop) admit(fd int, from unix.Sockaddr) {
 		return
 	}
 	l.stats.ConnectionsAccepted++
-	c := &conn{loop: l, fd: fd, remote: addrPort(from), index: len(l.conns), readAt: l.now, wroteAt: l.now}
+	c := &conn{loop: l, fd: fd, remote: addrPort(from), index: len(l.conns), wroteAt: l.now}
 	c.attachment.FD = fd
 	c.protocol = newHTTP(c)
 	l.remember(c)

@@ -21,7 +21,7 @@ const (
 	SlowConsumerSkip  SlowConsumer = "skip"  // it goes on with what is published from now on; what it missed is counted
 )
 
-// Config holds every bound of a server; a zero field stands for the default of DefaultConfig.
+// Config holds the bounds of a server that can be set; a zero field stands for the default of DefaultConfig.
 type Config struct {
 	Addr string // TCP address to listen on, host:port; port 0 takes a free one
 

@@ -27,7 +27,8 @@ type protocol interface {
 	closed()
 }
 
-// hold says why a connection's input waits. There is one way out for all of them: whoever ends the wait calls release.
+// hold says why a connection's input waits. Whoever ends the wait calls release, and the
+// connection goes on when it has its share.
 type hold uint8
 
 const (
@@ -57,7 +58,7 @@ type conn struct {
 	sent    int
 	charged int // of input, output and what the protocol keeps, as the budget knows it
 
-	readAt, wroteAt int64 // loop time of the last byte in and out
+	wroteAt int64 // loop time of the last byte out
 
 	dead        bool // nothing may be read or written any more
 	interrupted bool // the peer ended it without saying so
@@ -107,7 +108,6 @@ func (c *conn) read() {
 	case err != nil || n == 0:
 		c.lost()
 	default:
-		c.readAt = c.loop.now
 		c.loop.stats.BytesReceived += uint64(n)
 		c.take(c.loop.buffer[:n])
 	}
@@ -314,8 +314,8 @@ func (c *conn) send(p []byte) {
 	if c.dead {
 		return
 	}
-	c.loop.share.visit -= len(p) >> sendShift
-	c.loop.share.turn -= len(p) >> (sendShift + 3)
+	c.loop.share.visit -= len(p) >> sendVisitShift
+	c.loop.share.turn -= len(p) >> sendTurnShift
 	if !c.blocked {
 		p = p[c.write(p):]
 	}

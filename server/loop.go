@@ -35,7 +35,7 @@ type loop struct {
 	pacer    int          // timerfd that runs while somebody waits for less than a tick
 	pacing   bool         // it runs
 	tid      atomic.Int64 // thread of the loop
-	now      int64        // milliseconds since start, as of the last flush or tick
+	now      int64        // milliseconds since start, as of the last flush, tick or look at those who wait
 	start    time.Time
 
 	conns  []*conn

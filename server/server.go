@@ -56,7 +56,7 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 	return s.loop.routes.add(s.cfg.Prefix+prefix, service, o)
 }
 
-// NewTopic makes a topic with a name, for logs and counters. It must be called before Run or on the loop.
+// NewTopic makes a topic with a name, which Topic.Name returns. It must be called before Run or on the loop.
 func (s *Server) NewTopic(name string) *Topic { return newTopic(s.loop, name) }
 
 // Post runs a function on the loop, after those posted before. It is how other goroutines publish and send. The error is
@@ -82,10 +82,10 @@ func (s *Server) Stats(ctx context.Context) (Stats, error) {
 	}
 }
 
-// FinalStats is what the counters were when Run returned.
+// FinalStats is what the counters were when Run returned; it waits for that.
 func (s *Server) FinalStats() Stats {
 	<-s.stopped
-	return s.loop.stats
+	return s.loop.snapshot()
 }
 
 // Config is the configuration with its defaults filled in.

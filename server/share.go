@@ -13,7 +13,10 @@ const (
 	pingCost    = 64  // a ping, answered by a write of its own
 	messageCost = 1
 	byteShift   = 5 // 32 bytes of a message cost one more
-	sendShift   = 4 // 16 bytes of a response cost one, of the visit
+
+	// 16 bytes of a response cost one of the visit, so that whoever asks for pages has one at a time; 128 bytes cost one of
+	// the turn, which is what they take.
+	sendVisitShift, sendTurnShift = 4, 7
 )
 
 const (
@@ -35,8 +38,8 @@ type share struct {
 	fd           int // eventfd: readable while somebody waits
 }
 
-// freshTurn is the part of a turn that is kept for those who want another visit.
-const freshTurn = turnCost / 4
+// againTurn is the part of a turn that is kept for those who want another visit.
+const againTurn = turnCost / 4
 
 func (s *share) open() (err error) {
 	s.turn = turnCost
@@ -74,7 +77,7 @@ func (s *share) push(c *conn, to *connQueue) {
 // pop is whose turn it is.
 func (s *share) pop() *conn {
 	from := &s.fresh
-	if from.len() == 0 || s.again.len() > 0 && s.turn <= freshTurn {
+	if from.len() == 0 || s.again.len() > 0 && s.turn <= againTurn {
 		from = &s.again
 	}
 	c := from.pop()

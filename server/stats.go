@@ -1,6 +1,6 @@
 package server
 
-// Stats counts what the server did since it started; the first group is the state at the moment of the snapshot. Plain
+// Stats counts what the server did since it started; the first two groups are the state at the moment of the snapshot. Plain
 // integers: they belong to the loop, and Server.Stats copies them there.
 type Stats struct {
 	Connections        int
@@ -16,12 +16,12 @@ type Stats struct {
 	LogsBytes        int // logs of topics, with their tables and spare segments
 
 	ConnectionsAccepted    uint64
-	ConnectionsRefused     uint64 // beyond ConnectionsMax, or while shutting down
+	ConnectionsRefused     uint64 // beyond ConnectionsMax, or because memory was nearly spent
 	AcceptErrors           uint64 // out of descriptors or kernel memory; waited out
 	RefusedForMemory       uint64 // connections and sessions refused because the memory budget was nearly spent
 	RefusedForLoad         uint64 // because sending out a turn took longer than FlushMax
 	SessionsOpened         uint64
-	SessionsRefused        uint64 // over HTTP, beyond SessionsMax or while shutting down
+	SessionsRefused        uint64 // beyond SessionsMax, for memory or load, or while shutting down
 	SessionsTimedOut       uint64 // over HTTP, without a receiver for too long
 	Requests               uint64
 	MessagesReceived       uint64
@@ -35,7 +35,7 @@ type Stats struct {
 	PublishersHeld         uint64 // times that a connection was not read for publishing too fast
 	SlowConsumersSkipped   uint64
 	MessagesSkipped        uint64 // never seen by slow consumers that skipped
-	RequestsRefused        uint64 // answered 4xx or 5xx
+	RequestsRefused        uint64 // answered 4xx or 5xx, or cut for what they sent behind a poll
 	ProtocolErrors         uint64 // connections ended because the peer broke a protocol
 	HandshakeTimeouts      uint64
 	PongTimeouts           uint64

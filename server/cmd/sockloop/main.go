@@ -77,7 +77,7 @@ type serve struct {
 	KeepAliveTimeout   time.Duration `help:"Time between two requests on a connection." default:"75s"`
 	PongTimeout        time.Duration `help:"Time to answer a ping." default:"10s"`
 	CloseTimeout       time.Duration `help:"Time to answer a close." default:"3s"`
-	LogBytesMax        int           `help:"Size of a topic's log: how far a slow reader may lag. Default: ${default}." default:"16777216" placeholder:"BYTES"`
+	LogBytesMax        int           `help:"Size of a topic's log; it grows to four times that for readers that take something. Default: ${default}." default:"16777216" placeholder:"BYTES"`
 	MemoryMax          size          `help:"All memory that is kept on behalf of clients, such as 256M or 1G: near it newcomers are refused, at it the largest holders are ended. Default: 256M, or a quarter of the machine's or cgroup's memory if that is less." placeholder:"SIZE"`
 	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N"`
 	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
@@ -112,6 +112,9 @@ func (o *sockJS) options() server.Options {
 
 // Run serves until a signal ends it.
 func (s *serve) Run(to *streams) error {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
 	log := slog.New(slog.NewTextHandler(to.err, &slog.HandlerOptions{Level: s.LogLevel}))
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
@@ -128,9 +131,6 @@ func (s *serve) Run(to *streams) error {
 	if err != nil {
 		return plain(err)
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer cancel()
-	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
 	go room.Run(ctx)
 	go func() {
 		select {

@@ -1,0 +1,279 @@
+// Command overload shows what a server does under several times the load that it can carry, and how soon it is itself
+// again. It starts sockloop on one CPU and sockload on another, and watches meanwhile, by connections of its own: the
+// round trip of an echo, whether /info is answered on a new connection, whether a new session is admitted or refused,
+// and the server's resident memory. It writes a line of CSV for each look, and a chart.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "overload:", err)
+		os.Exit(1)
+	}
+}
+
+// look is what one look at the server saw.
+type look struct {
+	at    time.Duration
+	echo  time.Duration // round trip of an echo on an open connection; negative if it failed
+	info  time.Duration // of GET /info on a new connection, likewise
+	admit int           // status of a new session over HTTP, 0 if there was no answer
+	rss   int           // bytes
+}
+
+const (
+	lookEvery = 250 * time.Millisecond
+	patience  = 5 * time.Second // after which a look has failed
+)
+
+func run() error {
+	bin := flag.String("bin", "bin", "folder of sockloop and sockload")
+	rate := flag.Float64("rate", 6e8, "nominal rate of the overload, in messages a second over all connections")
+	connections := flag.Int("connections", 2000, "connections of the load")
+	calm := flag.Duration("calm", 10*time.Second, "time before and after the load")
+	window := flag.Duration("window", 30*time.Second, "length of the load")
+	out := flag.String("out", "benchmarks/results/overload", "folder for overload.csv and overload.svg")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	addr, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	server := exec.CommandContext(ctx, filepath.Join(*bin, "sockloop"), "--cpu", "0", "--addr", addr)
+	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
+	server.Stderr = os.Stderr
+	if err := server.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		_ = server.Process.Signal(syscall.SIGTERM)
+		_ = server.Wait()
+	}()
+	w := watcher{addr: addr, pid: server.Process.Pid, start: time.Now()}
+	var loadFrom, loadTo time.Duration
+	loadEnds := make(chan struct{})
+	time.AfterFunc(*calm, func() {
+		defer close(loadEnds)
+		loadFrom = time.Since(w.start)
+		load := exec.CommandContext(ctx, filepath.Join(*bin, "sockload"), "trial", "--cpus", "1",
+			"--target", "ws://"+addr+"/broadcast", "--connections", strconv.Itoa(*connections),
+			"--rate", strconv.FormatFloat(*rate, 'g', -1, 64), "--window", window.String())
+		load.Stdout, load.Stderr = os.Stdout, os.Stderr
+		_ = load.Run() // an overload is a trial that fails
+		loadTo = time.Since(w.start)
+	})
+	looks, err := w.watch(ctx, loadEnds, *calm)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*out, 0o750); err != nil {
+		return err
+	}
+	if err := writeCSV(filepath.Join(*out, "overload.csv"), looks); err != nil {
+		return err
+	}
+	chart := draw(looks, loadFrom, loadTo)
+	summarize(os.Stdout, looks, loadFrom, loadTo)
+	return os.WriteFile(filepath.Join(*out, "overload.svg"), []byte(chart), 0o600)
+}
+
+func freeAddr() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return ln.Addr().String(), ln.Close()
+}
+
+// watcher looks at a server.
+type watcher struct {
+	addr  string
+	pid   int
+	start time.Time
+	echo  *websocket.Conn
+	n     int
+}
+
+// watch looks until the load has ended and a calm time has passed.
+func (w *watcher) watch(ctx context.Context, loadEnds <-chan struct{}, calm time.Duration) ([]look, error) {
+	ticks := time.NewTicker(lookEvery)
+	defer ticks.Stop()
+	var looks []look
+	var over <-chan time.Time
+	for {
+		looks = append(looks, w.look())
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-loadEnds:
+			loadEnds, over = nil, time.After(calm)
+		case <-over:
+			return looks, nil
+		case <-ticks.C:
+		}
+	}
+}
+
+// look asks everything at once, since each answer may take long.
+func (w *watcher) look() look {
+	l := look{at: time.Since(w.start), rss: rss(w.pid)}
+	w.n++
+	var all sync.WaitGroup
+	all.Go(func() { l.echo = timed(w.roundTrip) })
+	all.Go(func() {
+		l.info = timed(func() error {
+			status, err := w.ask("GET", "/echo/info")
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("status %d", status)
+			}
+			return err
+		})
+	})
+	all.Go(func() { l.admit, _ = w.ask("POST", "/echo/0/newcomer"+strconv.Itoa(w.n)+"/xhr") })
+	all.Wait()
+	return l
+}
+
+// timed is how long f took, negative if it failed.
+func timed(f func() error) time.Duration {
+	from := time.Now()
+	if f() != nil {
+		return -1
+	}
+	return time.Since(from)
+}
+
+func (w *watcher) roundTrip() (err error) {
+	if w.echo == nil {
+		d := websocket.Dialer{HandshakeTimeout: patience}
+		if w.echo, _, err = d.Dial("ws://"+w.addr+"/echo/websocket", nil); err != nil {
+			return err
+		}
+	}
+	deadline := time.Now().Add(patience)
+	_ = w.echo.SetReadDeadline(deadline)
+	_ = w.echo.SetWriteDeadline(deadline)
+	if err = w.echo.WriteMessage(websocket.TextMessage, []byte("x")); err == nil {
+		_, _, err = w.echo.ReadMessage()
+	}
+	if err != nil {
+		_ = w.echo.Close()
+		w.echo = nil
+	}
+	return err
+}
+
+// ask is the status of a request on a connection of its own.
+func (w *watcher) ask(method, path string) (int, error) {
+	c, err := net.DialTimeout("tcp", w.addr, patience)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close() //nolint:errcheck // it has been read to the end
+	_ = c.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// rss is a process's resident memory, in bytes; 0 if it cannot be read.
+func rss(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.SplitSeq(string(status), "\n") {
+		var kb int
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kb); n == 1 {
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+func writeCSV(path string, looks []look) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := csv.NewWriter(f)
+	_ = w.Write([]string{"at_s", "echo_ms", "info_ms", "new_session_status", "rss_mb"})
+	for _, l := range looks {
+		_ = w.Write([]string{
+			fmt.Sprintf("%.2f", l.at.Seconds()), milliseconds(l.echo), milliseconds(l.info),
+			strconv.Itoa(l.admit), fmt.Sprintf("%.1f", float64(l.rss)/1e6),
+		})
+	}
+	w.Flush()
+	if err := w.Error(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// milliseconds writes a time, and nothing for what failed.
+func milliseconds(d time.Duration) string {
+	if d < 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000)
+}
+
+// summarize prints what the looks come to: before, under and after the load.
+func summarize(to io.Writer, looks []look, from, until time.Duration) {
+	for _, phase := range []struct {
+		name     string
+		from, to time.Duration
+	}{{"before", 0, from}, {"under load", from, until}, {"5 s after and later", until + 5*time.Second, 1 << 62}} {
+		var n, echoes, infos, admitted, refused, memory int
+		var mean time.Duration
+		for _, l := range looks {
+			if l.at < phase.from || l.at >= phase.to {
+				continue
+			}
+			n++
+			if l.echo >= 0 {
+				echoes++
+				mean += l.echo
+			}
+			if l.info >= 0 {
+				infos++
+			}
+			switch l.admit {
+			case http.StatusOK:
+				admitted++
+			case http.StatusServiceUnavailable:
+				refused++
+			}
+			memory = max(memory, l.rss)
+		}
+		fmt.Fprintf(to, "%-20s %3d looks: echo answered %d, mean %.2f ms; /info answered %d; sessions admitted %d, refused %d; RSS at most %.1f MB\n",
+			phase.name, n, echoes, float64(mean.Microseconds())/1000/float64(max(echoes, 1)), infos, admitted, refused, float64(memory)/1e6)
+	}
+}
