@@ -80,8 +80,17 @@ func (r *RequestReader) failed(err error) error {
 func (r *RequestReader) Begun() bool { return len(r.head) > 0 || r.request != nil }
 
 // Buffered tells how many bytes of memory the reader keeps: its buffers with what is unused in them, and a parsed head,
-// counted as what it had on the wire.
-func (r *RequestReader) Buffered() int { return cap(r.head) + r.headLen + r.body.buffered() }
+// counted as what it had on the wire and what its headers cost beside that.
+func (r *RequestReader) Buffered() int {
+	n := cap(r.head) + r.headLen + r.body.buffered()
+	if r.request != nil {
+		n += headerBytes * len(r.request.Header)
+	}
+	return n
+}
+
+// headerBytes is about what a header costs beside its text, in bytes: an entry of a map, and a slice of one string.
+const headerBytes = 120
 
 // Continue tells, once a request, whether its client waits for a response 100 before it sends the body (RFC 9110
 // section 10.1.1): it expects one, and nothing of the body has come.

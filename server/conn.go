@@ -387,6 +387,8 @@ func (c *conn) linger() {
 	if !c.blocked {
 		c.protocol.writable()
 	}
+	c.charge()
+	c.watch()
 }
 
 // remoteAddr is the peer's address.
@@ -448,7 +450,7 @@ type lingering struct {
 func (g *lingering) receive([]byte) []byte { return nil }
 func (g *lingering) unfinished() bool      { return false }
 func (g *lingering) goAway()               {}
-func (g *lingering) kept() int             { return 0 }
+func (g *lingering) kept() int             { return g.was.kept() }
 
 // closed passes the news on. That the peer ended the connection was what we waited for.
 func (g *lingering) closed() {

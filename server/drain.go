@@ -23,6 +23,7 @@ func (l *loop) drain() {
 	}
 	l.leave.begun, l.leave.at = true, l.now
 	l.stopListening()
+	l.releaseHeld()
 	for _, r := range l.routes {
 		for _, f := range r.sessions {
 			if f.receiver == nil { // there is nobody to tell

@@ -54,6 +54,9 @@ func openReceiver(x *exchange, rt *route, id string, fr *framing, prelude, befor
 		r.last(codeStillOpen, "Another connection still open")
 	default:
 		f.attach(r)
+		if l.leave.begun { // its connection was told before it asked
+			f.session.Close(CodeGoAway, reasonGoAway)
+		}
 		f.pump()
 	}
 	x.out.keepAlive = r.out.keepAlive
@@ -205,7 +208,7 @@ func (f *fallback) slow() {
 		return
 	}
 	f.loop.stats.SlowConsumersClosed++
-	if r != nil && (f.out.Planned() > 0 || r.out.c.blocked) { // it could not be told
+	if r != nil && (r.inFrame || r.out.c.blocked) { // it could not be told
 		r.out.c.abort()
 		return
 	}
@@ -220,7 +223,7 @@ func (f *fallback) slow() {
 // tick sends a heartbeat after silence.
 func (f *fallback) tick() {
 	r := f.receiver
-	if f.out.Planned() == 0 && r.silent(f.route.options.HeartbeatDelay.Milliseconds()) {
+	if !r.inFrame && r.silent(f.route.options.HeartbeatDelay.Milliseconds()) {
 		r.control([]byte(codec.HeartbeatFrame))
 		f.endIfFull()
 	}

@@ -57,10 +57,11 @@ func (h *httpProtocol) receive(data []byte) []byte {
 		h.c.wait(holdSocket)
 		return data
 	}
-	if h.served && !h.reader.Begun() { // the first request's time runs from the connect on
+	begun := h.reader.Begun()
+	q, rest, err := h.reader.Next(data)
+	if h.served && !begun && h.reader.Begun() { // the first request's time runs from the connect on
 		h.since = h.c.loop.now
 	}
-	q, rest, err := h.reader.Next(data)
 	if err != nil {
 		h.refuse(err)
 		return nil
@@ -112,7 +113,10 @@ func (h *httpProtocol) tick() {
 	case h.pending != nil:
 		h.pending.tick()
 		return
-	case h.posting != nil: // it is we who let it wait
+	case h.posting != nil: // it is we who let it wait; but it is not read, so nobody else would notice that it is gone
+		if h.c.hold == holdPace && h.c.peerGone() {
+			h.c.lost()
+		}
 		return
 	case inRequest:
 		timeout = cfg.HandshakeTimeout

@@ -53,6 +53,10 @@ type publisher struct {
 // holdBack lets a connection wait whose session published too fast: for its own rate, or for the readers of a topic. It
 // is not read meanwhile, so TCP slows its peer, and nothing is lost.
 func (l *loop) holdBack(c *conn) {
+	if l.leave.begun { // everybody is to finish
+		l.heldBy = nil
+		return
+	}
 	l.stats.PublishersHeld++
 	c.wait(holdPace)
 	if t := l.heldBy; t != nil {
@@ -117,6 +121,17 @@ func (l *loop) makeRoom() {
 	}
 	clear(l.full[len(waiting):])
 	l.full = waiting
+}
+
+// releaseHeld lets all publishers go on.
+func (l *loop) releaseHeld() {
+	for _, p := range l.paced {
+		p.c.release(holdPace)
+	}
+	for _, t := range l.full {
+		t.release()
+	}
+	l.paced, l.full = nil, nil
 }
 
 // release lets a topic's publishers go on.

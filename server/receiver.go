@@ -28,6 +28,7 @@ type receiver struct {
 	frameBytesMax int    // elements of one frame of several messages
 	since         int64  // loop time of the request
 	sent          int    // bytes of payload, which count towards the limit
+	inFrame       bool   // a frame has begun and not ended, whatever has become of who sends it
 }
 
 // newReceiver begins a response: head and prelude of a stream leave at once. The head of a response with one frame
@@ -55,6 +56,7 @@ func (r *receiver) start(prelude string) {
 	p = r.appendEnd(p, false)
 	l.scratch = p
 	r.out.c.send(p)
+	r.out.header = nil // which may hold on to much of the request
 }
 
 // appendStart appends what stands before so many bytes of payload: the response's head, or a chunk's.
@@ -113,6 +115,7 @@ const (
 func (r *receiver) begin(out *broadcast.Outflow, n int) {
 	size := len(r.before) + len(arrayOpening) + n - 1 + len(arrayClosing) + len(r.framing.after)
 	r.sent += size
+	r.inFrame = true
 	l := r.out.loop
 	l.scratch = r.appendStart(l.scratch[:0], size)
 	l.scratch = append(append(l.scratch, r.before...), arrayOpening...)
@@ -137,6 +140,7 @@ func (r *receiver) goOn(out *broadcast.Outflow, opening []byte) {
 		n++ // the comma
 	}
 	out.Advance(from, n)
+	r.inFrame = out.Planned() > 0
 }
 
 func (r *receiver) appendClosing(p []byte) []byte {

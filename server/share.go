@@ -103,7 +103,9 @@ func (q *connQueue) pop() *conn {
 	q.list[q.first] = nil
 	q.first++
 	if q.first > len(q.list)/2 { // most of it has left
-		q.list, q.first = q.list[:copy(q.list, q.list[q.first:])], 0
+		n := copy(q.list, q.list[q.first:])
+		clear(q.list[n:])
+		q.list, q.first = q.list[:n], 0
 	}
 	return c
 }

@@ -90,7 +90,8 @@ type webSocket struct {
 	raw     bool
 	pings   bool // the peer answers pings
 
-	elements []byte // owned: messages of a frame that have not been handed on
+	payload  []byte // owned: of a frame whose messages have not all been handed on
+	elements []byte // those, a part of payload
 	pong     []byte // payload of the latest ping, if pongDue
 	pongDue  bool   // it is to be answered as soon as no frame is on its way
 
@@ -121,7 +122,7 @@ func newWebSocket(c *conn, r *route, raw bool) *webSocket {
 func (w *webSocket) remoteAddr() net.Addr { return w.c.remoteAddr() }
 func (w *webSocket) writable()            { w.pump() }
 func (w *webSocket) unfinished() bool     { return len(w.elements) > 0 }
-func (w *webSocket) kept() int            { return w.reader.Buffered() + cap(w.elements) + cap(w.pong) }
+func (w *webSocket) kept() int            { return w.reader.Buffered() + cap(w.payload) + cap(w.pong) }
 
 func (w *webSocket) name() string {
 	if w.raw {
@@ -218,18 +219,19 @@ func (w *webSocket) handOn() {
 			return
 		}
 	}
-	w.elements = nil
+	w.payload, w.elements = nil, nil
 }
 
 // keep makes the messages that are left of a frame our own, unless they are.
 func (w *webSocket) keep(rest []byte) {
 	switch {
 	case len(rest) == 0:
-		w.elements = nil
-	case len(w.elements) > 0: // they are a part of these
+		w.payload, w.elements = nil, nil
+	case w.payload != nil: // they are a part of it
 		w.elements = rest
 	default:
-		w.elements = slices.Clone(rest)
+		w.payload = slices.Clone(rest)
+		w.elements = w.payload
 	}
 }
 
@@ -298,7 +300,7 @@ func (w *webSocket) fail(code ws.StatusCode, reason string) {
 // end notes that our close frame is on its way.
 func (w *webSocket) end(reason CloseReason) {
 	w.ending, w.endingAt, w.reason = true, w.c.loop.now, reason
-	w.elements = nil
+	w.payload, w.elements = nil, nil
 	w.session.closing()
 	w.out.CutOff(w.c.loop.nextSeq())
 }
@@ -409,6 +411,10 @@ func (w *webSocket) tick() {
 	l := w.c.loop
 	if w.c.hold != holdNone {
 		w.heardAt = l.now
+	}
+	if w.c.hold == holdPace && w.c.peerGone() { // it is not read, so nobody else would notice
+		w.c.lost()
+		return
 	}
 	silence := l.now - w.heardAt
 	switch {

@@ -39,7 +39,11 @@ func (x *exchange) accept(r *route, session string, payload []byte, answer func(
 	case array.Longest() > x.out.loop.cfg.MessageBytesMax:
 		x.text(http.StatusRequestEntityTooLarge, "A message is too large.\n")
 	default:
-		x.h.post(x, &messages{f: f, c: x.out.c, rest: array.Rest(), owned: x.r.Owned, answer: answer})
+		p := &messages{f: f, c: x.out.c, rest: array.Rest(), answer: answer}
+		if x.r.Owned {
+			p.whole = x.r.Body
+		}
+		x.h.post(x, p)
 	}
 }
 
@@ -48,7 +52,7 @@ type messages struct {
 	f      *fallback
 	c      *conn
 	rest   []byte
-	owned  bool // rest is ours; else it is borrowed
+	whole  []byte // owned: what rest is a part of; nil as long as it is borrowed
 	answer func()
 }
 
@@ -72,18 +76,14 @@ func (p *messages) accept() (done bool) {
 		}
 	}
 	p.rest = l.array.Rest()
-	if !p.owned {
-		p.rest, p.owned = slices.Clone(p.rest), true
+	if p.whole == nil {
+		p.rest = slices.Clone(p.rest)
+		p.whole = p.rest
 	}
 	return false
 }
 
-func (p *messages) kept() int {
-	if !p.owned {
-		return 0
-	}
-	return cap(p.rest)
-}
+func (p *messages) kept() int { return cap(p.whole) }
 
 // lost follows the death of the connection before all messages were handed on: some of what the client said is missing.
 func (p *messages) lost() { p.f.end(CloseReason{Code: codeBroken}) }
