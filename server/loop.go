@@ -35,6 +35,7 @@ type loop struct {
 	pacer    int          // timerfd that runs while somebody waits for less than a tick
 	pacing   bool         // it runs
 	tid      atomic.Int64 // thread of the loop
+	readers  int64        // the clock by which readers are judged, in milliseconds, see readClock
 	now      int64        // milliseconds since start, as of the last flush, tick or look at those who wait
 	start    time.Time
 
@@ -205,7 +206,7 @@ func (l *loop) flush() {
 	began := time.Since(l.start)
 	l.armed = false
 	l.share.turn = turnCost
-	l.now = began.Milliseconds()
+	l.readClock(began)
 	l.stats.Turns++
 	l.deliver()
 	l.closeDead()
@@ -274,6 +275,17 @@ const overloadedAfter = 3
 // overloaded tells that the loop is beyond its saturation.
 func (l *loop) overloaded() bool { return l.slow >= overloadedAfter }
 
+// stepMax is how much of the time between two readings of the clock counts against readers, in milliseconds.
+const stepMax = 250
+
+// readClock takes the time. A reader is not slow because the loop was: what a turn took beyond stepMax does not count
+// against those who could be sent nothing meanwhile.
+func (l *loop) readClock(sinceStart time.Duration) {
+	now := sinceStart.Milliseconds()
+	l.readers += min(now-l.now, stepMax)
+	l.now = now
+}
+
 // tickInterval is an eighth of the shortest timeout: no timeout is late by more.
 func (l *loop) tickInterval() time.Duration {
 	shortest := min(l.cfg.HandshakeTimeout, l.cfg.KeepAliveTimeout, l.cfg.PongTimeout, l.cfg.CloseTimeout)
@@ -289,7 +301,7 @@ const tickMax = 500 * time.Millisecond
 func (l *loop) tick() {
 	var count [8]byte
 	_, _ = unix.Read(l.timer, count[:])
-	l.now = time.Since(l.start).Milliseconds()
+	l.readClock(time.Since(l.start))
 	for _, c := range l.conns {
 		if !c.dead {
 			c.protocol.tick()

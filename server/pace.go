@@ -85,7 +85,7 @@ func (l *loop) pace() {
 func (l *loop) paceTick() {
 	var count [8]byte
 	_, _ = unix.Read(l.pacer, count[:])
-	l.now = time.Since(l.start).Milliseconds()
+	l.readClock(time.Since(l.start))
 	l.resumePaced()
 	l.makeRoom()
 	l.departSome()

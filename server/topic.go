@@ -35,7 +35,7 @@ func newTopic(l *loop, name string) *Topic {
 		LogBytesMax:   l.cfg.LogBytesMax,
 		FrameBytesMax: l.cfg.FrameBytesMax,
 		Pace: broadcast.Pace{
-			Now: &l.now, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
+			Now: &l.readers, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
 			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), WindowMS: readerWindowMS,
 		},
 		Logs: l.memory.logs,
