@@ -55,7 +55,7 @@ func (m *memory) report(st *Stats) {
 // holder is something that can be ended or cut for what it keeps.
 type holder struct {
 	bytes int
-	end   func(excess int)
+	end   func(excess int) (freed int) // some of it when the turn ends
 }
 
 // holderBytesMin is what is too little to be worth ending anybody for.
@@ -68,12 +68,9 @@ func (l *loop) shed() {
 	}
 	holders := l.holders()
 	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
-	for _, h := range holders {
-		excess := l.memory.budget.Used() - l.memory.low()
-		if excess <= 0 {
-			break
-		}
-		h.end(excess)
+	excess := l.memory.budget.Used() - l.memory.low()
+	for i := 0; i < len(holders) && excess > 0; i++ {
+		excess -= holders[i].end(excess)
 	}
 	l.endBehind()
 	l.closeDead()
@@ -82,29 +79,35 @@ func (l *loop) shed() {
 // holders lists who keeps much: logs, connections, and sessions over HTTP, whose outbox outlives their connections.
 func (l *loop) holders() []holder {
 	var all []holder
-	add := func(bytes int, end func(excess int)) {
+	add := func(bytes int, end func(excess int) int) {
 		if bytes >= holderBytesMin {
 			all = append(all, holder{bytes, end})
 		}
 	}
 	for _, t := range l.topics {
-		add(t.stream.LogBytes(), func(excess int) {
-			if t.stream.Shrink(excess) > 0 {
+		add(t.stream.LogBytes(), func(excess int) int {
+			freed := t.stream.Shrink(excess)
+			if freed > 0 {
 				l.stats.LogsCutForMemory++
 			}
+			return freed
 		})
 	}
 	for _, c := range l.conns {
-		add(c.charged+c.outboxBytes(), func(int) {
+		bytes := c.charged + c.outboxBytes()
+		add(bytes, func(int) int {
 			l.stats.ConnectionsClosedForMemory++
 			c.drop()
+			return bytes
 		})
 	}
 	for _, r := range l.routes {
 		for _, f := range r.sessions {
-			add(f.out.Memory(), func(int) {
+			bytes := f.out.Memory()
+			add(bytes, func(int) int {
 				l.stats.SessionsClosedForMemory++
 				f.slow()
+				return bytes
 			})
 		}
 	}
