@@ -156,3 +156,28 @@ func TestFarewellIsNotWrittenInsideAFrame(t *testing.T) {
 		t.Errorf("inside a frame: %q", body[i-50:])
 	}
 }
+
+// When the budget is spent, the largest holders are ended, and no more of them than it takes.
+func TestBudgetEndsTheLargestOnly(t *testing.T) {
+	s := start(t, server.Config{RawMessageBytesMax: 4 << 20, MemoryBytesMax: 8 << 20})
+	const small, large = 20, 6
+	var all []*client
+	for range small + large {
+		all = append(all, s.open(t, "/echo/websocket"))
+	}
+	for i, c := range all {
+		size := 100_000
+		if i >= small {
+			size = 2 << 20
+		}
+		begun := codec.AppendMaskedFrame(nil, ws.OpBinary, make([]byte, size), [4]byte{})
+		if _, err := c.Write(begun[:size]); err != nil {
+			break // it was ended
+		}
+	}
+	s.eventually(t, "somebody is ended", func(st server.Stats) bool { return st.ConnectionsClosedForMemory > 0 })
+	st := s.stats(t)
+	if st.ConnectionsClosedForMemory > large || st.Connections < small {
+		t.Errorf("%d were ended, %d are left", st.ConnectionsClosedForMemory, st.Connections)
+	}
+}
