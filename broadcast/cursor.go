@@ -97,7 +97,7 @@ func (c *cursor) judge() (slow bool, until int64) {
 	p, now := &c.stream.pace, *c.stream.pace.now
 	c.markAt = max(c.markAt, c.at.next.madeAt)
 	if elapsed := now - c.markAt; elapsed >= p.windowMS && elapsed > 0 {
-		c.slow = c.took*1000 < p.perSecond*elapsed
+		c.slow = c.took*1000 < p.of(c.stream.cursors)*elapsed
 		c.markAt, c.took = now, 0
 	}
 	return c.slow, c.markAt + p.windowMS

@@ -126,7 +126,7 @@ func (m *model) newTopic(frame int) *modelTopic {
 	if m.r.IntN(3) > 0 {
 		c.Pace = Pace{
 			Now: &m.now, BytesPerSecond: c.LogBytesMax * (1 + m.r.IntN(5)), WindowMS: int64(50 + m.r.IntN(400)),
-			BytesMax: c.LogBytesMax * (1 + m.r.IntN(3)),
+			BytesMax: c.LogBytesMax * (1 + m.r.IntN(3)), SumBytesPerSecond: m.r.IntN(2) * c.LogBytesMax * m.r.IntN(9),
 		}
 		c.LogBytesLimit = c.LogBytesMax * (1 + m.r.IntN(4))
 	}

@@ -102,18 +102,51 @@ func TestFullLogWaitsForSteadyReadersOnly(t *testing.T) {
 	for ; !topic.Full() && seq < 100; seq++ {
 		publishBytes(topic, seq, 60_000)
 	}
-	for range 100 {
-		*now += 10
+	keepFull(topic, now, seq, func() {
 		slow.read(8_000) // 0.8 MB/s
 		steady.read(11_000)
+	})
+	if !slow.Lost() || steady.Lost() {
+		t.Errorf("the slow one is lost: %v, the steady one: %v", slow.Lost(), steady.Lost())
+	}
+}
+
+// Where readers are so many that they cannot all be sent BytesPerSecond, each is given its part of the sum.
+func TestFullLogWaitsForTheirPartOfTheSum(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	topic.streams[0].pace.sum = 1_000_000
+	c := OutflowConfig{}
+	slow, steady := newReader(&c, topic), newReader(&c, topic)
+	seq := uint64(2)
+	for ; !topic.Full() && seq < 100; seq++ {
+		publishBytes(topic, seq, 60_000)
+	}
+	seq = keepFull(topic, now, seq, func() {
+		slow.read(4_000) // 0.4 MB/s, and half of the sum is 0.5
+		steady.read(6_000)
+	})
+	if !slow.Lost() || steady.Lost() {
+		t.Errorf("the slow one is lost: %v, the steady one: %v", slow.Lost(), steady.Lost())
+	}
+	slow.Close()
+	keepFull(topic, now, seq, func() { steady.read(9_000) }) // the sum is its own now
+	if !steady.Lost() {
+		t.Error("a reader alone is waited for at less than the sum")
+	}
+}
+
+// keepFull publishes for a second, as fast as the log lets it, and reads every 10 ms.
+func keepFull(topic *Topic, now *int64, seq uint64, read func()) uint64 {
+	for range 100 {
+		*now += 10
+		read()
 		for !topic.Full() && seq < 500 {
 			publishBytes(topic, seq, 60_000)
 			seq++
 		}
 	}
-	if !slow.Lost() || steady.Lost() {
-		t.Errorf("the slow one is lost: %v, the steady one: %v", slow.Lost(), steady.Lost())
-	}
+	return seq
 }
 
 func TestStalledReaderIsEvictedInTime(t *testing.T) {

@@ -31,7 +31,16 @@ type stream struct {
 type pace struct {
 	now       *int64
 	perSecond int64
+	sum       int64 // that all readers together have to take at most; 0 is no limit
 	windowMS  int64
+}
+
+// of is what each of so many readers has to take in a second, in bytes.
+func (p *pace) of(readers int) int64 {
+	if p.sum == 0 {
+		return p.perSecond
+	}
+	return min(p.perSecond, p.sum/int64(readers))
 }
 
 // epoch is the clock of topics that have none: it is always 0.
@@ -40,7 +49,7 @@ var epoch int64
 func (s *stream) setPace(p Pace, bytesLimit int) {
 	if p.Now != nil && p.BytesPerSecond > 0 {
 		s.bytesFull = max(s.bytesMax, p.BytesMax)
-		s.pace = pace{p.Now, int64(p.BytesPerSecond), p.WindowMS}
+		s.pace = pace{p.Now, int64(p.BytesPerSecond), int64(p.SumBytesPerSecond), p.WindowMS}
 	}
 	s.bytesLimit = max(orDefault(bytesLimit, s.bytesFull+s.bytesFull/4), s.bytesFull)
 }

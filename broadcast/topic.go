@@ -46,7 +46,10 @@ type Pace struct {
 	Now            *int64 // the loop's clock in milliseconds
 	BytesMax       int    // memory of one wire up to which it grows for its readers; default: LogBytesMax
 	BytesPerSecond int    // the slowest reader that a full log waits for; 0 waits for nobody, and grows for nobody
-	WindowMS       int64  // the time over which readers are judged; it begins when what they read next was complete
+	// SumBytesPerSecond is what all readers of a wire together are taken to be sent at least: one that takes its part of it
+	// is not slow, whatever BytesPerSecond says. 0 is no limit.
+	SumBytesPerSecond int
+	WindowMS          int64 // the time over which readers are judged; it begins when what they read next was complete
 }
 
 // Defaults of Config.

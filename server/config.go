@@ -49,6 +49,7 @@ type Config struct {
 	CloseTimeout        time.Duration // from our close frame, or last response, to the peer's end
 	FrameBytesMax       int           // elements of one outgoing frame, unless a single message is longer
 	BatchBytesMax       int           // messages of one turn; beyond it they leave within the turn
+	TurnBytesMax        int           // what one turn publishes, counted for each subscriber; beyond it publishers wait for the next
 	LogBytesMax         int           // log of one topic and wire
 	OutboxBytesMax      int           // what waits for one session alone; beyond it the session is a slow consumer
 	UnsentBytesMax      int           // what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log
@@ -63,12 +64,13 @@ type Config struct {
 	PublishBytes int // bytes a second of one session, likewise
 
 	// ReaderBytesPerSecond is the pace of the slowest reader that a full log waits for, by not reading its publishers;
-	// readers that are slower, or stalled, are slow consumers. Default: 4 MiB/s. A negative one waits for nobody.
+	// readers that are slower, or stalled, are slow consumers. Where there are more than 128 readers, each has to take its
+	// part of 512 MiB/s only. Default: 4 MiB/s. A negative one waits for nobody.
 	ReaderBytesPerSecond int
 
-	// FlushMax is how long sending out one turn may take before newcomers are refused: a loop that needs longer is beyond
-	// its saturation.
-	FlushMax time.Duration
+	// OverloadAfter is for how long sessions may publish more than the loop can send out, without a pause, before newcomers
+	// are refused. What is too much waits unread; open sessions that publish nothing are not slowed.
+	OverloadAfter time.Duration
 
 	DrainWindow  time.Duration // over which a shutdown spreads its goodbyes
 	SlowConsumer SlowConsumer
@@ -97,12 +99,13 @@ func DefaultConfig() Config {
 		CloseTimeout:        3 * time.Second,
 		FrameBytesMax:       64 << 10,
 		BatchBytesMax:       1 << 20,
+		TurnBytesMax:        256 << 20,
 		LogBytesMax:         16 << 20,
 		OutboxBytesMax:      1 << 20,
 		UnsentBytesMax:      128 << 10,
 		MailboxMax:          64 << 10,
 		MemoryBytesMax:      memoryBytesMax(),
-		FlushMax:            250 * time.Millisecond,
+		OverloadAfter:       time.Second,
 		DrainWindow:         time.Second,
 		SlowConsumer:        SlowConsumerClose,
 
@@ -136,6 +139,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"BodyBytesMax", &c.BodyBytesMax, max(d.BodyBytesMax, c.MessageBytesMax), 1 << 30},
 		{"FrameBytesMax", &c.FrameBytesMax, d.FrameBytesMax, 1 << 30},
 		{"BatchBytesMax", &c.BatchBytesMax, d.BatchBytesMax, 1 << 30},
+		{"TurnBytesMax", &c.TurnBytesMax, d.TurnBytesMax, 1 << 50},
 		{"LogBytesMax", &c.LogBytesMax, d.LogBytesMax, 1 << 40},
 		{"OutboxBytesMax", &c.OutboxBytesMax, d.OutboxBytesMax, 1 << 40},
 		{"UnsentBytesMax", &c.UnsentBytesMax, d.UnsentBytesMax, 1 << 30},
@@ -159,7 +163,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"PongTimeout", &c.PongTimeout, d.PongTimeout},
 		{"CloseTimeout", &c.CloseTimeout, d.CloseTimeout},
 		{"DrainWindow", &c.DrainWindow, d.DrainWindow},
-		{"FlushMax", &c.FlushMax, d.FlushMax},
+		{"OverloadAfter", &c.OverloadAfter, d.OverloadAfter},
 	} {
 		if *f.d == 0 {
 			*f.d = f.def

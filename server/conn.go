@@ -34,6 +34,7 @@ type hold uint8
 const (
 	holdNone     hold = iota
 	holdShare         // it has had its share of the turn
+	holdTurn          // its session publishes, and the turn can send out no more
 	holdResponse      // behind a response on its way; what comes is still read, up to a bound
 	holdSocket        // what it was answered has not left: its socket is full
 	holdPace          // its session publishes faster than it may, or than a topic's readers read
@@ -60,6 +61,7 @@ type conn struct {
 
 	wroteAt int64 // loop time of the last byte out
 
+	publishes   bool // its session published something in the last visit
 	dead        bool // nothing may be read or written any more
 	interrupted bool // the peer ended it without saying so
 	blocked     bool // the socket is full
@@ -89,13 +91,13 @@ func (c *conn) becameReadable(failed bool) {
 	switch {
 	case held && failed:
 		c.lost()
-	case c.hold == holdShare: // it waits for longer than a turn: spare the poller the reminders
+	case c.hold == holdShare || c.hold == holdTurn: // it waits for longer than a turn: spare the poller the reminders
 		c.watchFor(c.watched &^ readable)
 	case held: // an event of before
 	case c.hold == holdNone && c.loop.share.turn <= 0:
 		c.hold = holdShare
 		c.loop.share.push(c, &c.loop.share.fresh)
-	default:
+	case c.hold == holdResponse || c.mayPublish():
 		c.read()
 	}
 }
@@ -115,7 +117,6 @@ func (c *conn) read() {
 
 // take feeds data, which is borrowed, to the protocol, and keeps what has to wait.
 func (c *conn) take(data []byte) {
-	c.loop.share.visit = visitCost
 	if c.hold == holdNone {
 		data = c.feed(data)
 	}
@@ -130,7 +131,6 @@ func (c *conn) goOn() {
 		c.read()
 		return
 	}
-	c.loop.share.visit = visitCost
 	rest := c.feed(c.input[c.taken:])
 	c.taken = len(c.input) - len(rest)
 	c.settle()
@@ -139,6 +139,7 @@ func (c *conn) goOn() {
 // feed hands data to the protocol, and what it leaves to the next one, until the connection has to wait.
 func (c *conn) feed(data []byte) []byte {
 	defer c.guard()
+	c.loop.share.begin()
 	for !c.dead && c.hold == holdNone && (len(data) > 0 || c.protocol.unfinished()) {
 		if c.loop.share.visit <= 0 {
 			c.wait(holdShare)
@@ -146,6 +147,7 @@ func (c *conn) feed(data []byte) []byte {
 		}
 		data = c.protocol.receive(data)
 	}
+	c.publishes = c.loop.share.published
 	return data
 }
 
@@ -179,9 +181,11 @@ func (c *conn) charge() {
 
 // wait holds the connection's input.
 func (c *conn) wait(why hold) {
-	c.hold = why
-	if why == holdShare {
+	switch c.hold = why; why {
+	case holdShare:
 		c.loop.share.push(c, &c.loop.share.again)
+	case holdTurn:
+		c.loop.share.publishers = append(c.loop.share.publishers, c)
 	}
 }
 
@@ -198,7 +202,7 @@ func (c *conn) watch() {
 	switch c.hold {
 	case holdNone, holdResponse:
 		want = readable
-	case holdShare: // mostly until the next turn: not worth two system calls
+	case holdShare, holdTurn: // mostly until the next turn: not worth two system calls
 		want = c.watched & readable
 	}
 	if c.blocked {

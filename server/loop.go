@@ -54,7 +54,6 @@ type loop struct {
 	leave  departure       // of everybody, while the server drains
 	seq    uint64          // orders batches and direct messages
 	armed  bool            // a flush is on its way
-	slow   int             // flushes in a row that took longer than FlushMax
 	last   *Topic          // the last one published to
 	share  share           // what may still be done in this turn
 	memory memory          // what is kept for clients, and its bound
@@ -105,7 +104,7 @@ func (l *loop) open() error {
 		}
 	}
 	setTimer(l.timer, l.tickInterval())
-	if err := l.share.open(); err != nil {
+	if err := l.share.open(l.cfg.TurnBytesMax); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
 	for _, fd := range []int{l.timer, l.pacer, l.share.fd} {
@@ -203,10 +202,8 @@ func (l *loop) arm() {
 
 // flush ends a turn: what was published and sent leaves, and who died is closed.
 func (l *loop) flush() {
-	began := time.Since(l.start)
 	l.armed = false
-	l.share.turn = turnCost
-	l.readClock(began)
+	l.readClock(time.Since(l.start))
 	l.stats.Turns++
 	l.deliver()
 	l.closeDead()
@@ -214,11 +211,7 @@ func (l *loop) flush() {
 	l.memory.collector.pace(l.memory.budget.Used())
 	l.makeRoom()
 	l.checkDrained()
-	if time.Since(l.start)-began > l.cfg.FlushMax {
-		l.slow++
-	} else {
-		l.slow = 0
-	}
+	l.nextTurn()
 }
 
 // deliver seals what was published and hands it to the subscribers. No callback of a service runs from here, and no
@@ -268,12 +261,6 @@ func (l *loop) closeDead() {
 	clear(l.dead)
 	l.dead = l.dead[:0]
 }
-
-// overloadedAfter is how many slow flushes in a row are no accident of the machine's.
-const overloadedAfter = 3
-
-// overloaded tells that the loop is beyond its saturation.
-func (l *loop) overloaded() bool { return l.slow >= overloadedAfter }
 
 // stepMax is how much of the time between two readings of the clock counts against readers, in milliseconds.
 const stepMax = 250

@@ -17,6 +17,9 @@ const (
 	// 16 bytes of a response cost one of the visit, so that whoever asks for pages has one at a time; 128 bytes cost one of
 	// the turn, which is what they take.
 	sendVisitShift, sendTurnShift = 4, 7
+
+	// A KiB of broadcasts, counted for each subscriber, costs one of the visit: about what sending it takes.
+	fanOutShift = 10
 )
 
 const (
@@ -34,17 +37,35 @@ const (
 // at a time does not wait for all that others have sent ahead. Each queue is first in, first out.
 type share struct {
 	turn, visit  int
+	fanOut       int  // bytes, of Config.TurnBytesMax
+	published    bool // something was, in this visit
 	fresh, again connQueue
 	fd           int // eventfd: readable while somebody waits
+
+	publishers []*conn // who wait for the next turn, since what this one can send out is spent
+	spentSince int64   // loop time since which there have been some at the end of every turn; 0 is that there were none
 }
 
 // againTurn is the part of a turn that is kept for those who want another visit.
 const againTurn = turnCost / 4
 
-func (s *share) open() (err error) {
-	s.turn = turnCost
+func (s *share) open(fanOut int) (err error) {
+	s.turn, s.fanOut = turnCost, fanOut
 	s.fd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	return err
+}
+
+// begin begins a visit.
+func (s *share) begin() { s.visit, s.published = visitCost, false }
+
+// publish charges a broadcast of so many bytes, counted for each subscriber. When the turn can send out no more, this
+// message was the visit's last.
+func (s *share) publish(bytes int) {
+	s.published = true
+	s.fanOut -= bytes
+	if s.visit -= bytes >> fanOutShift; s.fanOut <= 0 {
+		s.visit = min(s.visit, 0)
+	}
 }
 
 // spend charges the present visit with what has been done.
@@ -116,8 +137,43 @@ func (l *loop) goOn() {
 	l.share.turn = turnCost
 	for l.share.waiting() && l.share.turn > 0 {
 		if c := l.share.pop(); !c.dead && c.hold == holdShare {
-			c.hold = holdNone
-			c.goOn()
+			if c.hold = holdNone; c.mayPublish() {
+				c.goOn()
+			}
 		}
 	}
+}
+
+// mayPublish tells whether the turn can send out what the connection's session may publish, and else has it wait for the
+// next: a session that published in its last visit is taken to do so again.
+func (c *conn) mayPublish() bool {
+	if c.publishes && c.loop.share.fanOut <= 0 {
+		c.wait(holdTurn)
+		return false
+	}
+	return true
+}
+
+// nextTurn begins another turn.
+func (l *loop) nextTurn() {
+	s := &l.share
+	s.turn, s.fanOut = turnCost, l.cfg.TurnBytesMax
+	switch {
+	case len(s.publishers) == 0 && !s.waiting():
+		s.spentSince = 0
+	case len(s.publishers) > 0 && s.spentSince == 0:
+		s.spentSince = max(l.now, 1)
+	}
+	for _, c := range s.publishers {
+		c.release(holdTurn)
+	}
+	clear(s.publishers)
+	s.publishers = s.publishers[:0]
+}
+
+// overloaded tells that the loop is beyond its saturation: for OverloadAfter, no turn could send out all that was to be
+// published.
+func (l *loop) overloaded() bool {
+	since := l.share.spentSince
+	return since > 0 && l.now-since >= l.cfg.OverloadAfter.Milliseconds()
 }

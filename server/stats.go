@@ -19,7 +19,7 @@ type Stats struct {
 	ConnectionsRefused     uint64 // beyond ConnectionsMax, or because memory was nearly spent
 	AcceptErrors           uint64 // out of descriptors or kernel memory; waited out
 	RefusedForMemory       uint64 // connections and sessions refused because the memory budget was nearly spent
-	RefusedForLoad         uint64 // because sending out a turn took longer than FlushMax
+	RefusedForLoad         uint64 // because more was published than the loop can send out
 	SessionsOpened         uint64
 	SessionsRefused        uint64 // beyond SessionsMax, for memory or load, or while shutting down
 	SessionsTimedOut       uint64 // over HTTP, without a receiver for too long

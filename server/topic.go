@@ -36,7 +36,8 @@ func newTopic(l *loop, name string) *Topic {
 		FrameBytesMax: l.cfg.FrameBytesMax,
 		Pace: broadcast.Pace{
 			Now: &l.readers, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
-			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), WindowMS: readerWindowMS,
+			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), SumBytesPerSecond: readersBytesPerSecond,
+			WindowMS: readerWindowMS,
 		},
 		Logs: l.memory.logs,
 		Wires: []broadcast.Encoder{
@@ -55,6 +56,8 @@ func newTopic(l *loop, name string) *Topic {
 const (
 	// logGrowth is how many times LogBytesMax a log may grow to for readers that take something.
 	logGrowth = 4
+	// readersBytesPerSecond is what any loop can send to all readers together, on a slow machine too.
+	readersBytesPerSecond = 512 << 20
 	// readerWindowMS is the time over which readers are judged.
 	readerWindowMS = 1000
 )
@@ -74,6 +77,7 @@ func (t *Topic) Publish(m *Message) {
 	}
 	l.last = t
 	l.stats.MessagesPublished++
+	l.share.publish(len(m.JSON()) * t.stream.Len())
 	size := t.stream.Publish(m)
 	if !t.dirty {
 		t.dirty = true

@@ -29,7 +29,7 @@ func draw(looks []look, from, until time.Duration) string {
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#ffffff"/>`)
 	fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="#f6e3d0"/>`,
 		x(from), top, x(until)-x(from), 2*plotHeight+between)
-	text(&b, x(from)+6, top-8, foreground, "overload, and what it left to be delivered")
+	label(&b, x(from)+6, top-8, foreground, "overload, and what it left to be delivered")
 	echoY := func(ms float64) float64 {
 		share := math.Log(min(max(ms, echoMin), echoMax)/echoMin) / math.Log(echoMax/echoMin)
 		return top + plotHeight*(1-share)
@@ -44,9 +44,9 @@ func draw(looks []look, from, until time.Duration) string {
 			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="2" fill="#c0392b"/>`, x(l.at), top+plotHeight-4)
 		}
 	}
-	text(&b, left+6, top+14, "#1f6fb2", "round trip of an echo")
-	text(&b, left+150, top+14, "#2a9d5c", "/info on a new connection")
-	text(&b, left+320, top+14, "#c0392b", "• a new session is refused")
+	label(&b, left+6, top+14, "#1f6fb2", "round trip of an echo")
+	label(&b, left+150, top+14, "#2a9d5c", "/info on a new connection")
+	label(&b, left+320, top+14, "#c0392b", "• a new session is refused")
 	memoryTop := top + plotHeight + between
 	largest := 1.0
 	for _, l := range looks {
@@ -58,15 +58,15 @@ func draw(looks []look, from, until time.Duration) string {
 		grid(&b, memoryY(mb), fmt.Sprintf("%.0f MB", mb))
 	}
 	line(&b, looks, "#6c4bb0", x, func(l look) (float64, bool) { return memoryY(float64(l.rss) / 1e6), l.rss > 0 })
-	text(&b, left+6, memoryTop+14, "#6c4bb0", "resident memory of the server")
+	label(&b, left+6, memoryTop+14, "#6c4bb0", "resident memory of the server")
 	for s := 0.0; s <= end.Seconds(); s += 10 {
-		text(&b, x(time.Duration(s*float64(time.Second)))-8, memoryTop+plotHeight+18, subdued, fmt.Sprintf("%.0f s", s))
+		label(&b, x(time.Duration(s*float64(time.Second)))-8, memoryTop+plotHeight+18, subdued, fmt.Sprintf("%.0f s", s))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
-func text(b *strings.Builder, x, y float64, color, s string) {
+func label(b *strings.Builder, x, y float64, color, s string) {
 	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" fill="%s">%s</text>`, x, y, color, s)
 }
 

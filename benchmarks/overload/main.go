@@ -1,12 +1,12 @@
 // Command overload shows what a server does under several times the load that it can carry, and how soon it is itself
-// again. It starts sockloop on one CPU and sockload on another, and watches meanwhile, by connections of its own: the
+// again. It starts sockloop on CPU 0, finds from CPU 1 what it
+// can carry, and then asks for several times that. It watches meanwhile, by connections of its own: the
 // round trip of an echo, whether /info is answered on a new connection, whether a new session is admitted or refused,
 // and the server's resident memory. It writes a line of CSV for each look, and a chart.
 package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/csv"
 	"flag"
 	"fmt"
@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,6 +23,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/sockloop/sockloop/tuning"
 )
 
 func main() {
@@ -48,21 +49,19 @@ const (
 )
 
 func run() error {
-	bin := flag.String("bin", "bin", "folder of sockloop and sockload")
-	rate := flag.Float64("rate", 6e8, "nominal rate of the overload, in messages a second over all connections")
+	bin := flag.String("bin", "bin", "folder of sockloop")
+	times := flag.Float64("times", 3, "the overload, as a multiple of what the server carried just before")
 	connections := flag.Int("connections", 2000, "connections of the load")
+	publishers := flag.Int("publishers", 50, "those of them that publish")
 	calm := flag.Duration("calm", 10*time.Second, "time before and after the load")
 	window := flag.Duration("window", 30*time.Second, "length of the load")
 	out := flag.String("out", "benchmarks/results/overload", "folder for overload.csv and overload.svg")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	addr, err := freeAddr()
 	if err != nil {
 		return err
 	}
-	server := exec.CommandContext(ctx, filepath.Join(*bin, "sockloop"), "--cpu", "0", "--addr", addr)
-	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
+	server := exec.Command(filepath.Join(*bin, "sockloop"), "--cpu", "0", "--addr", addr)
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
 		return err
@@ -71,32 +70,63 @@ func run() error {
 		_ = server.Process.Signal(syscall.SIGTERM)
 		_ = server.Wait()
 	}()
-	w := watcher{addr: addr, pid: server.Process.Pid, start: time.Now()}
-	var loadFrom, loadTo time.Duration
-	loadEnds := make(chan struct{})
-	time.AfterFunc(*calm, func() {
-		defer close(loadEnds)
-		loadFrom = time.Since(w.start)
-		load := exec.CommandContext(ctx, filepath.Join(*bin, "sockload"), "trial", "--cpus", "1",
-			"--target", "ws://"+addr+"/broadcast", "--connections", strconv.Itoa(*connections),
-			"--rate", strconv.FormatFloat(*rate, 'g', -1, 64), "--window", window.String())
-		load.Stdout, load.Stderr = os.Stdout, os.Stderr
-		_ = load.Run() // an overload is a trial that fails
-		loadTo = time.Since(w.start)
-	})
-	looks, err := w.watch(ctx, loadEnds, *calm)
+	if _, _, err := tuning.Pin(tuning.CPUs{1}); err != nil {
+		return err
+	}
+	if err := await(addr); err != nil {
+		return err
+	}
+	l := load{addr: addr, connections: *connections, publishers: *publishers, rate: 1e10, window: capacityWindow}
+	capacity, err := l.run()
 	if err != nil {
 		return err
 	}
+	carried := float64(capacity.received) / float64(deliveredBytes) / capacityWindow.Seconds()
+	fmt.Printf("capacity: %.3g deliveries/s to %d connections, %d of them lost\n", carried, *connections, capacity.lost)
+	l.rate, l.window = *times*carried, *window
+
+	w := watcher{addr: addr, pid: server.Process.Pid, start: time.Now()}
+	time.Sleep(*calm)
+	w.start = time.Now()
+	var from, until time.Duration
+	var outcome outcome
+	loadEnds := make(chan struct{})
+	time.AfterFunc(*calm, func() {
+		defer close(loadEnds)
+		from = time.Since(w.start)
+		outcome, err = l.run()
+		until = time.Since(w.start)
+	})
+	looks := w.watch(loadEnds, *calm)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("asked for %.3g deliveries/s, taken %.3g, delivered %.3g, connections lost %d\n",
+		l.rate, l.rate*float64(outcome.sent)/float64(outcome.due),
+		float64(outcome.received)/float64(deliveredBytes)/window.Seconds(), outcome.lost)
 	if err := os.MkdirAll(*out, 0o750); err != nil {
 		return err
 	}
 	if err := writeCSV(filepath.Join(*out, "overload.csv"), looks); err != nil {
 		return err
 	}
-	chart := draw(looks, loadFrom, loadTo)
-	summarize(os.Stdout, looks, loadFrom, loadTo)
-	return os.WriteFile(filepath.Join(*out, "overload.svg"), []byte(chart), 0o600)
+	summarize(os.Stdout, looks, from, until)
+	return os.WriteFile(filepath.Join(*out, "overload.svg"), []byte(draw(looks, from, until)), 0o600)
+}
+
+// capacityWindow is how long the server is given more than it can carry, to see what that is.
+const capacityWindow = 5 * time.Second
+
+// await waits until the server listens.
+func await(addr string) (err error) {
+	for range 100 {
+		var c net.Conn
+		if c, err = net.Dial("tcp", addr); err == nil {
+			return c.Close()
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
 }
 
 func freeAddr() (string, error) {
@@ -117,7 +147,7 @@ type watcher struct {
 }
 
 // watch looks until the load has ended and a calm time has passed.
-func (w *watcher) watch(ctx context.Context, loadEnds <-chan struct{}, calm time.Duration) ([]look, error) {
+func (w *watcher) watch(loadEnds <-chan struct{}, calm time.Duration) []look {
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
 	var looks []look
@@ -125,12 +155,10 @@ func (w *watcher) watch(ctx context.Context, loadEnds <-chan struct{}, calm time
 	for {
 		looks = append(looks, w.look())
 		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		case <-loadEnds:
 			loadEnds, over = nil, time.After(calm)
 		case <-over:
-			return looks, nil
+			return looks
 		case <-ticks.C:
 		}
 	}

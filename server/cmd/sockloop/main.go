@@ -82,7 +82,8 @@ type serve struct {
 	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N"`
 	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
 	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE"`
-	FlushMax           time.Duration `help:"Time to send out one turn beyond which newcomers are refused." default:"250ms"`
+	TurnBytesMax       size          `help:"What one turn publishes, counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
+	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s"`
 	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
 	LogLevel           slog.Level    `help:"debug, info, warn or error." default:"info"`
@@ -158,7 +159,8 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax, MessageBytesMax: s.MessageBytesMax, BodyBytesMax: s.BodyBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
 		HandshakeTimeout: s.HandshakeTimeout, KeepAliveTimeout: s.KeepAliveTimeout, PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
 		MemoryBytesMax: int(s.MemoryMax), PublishRate: s.PublishRate, PublishBytes: int(s.PublishBytes),
-		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), DrainWindow: s.DrainWindow, FlushMax: s.FlushMax,
+		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), DrainWindow: s.DrainWindow,
+		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter,
 		LogBytesMax: s.LogBytesMax, SlowConsumer: server.SlowConsumer(s.SlowConsumer), Logger: log,
 	}
 	if s.Conformance {
