@@ -37,8 +37,8 @@ const idleTime = time.Second
 
 func (b *bench) file(name string) string { return filepath.Join(b.Out, name+".jsonl") }
 
-// measureAll measures block by block, level by level, every contestant in turn, so that what the machine's hour does to them
-// it does to all. What an interrupted run has measured already is left out.
+// measureAll measures block by block, level by level, every contestant in turn, so that what the machine's hour does to
+// them it does to all. What an interrupted run has measured already is left out.
 func (b *bench) measureAll(ctx context.Context) error {
 	if err := b.begin(ctx); err != nil {
 		return err
@@ -56,7 +56,8 @@ func (b *bench) measureAll(ctx context.Context) error {
 					return errors.Join(b.report(context.WithoutCancel(ctx)), errInterrupted)
 				}
 				if err != nil {
-					failed = errors.Join(failed, fmt.Errorf("%s at %d connections: %w", c.Name, n, err)) // the others are measured all the same
+					// the others are measured all the same
+					failed = errors.Join(failed, fmt.Errorf("%s at %d connections: %w", c.Name, n, err))
 					fmt.Println(err)
 				}
 			}
@@ -101,8 +102,8 @@ func (b *bench) goesOn(old loadclient.Manifest) bool {
 		slices.EqualFunc(old.Servers, b.contestants, func(s loadclient.ManifestServer, c *contestant) bool { return s.Name == c.Name })
 }
 
-// begin leaves out what cannot be run, and says so; and writes the manifest. The results of another run are removed with
-// --fresh only.
+// begin leaves out what cannot be run, and says so; and writes the manifest. The results of another run are removed
+// with --fresh only.
 func (b *bench) begin(ctx context.Context) error {
 	old, err := loadclient.ReadManifest(b.Out)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -226,12 +227,12 @@ const (
 	lightTime       = 3 * time.Second
 )
 
-// laterCurve is what is tried of the curve in all blocks but the first: the whole of it is worth drawing once, half of the load is a
-// figure of the tables.
+// laterCurve is what is tried of the curve in all blocks but the first: the whole of it is worth drawing once, half of
+// the load is a figure of the tables.
 const laterCurve = "--curve=0.5"
 
-// measureWell measures, and once more if that ended at the load client, which on a shared machine may have had a bad minute. What
-// is found then counts, whatever it is.
+// measureWell measures, and once more if that ended at the load client, which on a shared machine may have had a bad
+// minute. What is found then counts, whatever it is.
 func (b *bench) measureWell(ctx context.Context, c *contestant, level, block int) error {
 	if err := b.measure(ctx, c, level, block); err != nil {
 		return err
@@ -333,8 +334,8 @@ type process struct {
 // startTime is how long a server may take until it listens.
 const startTime = 20 * time.Second
 
-// start starts a server on a free port and on the servers' CPU, with more arguments if there are any, and waits until it
-// answers.
+// start starts a server on a free port and on the servers' CPU, with more arguments if there are any, and waits until
+// it answers.
 func (b *bench) start(ctx context.Context, c *contestant, more ...string) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {
@@ -424,8 +425,8 @@ func (p *process) stop() {
 	}
 }
 
-// The ports of servers lie below those that the kernel gives to connections and to whoever asks for any: between the moment
-// in which a port is found free and the one in which its server listens, nobody else gets it.
+// The ports of servers lie below those that the kernel gives to connections and to whoever asks for any: between the
+// moment in which a port is found free and the one in which its server listens, nobody else gets it.
 const (
 	portMin = 10_000
 	portMax = 32_000

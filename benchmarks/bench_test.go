@@ -14,8 +14,8 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// A whole run, small: two servers in turn, twice; interrupted after the first, gone on with, and reported. The manifest has
-// what was measured and what was not.
+// A whole run, small: two servers in turn, twice; interrupted after the first, gone on with, and reported. The manifest
+// has what was measured and what was not.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	cpus, err := tuning.Allowed()

@@ -38,9 +38,10 @@ type contestant struct {
 	About    string              `yaml:"about"`
 	Needs    []string            `yaml:"needs"` // beside the peer's
 	Protocol loadclient.Protocol `yaml:"protocol"`
-	Path     string              `yaml:"path"`     // of the target
-	Run      []string            `yaml:"run"`      // a command, run in the folder; {bin}, {addr}, {host}, {port} and {cpu} are replaced
-	Capacity float64             `yaml:"capacity"` // of a control, in received messages a second
+	Path     string              `yaml:"path"` // of the target
+	// a command, run in the folder; {bin}, {addr}, {host}, {port} and {cpu} are replaced
+	Run      []string `yaml:"run"`
+	Capacity float64  `yaml:"capacity"` // of a control, in received messages a second
 }
 
 // readPeers reads all manifests below a folder.

@@ -48,8 +48,8 @@ func summarize(w io.Writer, r *loadclient.Results) {
 	}
 }
 
-// writeOverview writes a row a server, the fastest first: where it saturates at the levels that all were measured at, and what it costs at the
-// last of them.
+// writeOverview writes a row a server, the fastest first: where it saturates at the levels that all were measured at,
+// and what it costs at the last of them.
 func writeOverview(w io.Writer, r *loadclient.Results) {
 	levels := slices.DeleteFunc(r.Levels(), func(n int) bool {
 		return slices.ContainsFunc(r.Servers, func(s loadclient.ServerResults) bool { return len(s.At(n).Searches) == 0 })

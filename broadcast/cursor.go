@@ -91,8 +91,9 @@ func (c *cursor) advance(n int) {
 	}
 }
 
-// judge tells whether the cursor, which is in the oldest segment, reads too slowly to be waited for, and until when that
-// holds at least. A window begins when the segment was full, or later: before, there may have been nothing to read.
+// judge tells whether the cursor, which is in the oldest segment, reads too slowly to be waited for, and until when
+// that holds at least. A window begins when the segment was full, or later: before, there may have been nothing to
+// read.
 func (c *cursor) judge() (slow bool, until int64) {
 	p, now := &c.stream.pace, *c.stream.pace.now
 	c.markAt = max(c.markAt, c.at.next.madeAt)

@@ -9,8 +9,8 @@ import (
 	"github.com/sockloop/sockloop/internal/budget"
 )
 
-// clocked is a topic with a clock, whose log of 512 KiB grows to 1 MiB for readers, and then waits for those of 1 MiB/s.
-// They are judged over 300 ms.
+// clocked is a topic with a clock, whose log of 512 KiB grows to 1 MiB for readers, and then waits for those of 1
+// MiB/s. They are judged over 300 ms.
 func clocked() (*Topic, *int64) {
 	now := new(int64)
 	*now = 1000
@@ -92,7 +92,8 @@ func TestLogGrowsForWhoeverTakesSomething(t *testing.T) {
 	}
 }
 
-// A full log waits only for readers that keep the pace of 1 MiB/s: whoever takes less is judged after a window, and evicted.
+// A full log waits only for readers that keep the pace of 1 MiB/s: whoever takes less is judged after a window, and
+// evicted.
 func TestFullLogWaitsForSteadyReadersOnly(t *testing.T) {
 	t.Parallel()
 	topic, now := clocked()

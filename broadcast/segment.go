@@ -24,7 +24,8 @@ type entry struct {
 
 const (
 	entrySize = 16 // bytes of memory
-	// mergeBytes is the size below which an entry takes in the next frame. So tables cost a sixteenth of their segments.
+	// mergeBytes is the size below which an entry takes in the next frame. So tables cost a sixteenth of their
+	// segments.
 	mergeBytes = 256
 )
 

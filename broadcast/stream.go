@@ -205,8 +205,8 @@ const (
 	waitForMoving          // those that take something
 )
 
-// evictFirst frees the oldest segment, unless it is the newest, or a cursor in it is waited for. Other cursors in it are
-// evicted. It reports whether the segment is free.
+// evictFirst frees the oldest segment, unless it is the newest, or a cursor in it is waited for. Other cursors in it
+// are evicted. It reports whether the segment is free.
 func (s *stream) evictFirst(wait patience) bool {
 	at, now := s.first, *s.pace.now
 	if at == s.last || wait != waitForNone && at.waitedFor == wait && now < at.waitUntil {

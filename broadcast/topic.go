@@ -31,23 +31,24 @@ type Config struct {
 	FrameBytesMax int       // messages of a frame, in bytes of their JSON form, unless a single one is longer
 	// LogBytesMax is the memory of one wire in bytes: segments, the tables of their frames, and what is kept for reuse,
 	// all by capacity. Beyond it the oldest readers are evicted, except for those that Pace waits for.
-	LogBytesMax   int
-	LogBytesLimit int             // where nobody is waited for any more, in bytes; default: a quarter above Pace.BytesMax
+	LogBytesMax int
+	// where nobody is waited for any more, in bytes; default: a quarter above Pace.BytesMax
+	LogBytesLimit int
 	SpareBytes    int             // memory of a wire kept for reuse when its subscribers have caught up, in bytes
 	SegmentBytes  int             // size of a segment of the log, in bytes; a larger batch gets a larger one
 	Pace          Pace            // whom a full log waits for; zero is nobody
 	Logs          *budget.Account // is charged with LogBytes; nil is none
 }
 
-// Pace says which readers a log that is too large waits for. It waits for those that take something within WindowMS, and
-// grows meanwhile up to BytesMax. From there on it waits only for those that take BytesPerSecond, measured over windows of
-// WindowMS, and is Full until they have made room.
+// Pace says which readers a log that is too large waits for. It waits for those that take something within WindowMS,
+// and grows meanwhile up to BytesMax. From there on it waits only for those that take BytesPerSecond, measured over
+// windows of WindowMS, and is Full until they have made room.
 type Pace struct {
 	Now            *int64 // the loop's clock in milliseconds
 	BytesMax       int    // memory of one wire up to which it grows for its readers; default: LogBytesMax
 	BytesPerSecond int    // the slowest reader that a full log waits for; 0 waits for nobody, and grows for nobody
-	// SumBytesPerSecond is what all readers of a wire together are taken to be sent at least: one that takes its part of it
-	// is not slow, whatever BytesPerSecond says. 0 is no limit.
+	// SumBytesPerSecond is what all readers of a wire together are taken to be sent at least: one that takes its part
+	// of it is not slow, whatever BytesPerSecond says. 0 is no limit.
 	SumBytesPerSecond int
 	WindowMS          int64 // the time over which readers are judged; it begins when what they read next was complete
 }
@@ -64,9 +65,9 @@ const (
 type Receiver interface {
 	// Deliver tells that a topic may have something new. It must not subscribe or unsubscribe anybody.
 	Deliver()
-	// Evicted tells that a cursor fell off its log. The outflow is Lost, and skipped is 0; or it has gone on to the end of
-	// the log, and will never see so many messages. It is called from within Seal, what seals, Full and Shrink: the owner
-	// may only note it.
+	// Evicted tells that a cursor fell off its log. The outflow is Lost, and skipped is 0; or it has gone on to the end
+	// of the log, and will never see so many messages. It is called from within Seal, what seals, Full and Shrink: the
+	// owner may only note it.
 	Evicted(skipped uint64)
 }
 

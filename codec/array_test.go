@@ -46,8 +46,8 @@ func TestArrayDecode(t *testing.T) {
 	}
 }
 
-// readArray returns the messages of a payload as texts and as a batch. Before the given message it moves the rest of the
-// payload elsewhere, and overwrites where it was.
+// readArray returns the messages of a payload as texts and as a batch. Before the given message it moves the rest of
+// the payload elsewhere, and overwrites where it was.
 func readArray(payload string, moved int) (texts []string, b Batch, err error) {
 	var a Array
 	p := []byte(payload)

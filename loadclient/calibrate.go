@@ -18,8 +18,8 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// CeilingOf measures the client's ceiling for what a search has found: at its level, in the shape in which the server sends, with
-// the broadcaster on the server's CPU. It is known for WebSockets only; for anything else it is nil.
+// CeilingOf measures the client's ceiling for what a search has found: at its level, in the shape in which the server
+// sends, with the broadcaster on the server's CPU. It is known for WebSockets only; for anything else it is nil.
 func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window time.Duration) (*Ceiling, error) {
 	if found.Best == nil || found.Best.Received == 0 || found.Protocol.streams() {
 		return nil, nil
@@ -41,8 +41,8 @@ type Ceiling struct {
 	ClientBusy  []float64 `json:"client_busy"`
 }
 
-// Rate is what the client could receive if it did nothing else: what it received, by the time that it took for it. A broadcaster
-// of single frames is slower than its client.
+// Rate is what the client could receive if it did nothing else: what it received, by the time that it took for it. A
+// broadcaster of single frames is slower than its client.
 func (c *Ceiling) Rate() float64 {
 	if busy := busiest(c.ClientBusy); busy > 0 {
 		return c.Delivered / busy
@@ -68,9 +68,9 @@ const (
 	arrayMessages     = 4000
 )
 
-// Shape is the one that shows how many messages like a trial's the client can receive at most. Of single frames that is coalesced:
-// a client that falls behind finds many of them at once, while one that keeps up with a write at a time tells more of what
-// writing costs than of itself.
+// Shape is the one that shows how many messages like a trial's the client can receive at most. Of single frames that is
+// coalesced: a client that falls behind finds many of them at once, while one that keeps up with a write at a time
+// tells more of what writing costs than of itself.
 func (t *Trial) Shape() Shape {
 	const many = 4
 	if t.MessagesPerFrame >= many {
@@ -89,8 +89,9 @@ type CalibrateConfig struct {
 }
 
 // Calibrate loads the client with a null broadcaster: a server that writes the same prebuilt bytes to one connection
-// after the other as fast as the client takes them, and does nothing else. It is never more than two writes a connection
-// ahead, because bytes that wait long leave the processor's cache and cost more: no server that keeps up would do that.
+// after the other as fast as the client takes them, and does nothing else. It is never more than two writes a
+// connection ahead, because bytes that wait long leave the processor's cache and cost more: no server that keeps up
+// would do that.
 func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	const idBase = 1000
 	b, err := newNullBroadcaster(c.Shape, idBase, c.Connections)

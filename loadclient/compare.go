@@ -8,13 +8,14 @@ import (
 
 // Comparison is how B saturates compared with A at one level. Rates are messages a second.
 type Comparison struct {
-	Connections int     `json:"connections"`
-	Pairs       int     `json:"pairs"` // of searches, the first of A with the first of B and so on: blocks of an interleaved measurement
-	A           float64 `json:"a"`     // geometric mean of the saturation rates
-	B           float64 `json:"b"`
-	Ratio       float64 `json:"ratio"` // of B to A: the geometric mean of the pairs' ratios
-	// Low and High enclose the ratio with a confidence of 95 %, if the pairs' ratios are log-normal; 0 with fewer than two
-	// pairs, of which nothing can be said.
+	Connections int `json:"connections"`
+	// of searches, the first of A with the first of B and so on: blocks of an interleaved measurement
+	Pairs int     `json:"pairs"`
+	A     float64 `json:"a"` // geometric mean of the saturation rates
+	B     float64 `json:"b"`
+	Ratio float64 `json:"ratio"` // of B to A: the geometric mean of the pairs' ratios
+	// Low and High enclose the ratio with a confidence of 95 %, if the pairs' ratios are log-normal; 0 with fewer than
+	// two pairs, of which nothing can be said.
 	Low      float64  `json:"low"`
 	High     float64  `json:"high"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -144,7 +145,8 @@ func interval(ratios []float64) (mean, low, high float64) {
 	return mean, mean * math.Exp(-half), mean * math.Exp(half)
 }
 
-// logDeviation is the standard deviation of logarithms of a sample: of small ones, the relative deviation. 0 of fewer than two.
+// logDeviation is the standard deviation of logarithms of a sample: of small ones, the relative deviation. 0 of fewer
+// than two.
 func logDeviation(x []float64) float64 {
 	if len(x) < 2 {
 		return 0

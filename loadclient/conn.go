@@ -47,7 +47,8 @@ type mark struct {
 	stamp int64
 }
 
-// straggler counts for itself a connection that does not receive what the others do: another order, a loss, a duplicate.
+// straggler counts for itself a connection that does not receive what the others do: another order, a loss, a
+// duplicate.
 type straggler struct {
 	tally   *tally
 	partial []byte

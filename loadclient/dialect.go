@@ -11,7 +11,8 @@ type dialect struct {
 	before, after         string // what stands around the messages of a received frame
 	quoted                bool   // messages are JSON strings, joined by commas; else a frame is one message
 	sendBefore, sendAfter string // what stands around a message that is sent, quotes included
-	// other takes a frame without messages and says what must be answered, if anything; nil where each frame is a message.
+	// other takes a frame without messages and says what must be answered, if anything; nil where each frame is a
+	// message.
 	other func(text string) (answer string, err error)
 }
 
@@ -33,8 +34,8 @@ func sockJSFrame(text string) (string, error) {
 	return "", fmt.Errorf("%.100q is no SockJS frame", text)
 }
 
-// socketIOPacket takes a packet of Engine.IO 4 (https://socket.io/docs/v4/engine-io-protocol/) that is no event of ours:
-// open, ping, connect, or the end.
+// socketIOPacket takes a packet of Engine.IO 4 (https://socket.io/docs/v4/engine-io-protocol/) that is no event of
+// ours: open, ping, connect, or the end.
 func socketIOPacket(text string) (string, error) {
 	switch {
 	case text == "2":
@@ -47,8 +48,8 @@ func socketIOPacket(text string) (string, error) {
 	return "", fmt.Errorf("%.100q is no packet of Engine.IO 4", text)
 }
 
-// socketIO08Packet takes a packet of the protocol of 2011 (https://github.com/socketio/socket.io-spec) that is no message:
-// connect, heartbeat, or the end.
+// socketIO08Packet takes a packet of the protocol of 2011 (https://github.com/socketio/socket.io-spec) that is no
+// message: connect, heartbeat, or the end.
 func socketIO08Packet(text string) (string, error) {
 	switch {
 	case strings.HasPrefix(text, "2::"):

@@ -179,8 +179,8 @@ func TestDamageIsCounted(t *testing.T) {
 	}
 }
 
-// Messages that span two blocks of the reference are read all the same. Blocks that all have passed are used again, and a connection
-// that strays behind them is counted exactly none the less.
+// Messages that span two blocks of the reference are read all the same. Blocks that all have passed are used again, and
+// a connection that strays behind them is counted exactly none the less.
 func TestReferenceAcrossBlocks(t *testing.T) {
 	t.Parallel()
 	w := newTestWorker(t, SockJS)

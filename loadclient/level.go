@@ -46,8 +46,8 @@ type LevelConfig struct {
 	Read        ReadPolicy    // empty is Prompt
 }
 
-// ReadPolicy is when the client reads what has arrived. It changes what sending costs the server on the same machine, so
-// results are comparable only with the same policy.
+// ReadPolicy is when the client reads what has arrived. It changes what sending costs the server on the same machine,
+// so results are comparable only with the same policy.
 type ReadPolicy string
 
 const (

@@ -310,7 +310,8 @@ func TestFindListener(t *testing.T) {
 	}
 }
 
-// A worker that loses its CPU between looking at the clock and waiting asks for a time that is over. It once waited forever.
+// A worker that loses its CPU between looking at the clock and waiting asks for a time that is over. It once waited
+// forever.
 func TestPollWithoutTime(t *testing.T) {
 	t.Parallel()
 	w, err := newWorker(Target{Protocol: SockJS}, -1, 1)

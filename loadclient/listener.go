@@ -34,8 +34,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// listeningInodes adds the sockets that listen on a port, of a table as proc_net_tcp(5) has it: the local address is the
-// second field, the state the fourth (0A is LISTEN), the inode the tenth.
+// listeningInodes adds the sockets that listen on a port, of a table as proc_net_tcp(5) has it: the local address is
+// the second field, the state the fourth (0A is LISTEN), the inode the tenth.
 func listeningInodes(table string, port int, inodes map[string]bool) {
 	suffix := fmt.Sprintf(":%04X", port)
 	for line := range strings.Lines(table) {

@@ -10,15 +10,15 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// Noise is what the machine did beside the trial, on the CPUs of the client and of a server that is pinned: shares of their
-// time, 0 to 1.
+// Noise is what the machine did beside the trial, on the CPUs of the client and of a server that is pinned: shares of
+// their time, 0 to 1.
 type Noise struct {
 	Stolen float64 `json:"stolen"` // by the hypervisor, for other machines
 	Others float64 `json:"others"` // by other processes
 }
 
-// ear listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run as
-// they like.
+// ear listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run
+// as they like.
 type ear struct {
 	cpus  tuning.CPUs
 	probe *ServerProbe

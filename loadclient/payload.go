@@ -14,8 +14,8 @@ import (
 // stampDigits is the length of a time of this century in milliseconds since 1970.
 const stampDigits = 13
 
-// template makes the frames of one connection. The payload is that of 2011, <id>:<milliseconds since 1970>; only the time
-// changes, so a frame is a copy with thirteen bytes written over, masked as the rest.
+// template makes the frames of one connection. The payload is that of 2011, <id>:<milliseconds since 1970>; only the
+// time changes, so a frame is a copy with thirteen bytes written over, masked as the rest.
 type template struct {
 	frame []byte
 	at    int // of the time in frame
@@ -38,8 +38,8 @@ func newTemplate(t Target, id int) template {
 	return tpl
 }
 
-// payload is a message of connection id without its time, and where that belongs: <id>:<time>, and dots up to the size that
-// the target's messages have at least.
+// payload is a message of connection id without its time, and where that belongs: <id>:<time>, and dots up to the size
+// that the target's messages have at least.
 func (t Target) payload(id int) (text string, at int) {
 	text = strconv.Itoa(id) + ":"
 	at = len(text)

@@ -10,9 +10,10 @@ type Profile struct {
 	Name   string
 	Levels []int // numbers of connections
 
-	Window        time.Duration // of a trial; an overloaded queue's mean round trip grows with it, so the threshold is for this window
-	SaturationRTT float64       // ms, mean: the saturation point is where it is crossed
-	OverloadRTT   float64       // ms, mean: no higher rate is tried
+	// of a trial; an overloaded queue's mean round trip grows with it, so the threshold is for this window
+	Window        time.Duration
+	SaturationRTT float64 // ms, mean: the saturation point is where it is crossed
+	OverloadRTT   float64 // ms, mean: no higher rate is tried
 
 	Ramp *Ramp // rates one after the other, as in 2011; nil is a search
 
@@ -28,7 +29,8 @@ type Profile struct {
 
 // Ramp tries rates in a row until one is too high. Rates are messages sent a second.
 type Ramp struct {
-	Scale      int           // steps up to a capacity that is probed first; 0 is the ramp of 2011: from 1 by max(1, 1000/connections)
+	// steps up to a capacity that is probed first; 0 is the ramp of 2011: from 1 by max(1, 1000/connections)
+	Scale      int
 	Pause      time.Duration // after a step
 	LevelPause time.Duration // after a level, when its connections are closed
 	NominalMax float64       // received messages a second from which no higher rate is tried; 0 is none
@@ -90,8 +92,8 @@ func FindProfile(name string) (Profile, error) {
 // exact tells whether everything is as it was in 2011.
 func (p *Profile) exact() bool { return p.Ramp != nil && p.Ramp.Scale == 0 }
 
-// saturationShare is how far above its capacity a queue saturates: at the capacity × (1 + x) it makes a mean round trip of
-// x × half the window.
+// saturationShare is how far above its capacity a queue saturates: at the capacity × (1 + x) it makes a mean round trip
+// of x × half the window.
 func (p *Profile) saturationShare() float64 {
 	return 1 + 2*p.SaturationRTT/1000/p.Window.Seconds()
 }

@@ -1,5 +1,5 @@
-// Package loadclient finds out what a real-time server can do: it connects clients that broadcast to each other, sends at
-// a fixed schedule whatever the server does (an open loop), measures the time until each sender sees its own message
+// Package loadclient finds out what a real-time server can do: it connects clients that broadcast to each other, sends
+// at a fixed schedule whatever the server does (an open loop), measures the time until each sender sees its own message
 // again, and searches the rate at which that time gets long. It shares nothing with the server but the codec.
 package loadclient
 
@@ -64,8 +64,9 @@ type Target struct {
 	PayloadBytes int // size of a message at least; those of 2011 have 15 to 18 bytes
 }
 
-// ParseTarget reads a URL: ws://host:port/prefix. With SockJS the prefix is that of the service, and connections open at
-// prefix/0/0/websocket, the same for all, as the clients of 2011 did; a path that ends in /websocket is taken as it is.
+// ParseTarget reads a URL: ws://host:port/prefix. With SockJS the prefix is that of the service, and connections open
+// at prefix/0/0/websocket, the same for all, as the clients of 2011 did; a path that ends in /websocket is taken as it
+// is.
 func ParseTarget(s string, p Protocol) (Target, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "http" {
@@ -114,7 +115,8 @@ func (t Target) open(rw io.ReadWriter, session string) ([]byte, error) {
 	}
 }
 
-// handshake opens a WebSocket on a connection (RFC 6455 section 4.1) and returns what the server sent behind its answer.
+// handshake opens a WebSocket on a connection (RFC 6455 section 4.1) and returns what the server sent behind its
+// answer.
 func (t Target) handshake(rw io.ReadWriter, path string) ([]byte, error) {
 	var nonce [16]byte
 	rand.Read(nonce[:]) //nolint:errcheck // never fails
@@ -139,7 +141,8 @@ func (t Target) handshake(rw io.ReadWriter, path string) ([]byte, error) {
 	return append([]byte(nil), rest...), nil
 }
 
-// openStream opens a SockJS session over HTTP on a connection and returns what the server sent behind the response's head.
+// openStream opens a SockJS session over HTTP on a connection and returns what the server sent behind the response's
+// head.
 func (t Target) openStream(rw io.ReadWriter, session string) ([]byte, error) {
 	if _, err := rw.Write(t.streamRequest(session)); err != nil {
 		return nil, fmt.Errorf("%w: %s: asking for a stream: %w", errTarget, t, err)

@@ -9,8 +9,8 @@ import (
 // stepOf2011 is by how much the ramp of 2011 rises, in messages sent a second.
 func stepOf2011(connections int) float64 { return float64(max(1, 1000/connections)) }
 
-// ramp tries one rate after the other until a stop rule of 2011 holds, and reads off where the mean round trip crosses the
-// threshold.
+// ramp tries one rate after the other until a stop rule of 2011 holds, and reads off where the mean round trip crosses
+// the threshold.
 func (s *searcher) ramp() (Saturation, error) {
 	first, step := 1.0, stepOf2011(s.Level.Connections)
 	if r := s.Profile.Ramp; r.Scale > 0 {
@@ -75,7 +75,8 @@ func (s *searcher) climb(result *Saturation, first, step float64) error {
 	}
 }
 
-// ended is the end of a ramp that has not crossed the threshold: what held last is a lower bound, and if nothing did, that is why.
+// ended is the end of a ramp that has not crossed the threshold: what held last is a lower bound, and if nothing did,
+// that is why.
 func (s *searcher) ended(result *Saturation, last Trial, limit Verdict, reason string) error {
 	switch {
 	case result.Rate > 0:
@@ -88,7 +89,8 @@ func (s *searcher) ended(result *Saturation, last Trial, limit Verdict, reason s
 	return nil
 }
 
-// step is one rate of a ramp. As in 2011 nothing is tried again; the scaled ramp tries again what was not the server's fault.
+// step is one rate of a ramp. As in 2011 nothing is tried again; the scaled ramp tries again what was not the server's
+// fault.
 func (s *searcher) step(nominal float64) (Trial, error) {
 	s.phase = PhaseRamp
 	if s.Profile.exact() {

@@ -5,9 +5,9 @@ import "bytes"
 // blockBytes is the size of a piece of a reference.
 const blockBytes = 4 << 20
 
-// reference is the stream of messages that a worker's connections are receiving, kept once, from the slowest of them on. A broadcast
-// gives every connection the same bytes, so whoever is first adds them here, where they are parsed, and all others need only
-// compare: that checks every byte of every connection, and costs a fraction of parsing it again.
+// reference is the stream of messages that a worker's connections are receiving, kept once, from the slowest of them
+// on. A broadcast gives every connection the same bytes, so whoever is first adds them here, where they are parsed, and
+// all others need only compare: that checks every byte of every connection, and costs a fraction of parsing it again.
 //
 // Positions count the messages' bytes, with a comma behind every one, whatever frames they came in; so servers that cut
 // their frames differently from connection to connection are compared all the same.
@@ -25,7 +25,8 @@ type reference struct {
 	partial []byte // its bytes, when they do not lie in one block
 }
 
-// block is a piece of the stream, and what came before it: so that a connection that strays here can be counted from here on.
+// block is a piece of the stream, and what came before it: so that a connection that strays here can be counted from
+// here on.
 type block struct {
 	bytes  [blockBytes]byte
 	before tally // of the messages that are complete before it
@@ -61,8 +62,8 @@ func (r *reference) append(p []byte) {
 	}
 }
 
-// release makes blocks spare that all have passed: memory that is used again stays in the cache, and the client does not grow by what it
-// receives. The one before the slowest's is kept for the message that may have begun there.
+// release makes blocks spare that all have passed: memory that is used again stays in the cache, and the client does
+// not grow by what it receives. The one before the slowest's is kept for the message that may have begun there.
 func (r *reference) release() {
 	for keep := min(r.slowest(), r.begun)/blockBytes - 1; r.passed < keep; r.passed++ {
 		r.spare = append(r.spare, r.blocks[r.passed])
@@ -119,8 +120,8 @@ func (r *reference) countAt(pos int) int {
 	return b.before.messages + bytes.Count(b.bytes[:pos%blockBytes], comma)
 }
 
-// cutMessage takes a message off the front of p, or a comma, for which text is nil. A size of 0 means that p ends before
-// the message does. Quoted messages are complete with their closing quote, others with the comma behind them.
+// cutMessage takes a message off the front of p, or a comma, for which text is nil. A size of 0 means that p ends
+// before the message does. Quoted messages are complete with their closing quote, others with the comma behind them.
 func cutMessage(p []byte, quoted bool) (text []byte, size int) {
 	if !quoted {
 		comma := bytes.IndexByte(p, ',')

@@ -25,8 +25,8 @@ func (r *reopening) open() (err error) {
 // idMax keeps ids at the four digits that they had in 2011, and so messages at 15 to 18 bytes.
 const idMax = 9999
 
-// NextIDBase is the first id for the connections that follow n connections with ids from base on. Ids begin anew only when
-// they run out, so that what is late from the old connections is not mistaken for what is due to the new ones.
+// NextIDBase is the first id for the connections that follow n connections with ids from base on. Ids begin anew only
+// when they run out, so that what is late from the old connections is not mistaken for what is due to the new ones.
 func NextIDBase(base, n int) int {
 	if base += n; base+n > idMax+1 {
 		return 1
@@ -72,8 +72,8 @@ func (r *reopening) reopen() error {
 }
 
 const (
-	// recoveryMax is how long a server may take to work off what an overload has left it with; the next trial would find
-	// it busy, and blame its own rate for that.
+	// recoveryMax is how long a server may take to work off what an overload has left it with; the next trial would
+	// find it busy, and blame its own rate for that.
 	recoveryMax = time.Minute
 	// quietCPU is the CPU that a server uses that has nothing to do, or hardly any.
 	quietCPU  = 0.2

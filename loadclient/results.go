@@ -176,8 +176,8 @@ func Searches(records []Record) []Saturation {
 	return all
 }
 
-// Unfinished are the searches of the last run in a result file, if the given command made it: the same command goes on behind
-// them. What an interrupted run had of another level is left to be searched anew.
+// Unfinished are the searches of the last run in a result file, if the given command made it: the same command goes on
+// behind them. What an interrupted run had of another level is left to be searched anew.
 func Unfinished(records []Record, command []string) []Saturation {
 	var found []Saturation
 	ours := false
@@ -211,8 +211,8 @@ func NewCSV(w io.Writer, goesOn bool) (*CSV, error) {
 	return c, c.flush()
 }
 
-// Write adds a trial. One that lacks an own message has no row, as in 2011; nor has one that says nothing of the server, unless
-// it is of the ramp of 2011, which knew no verdicts.
+// Write adds a trial. One that lacks an own message has no row, as in 2011; nor has one that says nothing of the
+// server, unless it is of the ramp of 2011, which knew no verdicts.
 func (c *CSV) Write(t Trial) error {
 	if !t.Valid() && t.Phase != PhaseRamp || t.RTTActual.Count == 0 || t.OwnMissing > 0 {
 		return nil

@@ -2,17 +2,18 @@ package loadclient
 
 import "time"
 
-// schedule is the open loop: message i is due at i/rate after the start, on the next connection in turn, whatever became of
-// the messages before it. It is arithmetic; it reads no clock.
+// schedule is the open loop: message i is due at i/rate after the start, on the next connection in turn, whatever
+// became of the messages before it. It is arithmetic; it reads no clock.
 type schedule struct {
 	rate        float64 // messages a second over all connections
 	connections int
 	messages    int // in all
-	block       int // messages after which the turn begins again with the first connection: all, or a second's as in 2011
+	// messages after which the turn begins again with the first connection: all, or a second's as in 2011
+	block int
 }
 
-// newSchedule is a schedule for a time. With restart the turn begins again each second, so that no more connections send
-// than there are messages a second.
+// newSchedule is a schedule for a time. With restart the turn begins again each second, so that no more connections
+// send than there are messages a second.
 func newSchedule(rate float64, connections int, d time.Duration, restart bool) schedule {
 	s := schedule{rate: rate, connections: connections, messages: max(1, int(rate*d.Seconds()+0.5))}
 	s.block = s.messages

@@ -27,16 +27,16 @@ const (
 	retries = 3
 )
 
-// Saturation is what a search found at one level. Rates are nominal unless they are called delivered: messages sent a second
-// × connections, what 2011 called received.
+// Saturation is what a search found at one level. Rates are nominal unless they are called delivered: messages sent a
+// second × connections, what 2011 called received.
 type Saturation struct {
 	Time        time.Time `json:"time"`
 	Target      string    `json:"target"`
 	Protocol    Protocol  `json:"protocol"`
 	Connections int       `json:"connections"`
 	Profile     string    `json:"profile"`
-	// Rate is where the mean round trip crosses the threshold, between the highest rate that held and the lowest that did
-	// not.
+	// Rate is where the mean round trip crosses the threshold, between the highest rate that held and the lowest that
+	// did not.
 	Rate float64 `json:"saturation_rate"`
 	Held float64 `json:"held_rate"`
 	Fell float64 `json:"fell_rate"`
@@ -45,8 +45,8 @@ type Saturation struct {
 	Sustained float64 `json:"sustained_rate,omitempty"`
 	// MaxDelivered is the most that was really received in a window.
 	MaxDelivered float64 `json:"max_delivered_rate"`
-	// Overload is the lowest rate at which a trial had to be given up: round trips of 1.5 s, an own message that did not
-	// come back, a connection that broke. 0 is none that was tried.
+	// Overload is the lowest rate at which a trial had to be given up: round trips of 1.5 s, an own message that did
+	// not come back, a connection that broke. 0 is none that was tried.
 	Overload float64 `json:"overload_rate,omitempty"`
 	// Capacity has the medians of what the overloaded trials say.
 	Capacity *Capacity `json:"capacity,omitempty"`
@@ -54,8 +54,9 @@ type Saturation struct {
 	Limit    Verdict  `json:"limit"`
 	Reason   string   `json:"reason,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
-	Ceiling  *Ceiling `json:"ceiling,omitempty"` // what the client can receive at this level, in the shape in which the server sends
-	Trials   int      `json:"trials"`
+	// what the client can receive at this level, in the shape in which the server sends
+	Ceiling *Ceiling `json:"ceiling,omitempty"`
+	Trials  int      `json:"trials"`
 }
 
 // trier runs a trial at a nominal rate: a Level, or in tests a queue whose capacity is known.
@@ -63,8 +64,9 @@ type trier interface {
 	try(nominal float64, window time.Duration) (Trial, error)
 }
 
-// Search finds what a server can do at a level. each is called after every trial, watch before. A target that fails under a
-// rate that is too high for it has fallen like one that gets slow; one that fails at the first rate is an error.
+// Search finds what a server can do at a level. each is called after every trial, watch before. A target that fails
+// under a rate that is too high for it has fallen like one that gets slow; one that fails at the first rate is an
+// error.
 func Search(ctx context.Context, c SearchConfig, each func(Trial), watch func(*Level, float64)) (Saturation, error) {
 	if c.StartRate == 0 {
 		c.StartRate = startRate
@@ -188,7 +190,8 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 		if err := s.giveUp(t); err != nil {
 			return t, err
 		}
-		again := t.Verdict == Noisy || t.Verdict == ClientLimited && t.RTT.Mean < 2*s.Profile.SaturationRTT // slower is not noise
+		// slower is not noise
+		again := t.Verdict == Noisy || t.Verdict == ClientLimited && t.RTT.Mean < 2*s.Profile.SaturationRTT
 		if !again || try == retries {
 			return t, nil
 		}
@@ -250,8 +253,8 @@ func (s *searcher) learn(t Trial) {
 	s.estimate = capacity * s.Profile.saturationShare()
 }
 
-// holds tells whether a trial's rate is below the saturation point. The threshold is for a whole window: an overloaded queue's
-// mean round trip grows with it. A noisy trial that was tried again and again is taken as it is.
+// holds tells whether a trial's rate is below the saturation point. The threshold is for a whole window: an overloaded
+// queue's mean round trip grows with it. A noisy trial that was tried again and again is taken as it is.
 func (s *searcher) holds(t Trial) bool {
 	ok := t.Verdict == OK || t.Verdict == Noisy && t.NotCompleted == 0
 	return ok && t.RTT.Mean < s.Profile.SaturationRTT*min(1, t.Window/s.Profile.Window.Seconds())
@@ -324,8 +327,9 @@ func (s *searcher) guess() float64 {
 	return math.Sqrt(held.rate * fell.rate)
 }
 
-// ends are the lowest rate that fell, and the highest below it that held: when a higher rate held where a lower one fell, the
-// lower counts (RFC 9971). undecided is a rate below the one that fell of which as many trials held as did not.
+// ends are the lowest rate that fell, and the highest below it that held: when a higher rate held where a lower one
+// fell, the lower counts (RFC 9971). undecided is a rate below the one that fell of which as many trials held as did
+// not.
 func (s *searcher) ends() (held, fell, undecided *point) {
 	for i := range s.points {
 		p := &s.points[i]
@@ -385,8 +389,8 @@ const growth = 1.3
 // aimsMax is how often the estimate may lead; a server that is no queue is bisected then.
 const aimsMax = 4
 
-// aim is the rate to try next: just below what the last overloaded trial says the saturation rate is, just above it, else the
-// middle.
+// aim is the rate to try next: just below what the last overloaded trial says the saturation rate is, just above it,
+// else the middle.
 func (s *searcher) aim(lo, hi float64, aimed int) float64 {
 	side, least := 1+0.45*s.Profile.Precision, 1+s.Profile.Precision/8
 	if aimed < aimsMax {
@@ -407,8 +411,8 @@ func (s *searcher) crossing(held, fell point) float64 {
 	return crossing(held.rate, held.rtt[1]/float64(max(1, held.held)), fell.rate, fell.rtt[0]/float64(max(1, fell.fell)), s.Profile.SaturationRTT)
 }
 
-// crossing is where the mean round trip crosses the threshold, linear between two trials, as the figures of 2011 were read. A
-// trial that fell for another reason has no crossing; then it is the rate that held.
+// crossing is where the mean round trip crosses the threshold, linear between two trials, as the figures of 2011 were
+// read. A trial that fell for another reason has no crossing; then it is the rate that held.
 func crossing(held, heldRTT, fell, fellRTT, threshold float64) float64 {
 	if fellRTT <= threshold || fellRTT <= heldRTT {
 		return held
@@ -423,8 +427,8 @@ const (
 	confirmsTried = 6
 )
 
-// sustains tells whether a server carries a trial's rate without falling behind. What was due within the last round trip may
-// still be on its way.
+// sustains tells whether a server carries a trial's rate without falling behind. What was due within the last round
+// trip may still be on its way.
 func (s *searcher) sustains(t Trial) bool {
 	due := t.Nominal * (1 - t.RTT.Mean/1000/t.Window)
 	return (t.Verdict == OK || t.Verdict == Noisy) && t.NotCompleted == 0 && t.Delivered >= deliveredMin*due && t.Slope < slopeMax && t.RTT.P99 <= s.Profile.SaturationRTT

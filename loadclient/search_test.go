@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// queue is a server in virtual time: first in, first out, with a known capacity, so that what a trial shows is known: the
-// service time below capacity; above it round trips that grow by load/capacity − 1 a second.
+// queue is a server in virtual time: first in, first out, with a known capacity, so that what a trial shows is known:
+// the service time below capacity; above it round trips that grow by load/capacity − 1 a second.
 type queue struct {
 	capacity float64
 	noise    float64 // relative, of the capacity from trial to trial
@@ -107,8 +107,8 @@ func TestSearchFindsTheKneeOfAQueue(t *testing.T) {
 	}
 }
 
-// Within 3 % of the truth, though the server's capacity changes by 2 % from trial to trial, and the client or the machine
-// spoils some trials.
+// Within 3 % of the truth, though the server's capacity changes by 2 % from trial to trial, and the client or the
+// machine spoils some trials.
 func TestSearchInNoise(t *testing.T) {
 	t.Parallel()
 	const capacity = 1e6
@@ -190,7 +190,8 @@ func TestSearchOfATargetThatHoldsNothing(t *testing.T) {
 	}
 }
 
-// The ramp of 2011, step by step: from one message a second by max(1, 1000/connections), until one of its four stop rules.
+// The ramp of 2011, step by step: from one message a second by max(1, 1000/connections), until one of its four stop
+// rules.
 func TestRampOf2011(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -14,9 +14,9 @@ import (
 	"github.com/sockloop/sockloop/codec"
 )
 
-// streamLink is a SockJS session over HTTP, as sockjs-client has it: a response on one connection that is asked for again
-// whenever it ends, and requests with messages on another, one at a time, each with everything that became due while the
-// last one was away.
+// streamLink is a SockJS session over HTTP, as sockjs-client has it: a response on one connection that is asked for
+// again whenever it ends, and requests with messages on another, one at a time, each with everything that became due
+// while the last one was away.
 type streamLink struct {
 	c         *conn
 	receiver  *socket
@@ -82,8 +82,9 @@ func (l *streamLink) drained(*socket) error { return nil }
 // triesMax is how many connections are tried for one request.
 const triesMax = 3
 
-// ended lets go of a connection for sending: a server may close an idle one at any time, and a request may just have been
-// on its way. Browsers repeat it then, and so do we; if it had been served, its messages come twice, and are counted so.
+// ended lets go of a connection for sending: a server may close an idle one at any time, and a request may just have
+// been on its way. Browsers repeat it then, and so do we; if it had been served, its messages come twice, and are
+// counted so.
 func (l *streamLink) ended(s *socket) error {
 	if s != l.sender {
 		return io.EOF

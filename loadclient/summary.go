@@ -159,8 +159,8 @@ func (r *Results) Ratio(s *ServerResults, level int) (Comparison, bool) {
 	return c, err == nil
 }
 
-// LevelSummary is what was found of a server at a level. Rates are received messages a second, over all connections; where
-// there are several searches, their medians. What was not measured is 0.
+// LevelSummary is what was found of a server at a level. Rates are received messages a second, over all connections;
+// where there are several searches, their medians. What was not measured is 0.
 type LevelSummary struct {
 	Connections int
 	Searches    []Saturation
@@ -287,8 +287,8 @@ func (t *Trial) memory() float64 {
 	return float64(t.Server.RSS)
 }
 
-// ceiling is what the client can receive at a search's level, in the shape in which the server sends: measured with it, or by calibrate; 0
-// when it is not known.
+// ceiling is what the client can receive at a search's level, in the shape in which the server sends: measured with it,
+// or by calibrate; 0 when it is not known.
 func (s *ServerResults) ceiling(f Saturation) float64 {
 	switch {
 	case f.Ceiling != nil:

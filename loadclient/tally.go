@@ -1,7 +1,7 @@
 package loadclient
 
-// tally counts the messages of one stream by sender. Messages of one sender with the same time are the same bytes, so no
-// receiver could tell them apart; that they arrive as often as they were sent is what can be checked, and that times
+// tally counts the messages of one stream by sender. Messages of one sender with the same time are the same bytes, so
+// no receiver could tell them apart; that they arrive as often as they were sent is what can be checked, and that times
 // never run backwards.
 type tally struct {
 	idBase    int

@@ -88,10 +88,11 @@ type Trial struct {
 	RTT       Latency `json:"rtt_ms"`           // from when a message was due
 	RTTActual Latency `json:"rtt_from_send_ms"` // from when it was sent: 2011's definition
 	LagP99    float64 `json:"schedule_lag_p99_ms"`
-	// Rest is the longest that the schedule rested between two looks at it, so that messages may share a write. It is in the lag.
+	// Rest is the longest that the schedule rested between two looks at it, so that messages may share a write. It is
+	// in the lag.
 	Rest float64 `json:"schedule_rest_ms,omitempty"`
-	// Spectrum has the round trips from when messages were due at Quantiles, OverTime their means by when they were due, each
-	// a tenth of a second; -1 where none came back. Both are in ms.
+	// Spectrum has the round trips from when messages were due at Quantiles, OverTime their means by when they were
+	// due, each a tenth of a second; -1 where none came back. Both are in ms.
 	Spectrum []float64 `json:"rtt_spectrum_ms,omitempty"`
 	OverTime []float64 `json:"rtt_over_time_ms,omitempty"`
 
@@ -111,17 +112,18 @@ type Trial struct {
 	MessagesPerRead  float64   `json:"messages_per_read"`
 	BytesPerMessage  float64   `json:"bytes_per_message"`
 	ClientBusy       []float64 `json:"client_busy"` // of each worker, 0 to 1
-	Slope            float64   `json:"rtt_slope"`   // growth of the round trip a second of schedule: load/capacity − 1 when overloaded
-	Capacity         *Capacity `json:"capacity,omitempty"`
-	Server           *Usage    `json:"server,omitempty"`
-	Noise            *Noise    `json:"noise,omitempty"`
+	// growth of the round trip a second of schedule: load/capacity − 1 when overloaded
+	Slope    float64   `json:"rtt_slope"`
+	Capacity *Capacity `json:"capacity,omitempty"`
+	Server   *Usage    `json:"server,omitempty"`
+	Noise    *Noise    `json:"noise,omitempty"`
 
 	threshold float64 // mean round trip in ms that is too long
 }
 
-// Capacity is what an overloaded trial says of the rate that the server can carry, in three ways that know nothing of each
-// other. Of a server that serves first in, first out at a constant rate they say the same. Rates are received messages a
-// second, over all connections.
+// Capacity is what an overloaded trial says of the rate that the server can carry, in three ways that know nothing of
+// each other. Of a server that serves first in, first out at a constant rate they say the same. Rates are received
+// messages a second, over all connections.
 type Capacity struct {
 	Delivered float64 `json:"from_deliveries"` // what arrived in the window
 	Slope     float64 `json:"from_slope"`      // round trips grow by load/capacity − 1 a second
@@ -186,8 +188,8 @@ const (
 	saturationRTT = 200.0 // ms, the threshold of 2011
 )
 
-// judge gives the verdict. That a worker was busy says nothing by itself: with time to spare it reads in smaller pieces.
-// But if the round trips were long and the server idle, then it was not the server.
+// judge gives the verdict. That a worker was busy says nothing by itself: with time to spare it reads in smaller
+// pieces. But if the round trips were long and the server idle, then it was not the server.
 func (t *Trial) judge() {
 	if t.threshold == 0 {
 		t.threshold = saturationRTT
@@ -334,8 +336,9 @@ func (r *recording) add(o *recording) {
 	}
 }
 
-// slope is the growth of the mean round trip with the time at which messages were due, by least squares. due is how many were
-// in a bucket: from the first on of which some never came back, those that did are the quick ones, and say nothing.
+// slope is the growth of the mean round trip with the time at which messages were due, by least squares. due is how
+// many were in a bucket: from the first on of which some never came back, those that did are the quick ones, and say
+// nothing.
 func slope(buckets []bucket, due float64) float64 {
 	var n, sx, sy, sxx, sxy float64
 	for i, b := range buckets {

@@ -253,15 +253,16 @@ func (w *worker) prepare(p trialPlan) {
 	}
 }
 
-// The schedule rests after each look at it, so that messages that become due on one connection meanwhile share a write. They
-// keep the time at which they were due: the rest is part of the round trips that are measured.
+// The schedule rests after each look at it, so that messages that become due on one connection meanwhile share a write.
+// They keep the time at which they were due: the rest is part of the round trips that are measured.
 const (
-	// restShare is of the mean round trip so far. An overloaded server makes the round trips long, and the client has the most
-	// to receive just then.
+	// restShare is of the mean round trip so far. An overloaded server makes the round trips long, and the client has
+	// the most to receive just then.
 	restShare = 1. / 40
-	// restPerWrite lets a worker make 100,000 writes a second at most, which takes it a quarter of its time. One that wrote every
-	// message by itself fell behind with reading at three times that, for tenths of a second, and the server was blamed. Below
-	// 100,000 messages a second no message waits for it, beyond it one waits 10 µs for each of the worker's connections at most.
+	// restPerWrite lets a worker make 100,000 writes a second at most, which takes it a quarter of its time. One that
+	// wrote every message by itself fell behind with reading at three times that, for tenths of a second, and the
+	// server was blamed. Below 100,000 messages a second no message waits for it, beyond it one waits 10 µs for each of
+	// the worker's connections at most.
 	restPerWrite = 10 * time.Microsecond
 	restMax      = 10 * time.Millisecond
 )

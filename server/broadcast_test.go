@@ -441,7 +441,8 @@ func TestClientsBeforeReady(t *testing.T) {
 		}
 		addr := ln.Addr().String()
 		_ = ln.Close()
-		srv, err := server.New(server.Config{Addr: addr, ConnectionsMax: 10, SharePort: true}) // no probe, which would take the first client
+		// no probe, which would take the first client
+		srv, err := server.New(server.Config{Addr: addr, ConnectionsMax: 10, SharePort: true})
 		if err != nil {
 			t.Fatal(err)
 		}

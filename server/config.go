@@ -35,41 +35,46 @@ type Config struct {
 	// (SO_REUSEPORT): how one process a core is run. Without it a port in use is an error.
 	SharePort bool
 
-	ConnectionsMax      int           // connections at a time; beyond it they are answered 503 and closed
-	SessionsMax         int           // sessions over HTTP at a time, which outlive their connections; beyond it 503
-	DescriptorsReserved int           // descriptors that are not for connections: ConnectionsMax may not touch them
-	RequestHeadBytesMax int           // size of a request head; beyond it 431
-	RequestHeadersMax   int           // header lines of a request; beyond it 431
-	MessageBytesMax     int           // one message from a SockJS client, in its JSON form, or one WebSocket frame of several; beyond it close code 1009, over HTTP 413
-	BodyBytesMax        int           // one request body, in which a client sends everything that waited for the last; beyond it 413
-	RawMessageBytesMax  int           // one message on the raw WebSocket endpoint; beyond it close code 1009
-	HandshakeTimeout    time.Duration // from the connect, or the first byte of a request, to its last
-	KeepAliveTimeout    time.Duration // from a response to the first byte of the next request
-	PongTimeout         time.Duration // from a ping to the next sign of life
-	CloseTimeout        time.Duration // from our close frame, or last response, to the peer's end
-	FrameBytesMax       int           // elements of one outgoing frame, unless a single message is longer
-	BatchBytesMax       int           // messages of one turn; beyond it they leave within the turn
-	TurnBytesMax        int           // what one turn publishes, counted for each subscriber; beyond it publishers wait for the next
-	LogBytesMax         int           // log of one topic and wire
-	OutboxBytesMax      int           // what waits for one session alone; beyond it the session is a slow consumer
-	UnsentBytesMax      int           // what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log
-	MailboxMax          int           // functions posted and not yet run
+	ConnectionsMax      int // connections at a time; beyond it they are answered 503 and closed
+	SessionsMax         int // sessions over HTTP at a time, which outlive their connections; beyond it 503
+	DescriptorsReserved int // descriptors that are not for connections: ConnectionsMax may not touch them
+	RequestHeadBytesMax int // size of a request head; beyond it 431
+	RequestHeadersMax   int // header lines of a request; beyond it 431
+	// one message from a SockJS client, in its JSON form, or one WebSocket frame of several; beyond it close code 1009,
+	// over HTTP 413
+	MessageBytesMax int
+	// one request body, in which a client sends everything that waited for the last; beyond it 413
+	BodyBytesMax       int
+	RawMessageBytesMax int           // one message on the raw WebSocket endpoint; beyond it close code 1009
+	HandshakeTimeout   time.Duration // from the connect, or the first byte of a request, to its last
+	KeepAliveTimeout   time.Duration // from a response to the first byte of the next request
+	PongTimeout        time.Duration // from a ping to the next sign of life
+	CloseTimeout       time.Duration // from our close frame, or last response, to the peer's end
+	FrameBytesMax      int           // elements of one outgoing frame, unless a single message is longer
+	BatchBytesMax      int           // messages of one turn; beyond it they leave within the turn
+	// what one turn publishes, counted for each subscriber; beyond it publishers wait for the next
+	TurnBytesMax   int
+	LogBytesMax    int // log of one topic and wire
+	OutboxBytesMax int // what waits for one session alone; beyond it the session is a slow consumer
+	// what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log
+	UnsentBytesMax int
+	MailboxMax     int // functions posted and not yet run
 
 	// MemoryBytesMax bounds the sum of everything that is kept on behalf of clients. From seven eighths of it on
-	// newcomers are refused; beyond it the largest holders are ended. Default: 256 MiB, or a quarter of the memory of the
-	// machine or its cgroup if that is less.
+	// newcomers are refused; beyond it the largest holders are ended. Default: 256 MiB, or a quarter of the memory of
+	// the machine or its cgroup if that is less.
 	MemoryBytesMax int
 
 	PublishRate  int // messages a second of one session, 0 is no limit: whoever sends more is not read until it may
 	PublishBytes int // bytes a second of one session, likewise
 
 	// ReaderBytesPerSecond is the pace of the slowest reader that a full log waits for, by not reading its publishers;
-	// readers that are slower, or stalled, are slow consumers. Where there are more than 128 readers, each has to take its
-	// part of 512 MiB/s only. Default: 4 MiB/s. A negative one waits for nobody.
+	// readers that are slower, or stalled, are slow consumers. Where there are more than 128 readers, each has to take
+	// its part of 512 MiB/s only. Default: 4 MiB/s. A negative one waits for nobody.
 	ReaderBytesPerSecond int
 
-	// OverloadAfter is for how long sessions may publish more than the loop can send out, without a pause, before newcomers
-	// are refused. What is too much waits unread; open sessions that publish nothing are not slowed.
+	// OverloadAfter is for how long sessions may publish more than the loop can send out, without a pause, before
+	// newcomers are refused. What is too much waits unread; open sessions that publish nothing are not slowed.
 	OverloadAfter time.Duration
 
 	DrainWindow  time.Duration // over which a shutdown spreads its goodbyes
@@ -81,8 +86,8 @@ type Config struct {
 // RawMessageBytesLimit is the most that RawMessageBytesMax can be set to.
 const RawMessageBytesLimit = 16 << 20
 
-// DefaultConfig is the configuration with every bound at its default; the reasons stand in ARCHITECTURE.md. ConnectionsMax
-// is what the descriptors of the process allow.
+// DefaultConfig is the configuration with every bound at its default; the reasons stand in ARCHITECTURE.md.
+// ConnectionsMax is what the descriptors of the process allow.
 func DefaultConfig() Config {
 	return Config{
 		Addr:                "127.0.0.1:8080",

@@ -11,7 +11,8 @@ import (
 // protocol is what a connection speaks at the moment: HTTP, then perhaps WebSocket, and at the end nothing.
 type protocol interface {
 	// receive takes what it may of data, which is borrowed and may be written to, and returns the rest. There is a rest
-	// when the connection's share of the turn is spent, when it is held, or when it speaks another protocol from here on.
+	// when the connection's share of the turn is spent, when it is held, or when it speaks another protocol from here
+	// on.
 	receive(data []byte) []byte
 	// unfinished tells that a part of what has been received is still to be worked on.
 	unfinished() bool
@@ -272,8 +273,9 @@ func (c *conn) sendOutput() {
 	}
 }
 
-// write sends bytes, which are borrowed, and returns how many the socket took; fewer than all means that it is full, and
-// that protocol.writable will be called, or that the connection has died. It must not be called while the socket is full.
+// write sends bytes, which are borrowed, and returns how many the socket took; fewer than all means that it is full,
+// and that protocol.writable will be called, or that the connection has died. It must not be called while the socket is
+// full.
 func (c *conn) write(p []byte) int {
 	n, err := writeSocket(c.fd, p)
 	return c.wrote(len(p), n, err)
@@ -294,8 +296,8 @@ func (c *conn) wrote(size, n int, err error) int {
 	return n
 }
 
-// writeFrame sends shared bytes between a few that are this connection's own, with one system call, and returns how many
-// of the shared ones the socket took, as write does. Of its own bytes the connection keeps what is left.
+// writeFrame sends shared bytes between a few that are this connection's own, with one system call, and returns how
+// many of the shared ones the socket took, as write does. Of its own bytes the connection keeps what is left.
 func (c *conn) writeFrame(before, shared, after []byte) int {
 	n, err := writevSocket(c.fd, before, shared, after)
 	n = c.wrote(len(before)+len(shared)+len(after), n, err)

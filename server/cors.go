@@ -40,8 +40,8 @@ func servePreflight(x *exchange, method string) {
 	x.respond(http.StatusNoContent, "")
 }
 
-// mayUse tells whether the page behind a request may use the service, and answers 403 if not. Browsers name the origin of
-// every WebSocket, POST and request across origins; on what a page can load as a script, a frame or a stream without
+// mayUse tells whether the page behind a request may use the service, and answers 403 if not. Browsers name the origin
+// of every WebSocket, POST and request across origins; on what a page can load as a script, a frame or a stream without
 // naming it (byScript), the Referer has to do, and one of them must be there. Elsewhere a request without either comes
 // from no browser.
 func (x *exchange) mayUse(o *Options, byScript bool) bool {

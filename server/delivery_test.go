@@ -29,8 +29,8 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// numbered is a service with several topics, in which members do what they say: "join 1", "leave 1", "say 1 …" to all of
-// a topic, "me …" to themselves. It keeps to the order of what it is told.
+// numbered is a service with several topics, in which members do what they say: "join 1", "leave 1", "say 1 …" to all
+// of a topic, "me …" to themselves. It keeps to the order of what it is told.
 type numbered struct{ topics [3]*server.Topic }
 
 func (n *numbered) OnOpen(*server.Session)                      {}

@@ -96,8 +96,8 @@ func TestReceiverThatComesDuringTheDrain(t *testing.T) {
 	}
 }
 
-// tearing is a service whose message evicts a reader while its socket is full, and gives the socket time to drain before
-// the turn ends.
+// tearing is a service whose message evicts a reader while its socket is full, and gives the socket time to drain
+// before the turn ends.
 type tearing struct{ topic *server.Topic }
 
 func (b *tearing) OnOpen(s *server.Session)                    { s.Subscribe(b.topic) }

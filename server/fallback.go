@@ -10,9 +10,9 @@ import (
 	"github.com/sockloop/sockloop/codec"
 )
 
-// fallback is the transport of a session where no WebSocket comes through: the client asks, the response carries frames,
-// and the client asks again; what it has to say comes in requests of its own. The response on its way is the session's
-// receiver. Between two of them the session is a cursor that stays where it is.
+// fallback is the transport of a session where no WebSocket comes through: the client asks, the response carries
+// frames, and the client asks again; what it has to say comes in requests of its own. The response on its way is the
+// session's receiver. Between two of them the session is a cursor that stays where it is.
 //
 // Its outbox holds the elements of arrays, as the log of its wire does, so that everything due leaves as one frame
 // wherever it comes from.
@@ -28,11 +28,13 @@ type fallback struct {
 	place      *list.Element // among the route's detached sessions
 	addr       net.Addr
 
-	farewell CloseReason // what the client is told, or is to be told behind what is due; Code 0 as long as it is not over
-	told     bool        // nothing but the farewell is sent any more
+	// what the client is told, or is to be told behind what is due; Code 0 as long as it is not over
+	farewell CloseReason
+	told     bool // nothing but the farewell is sent any more
 }
 
-// openReceiver serves a receiving request of a session: it opens the session if it is not known, and else goes on with it.
+// openReceiver serves a receiving request of a session: it opens the session if it is not known, and else goes on with
+// it.
 func openReceiver(x *exchange, rt *route, id string, fr *framing, prelude, before string) {
 	l := x.out.loop
 	f := rt.sessions[id]
@@ -100,8 +102,8 @@ func (f *fallback) goodbye(reason CloseReason) {
 	f.out.CutOff(f.loop.nextSeq())
 }
 
-// attach gives the session a receiver. If that has another wire than the last one, what is due changes its form; a client
-// to which more is due than an outbox holds is too slow for that.
+// attach gives the session a receiver. If that has another wire than the last one, what is due changes its form; a
+// client to which more is due than an outbox holds is too slow for that.
 func (f *fallback) attach(r *receiver) {
 	if !f.told && r.framing.wire != f.framing.wire {
 		if err := f.rewire(r.framing.wire); err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/sockloop/sockloop/server"
 )
 
-// What a session is sent arrives in the order it was sent, direct messages and broadcasts on two topics, whatever carries
-// it, and however small the frames.
+// What a session is sent arrives in the order it was sent, direct messages and broadcasts on two topics, whatever
+// carries it, and however small the frames.
 func TestOrderOverHTTP(t *testing.T) {
 	t.Parallel()
 	const n = 200
@@ -56,8 +56,8 @@ func TestOrderOverHTTP(t *testing.T) {
 	}
 }
 
-// A session may be asked for by one transport after the other: what was due on the wire of the one arrives on that of the
-// next, in order.
+// A session may be asked for by one transport after the other: what was due on the wire of the one arrives on that of
+// the next, in order.
 func TestSessionChangesItsTransport(t *testing.T) {
 	t.Parallel()
 	s := startMarking(t, server.Config{Options: server.Options{ResponseLimit: 1}}) // streams end with their first frame
@@ -416,7 +416,8 @@ func FuzzSessionOverHTTP(f *testing.F) {
 	f.Add(uint64(2), uint8(120), uint8(1))
 	f.Add(uint64(3), uint8(200), uint8(255))
 	f.Fuzz(func(t *testing.T, seed uint64, steps, frameBytes uint8) {
-		s := startMarking(t, server.Config{FrameBytesMax: 1 + int(frameBytes), Options: server.Options{ResponseLimit: 1}}) // streams end with their first frame
+		// streams end with their first frame
+		s := startMarking(t, server.Config{FrameBytesMax: 1 + int(frameBytes), Options: server.Options{ResponseLimit: 1}})
 		r := rand.New(rand.NewPCG(seed, 0))
 		const url = "/mixed/0/fuzzed"
 		c := s.dial(t)

@@ -39,8 +39,8 @@ type running struct {
 // never is a timeout that is longer than any test: what ends a connection in time is not this.
 const never = time.Hour
 
-// start runs a server until the test ends. Unless the test wants others, its timeouts are so long that none of them can do
-// what the server should have done at once.
+// start runs a server until the test ends. Unless the test wants others, its timeouts are so long that none of them can
+// do what the server should have done at once.
 func start(t *testing.T, c server.Config, services ...any) *running {
 	t.Helper()
 	c.Addr = "127.0.0.1:0"
@@ -238,8 +238,8 @@ func (c *client) expectClose(code int) {
 	}
 }
 
-// expectEnd reads up to the server's end, which must be a FIN, and ends the connection from this side only then: a server
-// whose client has closed ends in any case.
+// expectEnd reads up to the server's end, which must be a FIN, and ends the connection from this side only then: a
+// server whose client has closed ends in any case.
 func (c *client) expectEnd() {
 	c.t.Helper()
 	if n, err := io.Copy(io.Discard, c.r); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/sockloop/sockloop/codec"
 )
 
-// httpProtocol reads requests off a connection and answers them, one after the other, until one of them upgrades it. The
-// next request is not looked at before the last one's response has left.
+// httpProtocol reads requests off a connection and answers them, one after the other, until one of them upgrades it.
+// The next request is not looked at before the last one's response has left.
 type httpProtocol struct {
 	c       *conn
 	reader  codec.RequestReader

@@ -77,7 +77,8 @@ func TestRequests(t *testing.T) {
 				}
 				for name, want := range tt.header {
 					got := strings.Join(resp.Header.Values(name), "|")
-					if name == "Connection" && resp.Close { // net/http takes it out; in HTTP/1.1 nothing else sets Close
+					// net/http takes it out; in HTTP/1.1 nothing else sets Close
+					if name == "Connection" && resp.Close {
 						got = "close"
 					}
 					if got != want || !resp.ProtoAtLeast(1, 1) {

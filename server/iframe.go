@@ -39,8 +39,8 @@ func iframePage(r *route) page {
 	return p
 }
 
-// serveIframe answers with the page. Which pages may have it in a frame is for the browser to see to: it knows them even
-// when it does not tell.
+// serveIframe answers with the page. Which pages may have it in a frame is for the browser to see to: it knows them
+// even when it does not tell.
 func serveIframe(x *exchange, r *route) {
 	if len(r.options.Origins) > 0 {
 		if !x.mayUse(&r.options, false) {

@@ -196,8 +196,8 @@ func (l *loop) giveBack() {
 	}
 }
 
-// slack is the memory that the heap has from the system and does not need: free spans, and objects that have died or may
-// have since the last collection.
+// slack is the memory that the heap has from the system and does not need: free spans, and objects that have died or
+// may have since the last collection.
 func slack() uint64 {
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/free:bytes"},

@@ -11,13 +11,15 @@ import (
 // Options are how a service speaks SockJS, under the names that sockjs-node gives them. A zero field stands for the
 // default of DefaultOptions.
 type Options struct {
-	ResponseLimit   int           // response_limit: bytes of payload after which a streaming response ends, and the client asks anew
+	// response_limit: bytes of payload after which a streaming response ends, and the client asks anew
+	ResponseLimit   int
 	HeartbeatDelay  time.Duration // heartbeat_delay: silence before a heartbeat or ping is sent
 	DisconnectDelay time.Duration // disconnect_delay: how long a session over HTTP may be without a receiver
-	SockJSURL       string        // sockjs_url: the client's script for the iframe page; default: the copy that the service serves itself
-	BaseURL         string        // base_url: what /info tells clients to use as the service's URL, when not empty
-	JSessionID      bool          // jsessionid: set a cookie of that name, for load balancers that are sticky by it
-	NoWebSocket     bool          // websocket off, raw WebSocket included
+	// sockjs_url: the client's script for the iframe page; default: the copy that the service serves itself
+	SockJSURL   string
+	BaseURL     string // base_url: what /info tells clients to use as the service's URL, when not empty
+	JSessionID  bool   // jsessionid: set a cookie of that name, for load balancers that are sticky by it
+	NoWebSocket bool   // websocket off, raw WebSocket included
 
 	// Transports are those that are on, under the names of Transports; empty means all.
 	Transports []string

@@ -47,8 +47,8 @@ func (p *page) serve(x *exchange) {
 	x.respond(http.StatusOK, p.content)
 }
 
-// clientScript is sockjs-client as npm has it, for the iframe page: the protocol's help for networks in which nothing else
-// comes through should not depend on a network of its own.
+// clientScript is sockjs-client as npm has it, for the iframe page: the protocol's help for networks in which nothing
+// else comes through should not depend on a network of its own.
 //
 //go:embed assets/sockjs-1.6.1.min.js
 var clientScript string
@@ -58,8 +58,8 @@ const scriptPath = "/sockjs.min.js"
 
 var script = newPage("application/javascript; charset=UTF-8", "public, max-age=86400", clientScript)
 
-// HandlePage serves content that does not change at a path, such as "/" or "/style.css", behind Config.Prefix, to GET and
-// HEAD. It must be called before Run.
+// HandlePage serves content that does not change at a path, such as "/" or "/style.css", behind Config.Prefix, to GET
+// and HEAD. It must be called before Run.
 func (s *Server) HandlePage(path, contentType, content string) error {
 	if s.started.Load() {
 		return errors.New("server: HandlePage after Run")

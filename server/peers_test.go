@@ -169,8 +169,8 @@ func joinCoder(ctx context.Context, t *testing.T, s *running, path string) peer 
 	return p
 }
 
-// The npm packages ws and sockjs-client, under Node and over each transport that there is for it, join, say 100 lines each,
-// and hear all lines, in one order.
+// The npm packages ws and sockjs-client, under Node and over each transport that there is for it, join, say 100 lines
+// each, and hear all lines, in one order.
 func TestNodeClients(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("node"); err != nil {
@@ -291,8 +291,8 @@ func TestClientsOf2011(t *testing.T) {
 	}
 }
 
-// The Java client of 2011 speaks version 8 and answers a ping with the single byte 0x0a, which would be the beginning of a
-// frame. So it is sent no pings, only heartbeats of SockJS, and lives on in silence.
+// The Java client of 2011 speaks version 8 and answers a ping with the single byte 0x0a, which would be the beginning
+// of a frame. So it is sent no pings, only heartbeats of SockJS, and lives on in silence.
 func TestClientsOf2011AreNotPinged(t *testing.T) {
 	t.Parallel()
 	s := start(t, server.Config{Options: server.Options{HeartbeatDelay: 20 * time.Millisecond}, PongTimeout: 20 * time.Millisecond})

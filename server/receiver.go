@@ -111,7 +111,8 @@ const (
 	arrayClosing = "]"
 )
 
-// begin sends the n bytes of elements that out has planned as one frame; the last of them is a comma, which stays behind.
+// begin sends the n bytes of elements that out has planned as one frame; the last of them is a comma, which stays
+// behind.
 func (r *receiver) begin(out *broadcast.Outflow, n int) {
 	size := len(r.before) + len(arrayOpening) + n - 1 + len(arrayClosing) + len(r.framing.after)
 	r.sent += size

@@ -126,7 +126,8 @@ func serveSession(x *exchange, r *route, rest string) {
 const sessionBytesMax = 128
 
 // sessionURL takes /{server}/{session}/{transport} apart. Server and session are any text that is not empty and has no
-// dot; ids that are longer than any client makes them, or no text, are not found either. The server part is for balancers.
+// dot; ids that are longer than any client makes them, or no text, are not found either. The server part is for
+// balancers.
 func sessionURL(rest string) (session, transport string, ok bool) {
 	parts := strings.Split(rest, "/")
 	if len(parts) != 4 || !legalID(parts[1]) || !legalID(parts[2]) {

@@ -43,8 +43,8 @@ func New(c Config) (*Server, error) {
 	return &Server{cfg: c, loop: newLoop(c), ready: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{})}, nil
 }
 
-// Handle gives a prefix, such as "/echo", to a service, behind Config.Prefix. Each change may change the options for this
-// service, which are else those of the configuration. It must be called before Run.
+// Handle gives a prefix, such as "/echo", to a service, behind Config.Prefix. Each change may change the options for
+// this service, which are else those of the configuration. It must be called before Run.
 func (s *Server) Handle(prefix string, service Service, changes ...func(*Options)) error {
 	if s.started.Load() {
 		return errors.New("server: Handle after Run")
@@ -59,8 +59,8 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 // NewTopic makes a topic with a name, which Topic.Name returns. It must be called before Run or on the loop.
 func (s *Server) NewTopic(name string) *Topic { return newTopic(s.loop, name) }
 
-// Post runs a function on the loop, after those posted before. It is how other goroutines publish and send. The error is
-// ErrNotRunning before Ready and after the end, or ErrMailboxFull.
+// Post runs a function on the loop, after those posted before. It is how other goroutines publish and send. The error
+// is ErrNotRunning before Ready and after the end, or ErrMailboxFull.
 func (s *Server) Post(f func()) error { return s.loop.mailbox.post(f) }
 
 // Stats takes a snapshot of the counters. It may be called on the loop too.
@@ -158,8 +158,8 @@ func (s *Server) goodbye(ctx context.Context) error {
 }
 
 // Shutdown ends the server: no new connections, what is queued is sent, every client gets its close frame, and Run
-// returns. When ctx is done first, the connections that are left are cut, and the error is ctx's. It may be called at any
-// moment: a server whose Run has not been called yet ends as soon as it is.
+// returns. When ctx is done first, the connections that are left are cut, and the error is ctx's. It may be called at
+// any moment: a server whose Run has not been called yet ends as soon as it is.
 func (s *Server) Shutdown(ctx context.Context) error {
 	var err error
 	if s.started.Load() {

@@ -135,7 +135,8 @@ func (s *Session) Send(m *Message) error {
 	return nil
 }
 
-// Close ends the session with a code and a reason, behind what it was sent before. SockJS clients are told c[code,reason].
+// Close ends the session with a code and a reason, behind what it was sent before. SockJS clients are told
+// c[code,reason].
 func (s *Session) Close(code int, reason string) {
 	if s.state != open {
 		return
@@ -166,8 +167,8 @@ func (s *Session) Unsubscribe(t *Topic) {
 	}
 }
 
-// Transport is the name of the transport, one of Transports; of a session over HTTP, that of the receiver it has or last
-// had.
+// Transport is the name of the transport, one of Transports; of a session over HTTP, that of the receiver it has or
+// last had.
 func (s *Session) Transport() string { return s.transport.name() }
 
 // RemoteAddr is the peer's address. A session over HTTP keeps that of its last receiver.

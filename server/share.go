@@ -14,8 +14,8 @@ const (
 	messageCost = 1
 	byteShift   = 5 // 32 bytes of a message cost one more
 
-	// 16 bytes of a response cost one of the visit, so that whoever asks for pages has one at a time; 128 bytes cost one of
-	// the turn, which is what they take.
+	// 16 bytes of a response cost one of the visit, so that whoever asks for pages has one at a time; 128 bytes cost
+	// one of the turn, which is what they take.
 	sendVisitShift, sendTurnShift = 4, 7
 
 	// A KiB of broadcasts, counted for each subscriber, costs one of the visit: about what sending it takes.
@@ -27,14 +27,14 @@ const (
 	// visitRequests: a client whose requests come one at a time is not to wait for all that others have sent ahead.
 	visitCost     = 4096
 	visitRequests = 4
-	// turnCost is what all connections together may do before the turn's events go on: 256 requests, or 65,536 messages.
-	// It bounds how long anybody waits for an answer, whoever else asks for whatever, by some 10 ms a turn.
+	// turnCost is what all connections together may do before the turn's events go on: 256 requests, or 65,536
+	// messages. It bounds how long anybody waits for an answer, whoever else asks for whatever, by some 10 ms a turn.
 	turnCost = 64 << 10
 )
 
-// share is what is left of the present turn and of the present connection's part of it, and who waits for the next. Those
-// who found the turn spent come before those who have had a visit and want another, so a client whose requests come one
-// at a time does not wait for all that others have sent ahead. Each queue is first in, first out.
+// share is what is left of the present turn and of the present connection's part of it, and who waits for the next.
+// Those who found the turn spent come before those who have had a visit and want another, so a client whose requests
+// come one at a time does not wait for all that others have sent ahead. Each queue is first in, first out.
 type share struct {
 	turn, visit  int
 	fanOut       int  // bytes, of Config.TurnBytesMax
@@ -131,8 +131,8 @@ func (q *connQueue) pop() *conn {
 	return c
 }
 
-// goOn gives those that wait their visits until this turn is spent. It is an event like any other, and comes again while
-// anybody waits.
+// goOn gives those that wait their visits until this turn is spent. It is an event like any other, and comes again
+// while anybody waits.
 func (l *loop) goOn() {
 	l.share.turn = turnCost
 	for l.share.waiting() && l.share.turn > 0 {
@@ -144,8 +144,8 @@ func (l *loop) goOn() {
 	}
 }
 
-// mayPublish tells whether the turn can send out what the connection's session may publish, and else has it wait for the
-// next: a session that published in its last visit is taken to do so again.
+// mayPublish tells whether the turn can send out what the connection's session may publish, and else has it wait for
+// the next: a session that published in its last visit is taken to do so again.
 func (c *conn) mayPublish() bool {
 	if c.publishes && c.loop.share.fanOut <= 0 {
 		c.wait(holdTurn)

@@ -192,8 +192,8 @@ func (l *leaver) note(array string) {
 	}
 }
 
-// SIGTERM under load: what was accepted is delivered to everybody, in one order; everybody is told, not all at once; and
-// the process ends well.
+// SIGTERM under load: what was accepted is delivered to everybody, in one order; everybody is told, not all at once;
+// and the process ends well.
 func TestAttackTermUnderLoad(t *testing.T) {
 	members, pause := 300, 10*time.Millisecond
 	if *soak > 0 {

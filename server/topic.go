@@ -11,9 +11,10 @@ import (
 const (
 	wireWebSocket    broadcast.Wire = iota // text frames a["m1","m2",…]
 	wireRawWebSocket                       // a text frame a message
-	wireElements                           // "m1","m2",… for xhr and xhr_streaming, which differ in what they put around it
-	wireEvents                             // the same as event streams have it
-	wireScript                             // the same quoted once more, for frames that are strings of JavaScript
+	// "m1","m2",… for xhr and xhr_streaming, which differ in what they put around it
+	wireElements
+	wireEvents // the same as event streams have it
+	wireScript // the same quoted once more, for frames that are strings of JavaScript
 	wires
 )
 

@@ -15,8 +15,8 @@ import (
 	"github.com/sockloop/sockloop/codec"
 )
 
-// webSocketEndpoint is the transport that everything else is a fallback of. Its session ids mean nothing: a session lives
-// as long as its connection.
+// webSocketEndpoint is the transport that everything else is a fallback of. Its session ids mean nothing: a session
+// lives as long as its connection.
 var webSocketEndpoint = endpoint{method: http.MethodGet, transports: []string{TransportWebSocket}, serve: serveWebSocket, noCORS: true}
 
 func serveWebSocket(x *exchange, r *route, _ string) { handshake(x, r, false) }
@@ -45,7 +45,8 @@ func handshake(x *exchange, r *route, raw bool) {
 	}
 }
 
-// version2011 is what clients of 2011 speak; its frames are those of 13. They answer pings with a byte that is no frame.
+// version2011 is what clients of 2011 speak; its frames are those of 13. They answer pings with a byte that is no
+// frame.
 const version2011 = "8"
 
 func validKey(key string) bool {
@@ -81,7 +82,8 @@ func upgrade(x *exchange, r *route, raw bool, key, version string) {
 	w.session.opened()
 }
 
-// webSocket is the transport of a session on a WebSocket: SockJS frames, or on the raw endpoint the messages themselves.
+// webSocket is the transport of a session on a WebSocket: SockJS frames, or on the raw endpoint the messages
+// themselves.
 type webSocket struct {
 	c       *conn
 	session carried

@@ -208,7 +208,8 @@ func TestPanicCostsItsOwnConnectionOnly(t *testing.T) {
 	if err := s.Post(func() { panic("posted") }); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(t, "three panics", func(st server.Stats) bool { return st.HandlerPanics == 3 }) // OnClose and Post, too
+	// OnClose and Post, too
+	s.eventually(t, "three panics", func(st server.Stats) bool { return st.HandlerPanics == 3 })
 	bystander.send(`["still"]`)
 	bystander.expect(`a["still"]`)
 }

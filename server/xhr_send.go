@@ -19,8 +19,8 @@ func serveXHRSend(x *exchange, r *route, session string) {
 	})
 }
 
-// accept hands the messages of a payload to the session, all of them or none, and then answers. payload is borrowed, or a
-// part of the request's own body.
+// accept hands the messages of a payload to the session, all of them or none, and then answers. payload is borrowed, or
+// a part of the request's own body.
 func (x *exchange) accept(r *route, session string, payload []byte, answer func()) {
 	f := r.sessions[session]
 	if f == nil {

@@ -83,8 +83,8 @@ func Allowed() (CPUs, error) {
 	return set, nil
 }
 
-// Online is the set of CPUs that the machine runs on (/sys/devices/system/cpu/online, cputopology.rst), which may be more than
-// this process may.
+// Online is the set of CPUs that the machine runs on (/sys/devices/system/cpu/online, cputopology.rst), which may be
+// more than this process may.
 func Online() (CPUs, error) {
 	p, err := os.ReadFile("/sys/devices/system/cpu/online")
 	if err != nil {
@@ -121,9 +121,9 @@ func PinThread(set CPUs) error {
 	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, set.mask()))
 }
 
-// PinProcess keeps every thread of the process on the set, and threads made later inherit it. GOMAXPROCS becomes one more
-// than the set has CPUs: a loop that is locked to its thread never has to give up its place to a timer or a collection,
-// the kernel shares the CPU between them.
+// PinProcess keeps every thread of the process on the set, and threads made later inherit it. GOMAXPROCS becomes one
+// more than the set has CPUs: a loop that is locked to its thread never has to give up its place to a timer or a
+// collection, the kernel shares the CPU between them.
 func PinProcess(set CPUs) error {
 	pinned := map[int]bool{}
 	for { // until a look finds no thread that is new
@@ -149,8 +149,8 @@ func PinProcess(set CPUs) error {
 	}
 }
 
-// Pin keeps the process on those CPUs of the set that are there, and tells which they are and which are not; see Cut and
-// PinProcess. An empty set changes nothing.
+// Pin keeps the process on those CPUs of the set that are there, and tells which they are and which are not; see Cut
+// and PinProcess. An empty set changes nothing.
 func Pin(set CPUs) (here, missing CPUs, err error) {
 	if len(set) == 0 {
 		return nil, nil, nil

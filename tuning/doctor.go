@@ -22,8 +22,8 @@ type Finding struct {
 // Findings is a report on the machine.
 type Findings []Finding
 
-// Examine looks at everything that limits a server with many connections, or spoils a measurement. A setting that cannot
-// be read is reported as unknown.
+// Examine looks at everything that limits a server with many connections, or spoils a measurement. A setting that
+// cannot be read is reported as unknown.
 func Examine() Findings {
 	m := machine{root: "/"}
 	return Findings{

@@ -23,8 +23,8 @@ func Memory() (int, error) {
 	return total, nil
 }
 
-// cgroupMemory is the least memory.max from the process's cgroup up to the root (cgroup v2). A container often sees its own
-// as the root.
+// cgroupMemory is the least memory.max from the process's cgroup up to the root (cgroup v2). A container often sees its
+// own as the root.
 func cgroupMemory(self, root string) (int, error) {
 	content, err := os.ReadFile(self)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command fixed is a broadcast server whose capacity is known: it takes a fixed time for each delivery, spinning for what
-// writing does not use. It checks the instrument: whoever measures it must find that capacity.
+// Command fixed is a broadcast server whose capacity is known: it takes a fixed time for each delivery, spinning for
+// what writing does not use. It checks the instrument: whoever measures it must find that capacity.
 package main
 
 import (
@@ -75,8 +75,8 @@ func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// serve sends one message after the other. The time at which the next may begin is reckoned from the times that the last
-// ones should have taken, so that a moment without the CPU is made up for and the capacity is exact.
+// serve sends one message after the other. The time at which the next may begin is reckoned from the times that the
+// last ones should have taken, so that a moment without the CPU is made up for and the capacity is exact.
 func (r *room) serve() {
 	var free time.Time
 	for message := range r.messages {

@@ -29,7 +29,7 @@ func draw(looks []look, from, until time.Duration) string {
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#ffffff"/>`)
 	fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="#f6e3d0"/>`,
 		x(from), top, x(until)-x(from), 2*plotHeight+between)
-	label(&b, x(from)+6, top-8, foreground, "overload, and what it left to be delivered")
+	label(&b, x(from)+6, top-8, foreground, "the overload")
 	echoY := func(ms float64) float64 {
 		share := math.Log(min(max(ms, echoMin), echoMax)/echoMin) / math.Log(echoMax/echoMin)
 		return top + plotHeight*(1-share)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// load is publishers among many subscribers, each of whom is sent everything. From one core it must outrun the server, so
-// publishers send several messages a frame, and what comes is counted and thrown away in the kernel.
+// load is publishers among many subscribers, each of whom is sent everything. From one core it must outrun the server,
+// so publishers send several messages a frame, and what comes is counted and thrown away in the kernel.
 type load struct {
 	addr        string
 	connections int

@@ -101,7 +101,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("asked for %.3g deliveries/s, taken %.3g, delivered %.3g, connections lost %d\n",
+	fmt.Printf("asked for %.3g deliveries/s, sent %.3g, delivered %.3g, connections lost %d\n",
 		l.rate, l.rate*float64(outcome.sent)/float64(outcome.due),
 		float64(outcome.received)/float64(deliveredBytes)/window.Seconds(), outcome.lost)
 	if err := os.MkdirAll(*out, 0o750); err != nil {

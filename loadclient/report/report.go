@@ -1,5 +1,5 @@
-// Package report makes one HTML file of results: the table, the charts, the machine, whether it is valid, and how to repeat it.
-// It needs no network, and works from file://.
+// Package report makes one HTML file of results: the table, the charts, the machine, whether it is valid, and how to
+// repeat it. It needs no network, and works from file://.
 package report
 
 import (
@@ -117,7 +117,8 @@ func Write(w io.Writer, r *loadclient.Results) error {
 	p := page{
 		Title: "Messages a second until a server saturates", When: when(r.Manifest), Machine: r.Manifest.Machine,
 		Settings: settings(r.Manifest.Machine), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command), Findings: findings(r),
-		CSS: inline("style", "uplot-1.6.32.min.css", "page.css"), Script: inline("script", "uplot-1.6.32.min.js", "page.js"), Data: template.JS(text), //nolint:gosec // our own
+		// our own
+		CSS: inline("style", "uplot-1.6.32.min.css", "page.css"), Script: inline("script", "uplot-1.6.32.min.js", "page.js"), Data: template.JS(text), //nolint:gosec
 	}
 	for _, s := range r.Manifest.Servers {
 		if s.Skipped != "" {

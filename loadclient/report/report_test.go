@@ -146,7 +146,8 @@ func TestReport(t *testing.T) {
 
 var charts = []string{"saturation", "rtt", "delivered", "memory", "cpu", "spectrum", "time", "batching", "client"}
 
-// The page in a real browser, from a file: it draws, its controls do what they say, it asks for nothing, and complains of nothing.
+// The page in a real browser, from a file: it draws, its controls do what they say, it asks for nothing, and complains
+// of nothing.
 func TestReportInABrowser(t *testing.T) {
 	t.Parallel()
 	path := write(t, results(t))
@@ -204,7 +205,8 @@ func TestReportInABrowser(t *testing.T) {
 	}
 }
 
-// The pictures of README.md and docs are made of results in the repository: go test ./loadclient/report -run Pictures -results DIR -pictures DIR
+// The pictures of README.md and docs are made of results in the repository: go test ./loadclient/report -run Pictures
+// -results DIR -pictures DIR
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	if *picturesOf == "" || *picturesTo == "" {

@@ -16,8 +16,8 @@ func TestPoint29Escaping(t *testing.T) {
 	t.Parallel()
 	s := session(t, echo)
 	wantPoll(t, s, "o\n")
-	// Every character of the basic plane, raw as far as JSON lets it be: what comes back is escaped where it must be, and
-	// nowhere else.
+	// Every character of the basic plane, raw as far as JSON lets it be: what comes back is escaped where it must be,
+	// and nowhere else.
 	var sent, want strings.Builder
 	for r := rune(0x20); r <= 0xffff; r++ {
 		switch {

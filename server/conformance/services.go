@@ -6,8 +6,8 @@ import (
 	"github.com/sockloop/sockloop/server"
 )
 
-// Configure sets a configuration to what the SockJS protocol's test suite expects of a server: small responses, and room
-// for the messages of 16 MiB with which WebSocket suites try its raw echo.
+// Configure sets a configuration to what the SockJS protocol's test suite expects of a server: small responses, and
+// room for the messages of 16 MiB with which WebSocket suites try its raw echo.
 func Configure(c *server.Config) {
 	c.ResponseLimit = 4096
 	c.MessageBytesMax, c.RawMessageBytesMax = server.RawMessageBytesLimit, server.RawMessageBytesLimit

@@ -27,8 +27,8 @@ var different = map[string]string{
 
 var failure = regexp.MustCompile(`^ *--- FAIL: (\S+)`)
 
-// The suite is run against sockjs-node, from which the protocol is written down: it passes all but the explained checks,
-// and so these checks can fail.
+// The suite is run against sockjs-node, from which the protocol is written down: it passes all but the explained
+// checks, and so these checks can fail.
 func TestSockJSNode(t *testing.T) {
 	if *targetURL != "" {
 		t.Skip("this is a server of -url itself")

@@ -175,7 +175,8 @@ func TestPage(t *testing.T) {
 		tab.Until(t, "[...document.querySelectorAll('#log .mine')].some((li) => li.textContent.includes('over %s'))", transport)
 	}
 	for _, c := range tab.Complaints() {
-		// A poll by script tag cannot be taken back: sockjs-client forgets its callback, and the answer comes all the same.
+		// A poll by script tag cannot be taken back: sockjs-client forgets its callback, and the answer comes all the
+		// same.
 		if !strings.Contains(c, "_jp.") {
 			t.Errorf("the console complains: %s", c)
 		}

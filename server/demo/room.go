@@ -12,8 +12,8 @@ import (
 	"github.com/sockloop/sockloop/server"
 )
 
-// Room is a service in which everybody has a name and hears who comes, goes and speaks. Messages are JSON objects: clients
-// send {"say":…} or {"name":…}, and are sent the events below.
+// Room is a service in which everybody has a name and hears who comes, goes and speaks. Messages are JSON objects:
+// clients send {"say":…} or {"name":…}, and are sent the events below.
 type Room struct {
 	server  *server.Server
 	topic   *server.Topic

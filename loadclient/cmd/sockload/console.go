@@ -13,8 +13,8 @@ import (
 	"github.com/sockloop/sockloop/loadclient"
 )
 
-// console is what a user sees of a run: plain lines, and on a terminal a bar below them that moves while a trial runs; or
-// only what was found; or JSON lines.
+// console is what a user sees of a run: plain lines, and on a terminal a bar below them that moves while a trial runs;
+// or only what was found; or JSON lines.
 type console struct {
 	out, err io.Writer
 	quiet    bool // no lines about levels and trials

@@ -216,8 +216,8 @@ func TestCompareCommand(t *testing.T) {
 	}
 }
 
-// A run that is interrupted keeps the levels that it has, and the same command goes on with the others; when it is through,
-// the same command is another run.
+// A run that is interrupted keeps the levels that it has, and the same command goes on with the others; when it is
+// through, the same command is another run.
 func TestInterruptedRunGoesOn(t *testing.T) {
 	t.Parallel()
 	r := room.New(room.Faults{})

@@ -103,7 +103,8 @@ func (m *meter) rtt() float64 {
 	return m.recent[len(m.recent)-1]
 }
 
-// live is the bar on a terminal, for the whole run: how far it is, the level and the rate, and the round trips as they come.
+// live is the bar on a terminal, for the whole run: how far it is, the level and the rate, and the round trips as they
+// come.
 type live struct {
 	bar  *progressbar.ProgressBar
 	plan *plan
