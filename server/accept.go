@@ -113,7 +113,7 @@ func (l *loop) pauseListening(err error) {
 	if l.listener.pausedAt != 0 {
 		return
 	}
-	l.log.Warn("connections cannot be accepted at the moment", "error", err)
+	l.logger.Warn("connections cannot be accepted at the moment", "error", err)
 	l.listener.pausedAt = max(l.now, 1)
 	_ = l.poller.Delete(l.listener.fd)
 }

@@ -33,12 +33,12 @@ type protocol interface {
 type hold uint8
 
 const (
-	holdNone     hold = iota
-	holdShare         // it has had its share of the turn
-	holdTurn          // its session publishes, and the turn can send out no more
-	holdResponse      // behind a response on its way; what comes is still read, up to a bound
-	holdSocket        // what it was answered has not left: its socket is full
-	holdPace          // its session publishes faster than it may, or than a topic's readers read
+	holdNone      hold = iota
+	holdShare          // it has had its share of the turn
+	holdTurn           // its session publishes, and the turn can send out no more
+	holdResponse       // behind a response on its way; what comes is still read, up to a bound
+	holdSocket         // what it was answered has not left: its socket is full
+	holdPublisher      // its session publishes faster than it may, or than a topic's readers read
 )
 
 // conn is one TCP connection. It reads into the loop's buffer, which all connections share, and keeps only what must
@@ -72,8 +72,8 @@ type conn struct {
 type interest uint8
 
 const (
-	readable interest = 1 << iota
-	writable
+	watchIn  interest = 1 << iota // EPOLLIN
+	watchOut                      // EPOLLOUT
 )
 
 // event follows an event of the connection's socket.
@@ -93,7 +93,7 @@ func (c *conn) becameReadable(failed bool) {
 	case held && failed:
 		c.lost()
 	case c.hold == holdShare || c.hold == holdTurn: // it waits for longer than a turn: spare the poller the reminders
-		c.watchFor(c.watched &^ readable)
+		c.watchFor(c.watched &^ watchIn)
 	case held: // an event of before
 	case c.hold == holdNone && c.loop.share.turn <= 0:
 		c.hold = holdShare
@@ -125,8 +125,8 @@ func (c *conn) take(data []byte) {
 	c.settle()
 }
 
-// goOn feeds what has waited to the protocol, or reads if what has waited is still in the socket.
-func (c *conn) goOn() {
+// resume feeds what has waited to the protocol, or reads if what has waited is still in the socket.
+func (c *conn) resume() {
 	if c.taken == len(c.input) && !c.protocol.unfinished() {
 		c.watch()
 		c.read()
@@ -177,7 +177,7 @@ func (c *conn) charge() {
 	if c.charged = kept; m.budget.Used() > m.budget.BytesMax {
 		c.loop.arm() // which sheds
 	}
-	m.collector.pace(m.budget.Used())
+	m.collector.adjust(m.budget.Used())
 }
 
 // wait holds the connection's input.
@@ -202,12 +202,12 @@ func (c *conn) watch() {
 	var want interest
 	switch c.hold {
 	case holdNone, holdResponse:
-		want = readable
+		want = watchIn
 	case holdShare, holdTurn: // mostly until the next turn: not worth two system calls
-		want = c.watched & readable
+		want = c.watched & watchIn
 	}
 	if c.blocked {
-		want |= writable
+		want |= watchOut
 	}
 	c.watchFor(want)
 }
@@ -220,9 +220,9 @@ func (c *conn) watchFor(want interest) {
 	c.watched = want
 	var err error
 	switch {
-	case was == readable && want == readable|writable:
+	case was == watchIn && want == watchIn|watchOut:
 		err = p.ModReadWrite(&c.attachment, false)
-	case was == readable|writable && want == readable:
+	case was == watchIn|watchOut && want == watchIn:
 		err = p.ModRead(&c.attachment, false)
 	default:
 		if was != 0 {
@@ -233,7 +233,7 @@ func (c *conn) watchFor(want interest) {
 		}
 	}
 	if err != nil {
-		c.loop.log.Error("watching a connection", "error", err)
+		c.loop.logger.Error("watching a connection", "error", err)
 		c.lost()
 	}
 }
@@ -241,9 +241,9 @@ func (c *conn) watchFor(want interest) {
 // watchAnew begins to watch a socket that is not watched.
 func (c *conn) watchAnew(want interest) error {
 	switch want {
-	case readable:
+	case watchIn:
 		return c.loop.poller.AddRead(&c.attachment, false)
-	case writable:
+	case watchOut:
 		return c.loop.poller.AddWrite(&c.attachment, false)
 	default:
 		return c.loop.poller.AddReadWrite(&c.attachment, false)

@@ -72,7 +72,7 @@ func (l *loop) shed() {
 	for i := 0; i < len(holders) && excess > 0; i++ {
 		excess -= holders[i].end(excess)
 	}
-	l.endBehind()
+	l.endEvicted()
 	l.closeDead()
 }
 
@@ -85,8 +85,8 @@ func (l *loop) holders() []holder {
 		}
 	}
 	for _, t := range l.topics {
-		add(t.stream.LogBytes(), func(excess int) int {
-			freed := t.stream.Shrink(excess)
+		add(t.log.LogBytes(), func(excess int) int {
+			freed := t.log.Shrink(excess)
 			if freed > 0 {
 				l.stats.LogsCutForMemory++
 			}
@@ -103,7 +103,7 @@ func (l *loop) holders() []holder {
 	}
 	for _, r := range l.routes {
 		for _, f := range r.sessions {
-			bytes := f.out.Memory()
+			bytes := f.outflow.Memory()
 			add(bytes, func(int) int {
 				l.stats.SessionsClosedForMemory++
 				f.slow()
@@ -123,7 +123,7 @@ func (c *conn) drop() {
 // outboxBytes is what waits for the session of a WebSocket alone.
 func (c *conn) outboxBytes() int {
 	if w, ok := c.protocol.(*webSocket); ok {
-		return w.out.Memory()
+		return w.outflow.Memory()
 	}
 	return 0
 }
@@ -144,22 +144,22 @@ const (
 // and gives memory back to the system once an overload is over. Go alone would let garbage grow to the size of what is
 // in use, and a server that does not allocate never collects.
 type collector struct {
-	at      int64         // loop time of the last look
-	moved   uint64        // bytes that had been sent and received by then
-	peak    int           // of what was kept since memory was last given back
-	paced   int           // what was kept when the pace was last set
-	percent int           // GOGC as it was set last
-	busy    chan struct{} // holds a token while memory is on its way back
+	at       int64         // loop time of the last look
+	moved    uint64        // bytes that had been sent and received by then
+	peak     int           // of what was kept since memory was last given back
+	adjusted int           // what was kept when percent was last looked at
+	percent  int           // GOGC as it was set last
+	busy     chan struct{} // holds a token while memory is on its way back
 }
 
-// pace sets the garbage collector's pace for so many bytes in use.
-func (g *collector) pace(used int) {
+// adjust sets the garbage collector's pace for so many bytes in use.
+func (g *collector) adjust(used int) {
 	const heapMin = 4 << 20 // Go's own
 	g.peak = max(g.peak, used)
-	if used > g.paced-heapMin && used < g.paced+heapMin {
+	if used > g.adjusted-heapMin && used < g.adjusted+heapMin {
 		return
 	}
-	g.paced = used
+	g.adjusted = used
 	percent := min(max(100*garbageBytes/max(used, heapMin), 5), 100)
 	if percent < g.percent*3/4 || percent > g.percent*4/3 || percent == 100 && g.percent != 100 {
 		g.percent = percent
@@ -181,7 +181,7 @@ func (l *loop) giveBack() {
 	}
 	g.peak = l.memory.budget.Used()
 	for _, t := range l.topics {
-		t.stream.Trim()
+		t.log.Trim()
 	}
 	select {
 	case g.busy <- struct{}{}:

@@ -41,8 +41,8 @@ func (r *rate) has() bool {
 	return (r.messagesMax == 0 || r.messages > 0) && (r.bytesMax == 0 || r.bytes > 0)
 }
 
-// paceInterval is how often those who wait for their rate, or for room in a log, are looked at.
-const paceInterval = 10 * time.Millisecond
+// pacerInterval is how often those who wait for their rate, or for room in a log, are looked at.
+const pacerInterval = 10 * time.Millisecond
 
 // publisher is a connection that waits until its session may publish again.
 type publisher struct {
@@ -53,43 +53,43 @@ type publisher struct {
 // holdBack lets a connection wait whose session published too fast: for its own rate, or for the readers of a topic. It
 // is not read meanwhile, so TCP slows its peer, and nothing is lost.
 func (l *loop) holdBack(c *conn) {
-	if l.leave.begun { // everybody is to finish
+	if l.departure.begun { // everybody is to finish
 		l.heldBy = nil
 		return
 	}
 	l.stats.PublishersHeld++
-	c.wait(holdPace)
+	c.wait(holdPublisher)
 	if t := l.heldBy; t != nil {
 		l.heldBy = nil
 		t.waiting = append(t.waiting, c)
-		if !t.held {
-			t.held = true
-			l.full = append(l.full, t)
+		if !t.awaited {
+			t.awaited = true
+			l.fullTopics = append(l.fullTopics, t)
 		}
 	} else {
 		l.paced = append(l.paced, publisher{c, l.overRate})
 	}
-	l.pace()
+	l.startPacer()
 }
 
-// pace starts the timer that looks at those who wait.
-func (l *loop) pace() {
+// startPacer starts the timer that looks at those who wait.
+func (l *loop) startPacer() {
 	if l.pacing {
 		return
 	}
 	l.pacing = true
-	setTimer(l.pacer, paceInterval)
+	setTimer(l.pacer, pacerInterval)
 }
 
-// paceTick is that look; the timer stops when nobody waits any more.
-func (l *loop) paceTick() {
+// pacerTick is that look; the timer stops when nobody waits any more.
+func (l *loop) pacerTick() {
 	var count [8]byte
 	_, _ = unix.Read(l.pacer, count[:])
 	l.readClock(time.Since(l.start))
 	l.resumePaced()
 	l.makeRoom()
 	l.departSome()
-	if len(l.paced) == 0 && len(l.full) == 0 && !l.leave.underWay() {
+	if len(l.paced) == 0 && len(l.fullTopics) == 0 && !l.departure.underWay() {
 		l.pacing = false
 		setTimer(l.pacer, 0)
 	}
@@ -100,7 +100,7 @@ func (l *loop) resumePaced() {
 	waiting := l.paced[:0]
 	for _, p := range l.paced {
 		if p.rate.fill(l.now); p.rate.has() || p.c.dead {
-			p.c.release(holdPace)
+			p.c.release(holdPublisher)
 		} else {
 			waiting = append(waiting, p)
 		}
@@ -111,34 +111,34 @@ func (l *loop) resumePaced() {
 
 // makeRoom releases the publishers of topics whose readers have caught up, or were too slow to be waited for.
 func (l *loop) makeRoom() {
-	waiting := l.full[:0]
-	for _, t := range l.full {
-		if t.stream.Full() {
+	waiting := l.fullTopics[:0]
+	for _, t := range l.fullTopics {
+		if t.log.Full() {
 			waiting = append(waiting, t)
 		} else {
 			t.release()
 		}
 	}
-	clear(l.full[len(waiting):])
-	l.full = waiting
+	clear(l.fullTopics[len(waiting):])
+	l.fullTopics = waiting
 }
 
 // releaseHeld lets all publishers go on.
 func (l *loop) releaseHeld() {
 	for _, p := range l.paced {
-		p.c.release(holdPace)
+		p.c.release(holdPublisher)
 	}
-	for _, t := range l.full {
+	for _, t := range l.fullTopics {
 		t.release()
 	}
-	l.paced, l.full = nil, nil
+	l.paced, l.fullTopics = nil, nil
 }
 
 // release lets a topic's publishers go on.
 func (t *Topic) release() {
-	t.held = false
+	t.awaited = false
 	for _, c := range t.waiting {
-		c.release(holdPace)
+		c.release(holdPublisher)
 	}
 	t.waiting = nil
 }

@@ -49,7 +49,7 @@ func (o *response) appendHead(p []byte, status, length int) []byte {
 	case length == streamed:
 		p = appendHeader(p, "Transfer-Encoding", "chunked")
 	}
-	if o.loop.leave.begun {
+	if o.loop.departure.begun {
 		o.keepAlive = false
 	}
 	switch {

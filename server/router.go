@@ -188,7 +188,7 @@ func (x *exchange) allow(methods ...string) bool {
 	if slices.Contains(methods, x.r.Method) {
 		return true
 	}
-	x.out.loop.stats.RequestsRefused++
+	x.response.loop.stats.RequestsRefused++
 	x.set("Allow", strings.Join(methods, ", "))
 	x.respond(http.StatusMethodNotAllowed, "")
 	return false

@@ -148,7 +148,7 @@ func (s *Server) goodbye(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.loop.leave.done:
+	case <-s.loop.departure.done:
 		return nil
 	case <-s.stopped:
 		return nil

@@ -23,20 +23,20 @@ const (
 type Topic struct {
 	loop    *loop
 	name    string
-	stream  *broadcast.Topic
+	log     *broadcast.Topic
 	dirty   bool // published to in this turn
 	closed  bool
-	held    bool    // among the loop's full topics
+	awaited bool    // among the loop's full topics
 	waiting []*conn // publishers that wait for room in the log
 }
 
 func newTopic(l *loop, name string) *Topic {
 	t := &Topic{loop: l, name: name}
-	t.stream = broadcast.NewTopic(broadcast.Config{
+	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
 		FrameBytesMax: l.cfg.FrameBytesMax,
 		Pace: broadcast.Pace{
-			Now: &l.readers, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
+			Now: &l.readerClock, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
 			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), SumBytesPerSecond: readersBytesPerSecond,
 			WindowMS: readerWindowMS,
 		},
@@ -49,7 +49,7 @@ func newTopic(l *loop, name string) *Topic {
 			wireScript:       codec.AppendScriptElements,
 		},
 	})
-	t.stream.Data = t
+	t.log.Data = t
 	l.topics = append(l.topics, t)
 	return t
 }
@@ -73,13 +73,13 @@ func (t *Topic) Publish(m *Message) {
 	if t.closed {
 		return
 	}
-	if l.mixed > 0 && l.last != nil && l.last != t {
-		l.last.seal() // somebody hears both, in the order of publication
+	if l.multiTopic > 0 && l.lastPublished != nil && l.lastPublished != t {
+		l.lastPublished.seal() // somebody hears both, in the order of publication
 	}
-	l.last = t
+	l.lastPublished = t
 	l.stats.MessagesPublished++
-	l.share.publish(len(m.JSON()) * t.stream.Len())
-	size := t.stream.Publish(m)
+	l.share.publish(len(m.JSON()) * t.log.Len())
+	size := t.log.Publish(m)
 	if !t.dirty {
 		t.dirty = true
 		l.dirty = append(l.dirty, t)
@@ -88,13 +88,13 @@ func (t *Topic) Publish(m *Message) {
 	if size >= l.cfg.BatchBytesMax {
 		l.deliver()
 	}
-	if t.held || t.stream.Full() {
+	if t.awaited || t.log.Full() {
 		l.heldBy = t
 	}
 }
 
 // Len is the number of subscribers.
-func (t *Topic) Len() int { return t.stream.Len() }
+func (t *Topic) Len() int { return t.log.Len() }
 
 // Close ends the topic: all are unsubscribed, its memory is free, and what is published to it goes nowhere.
 func (t *Topic) Close() {
@@ -103,25 +103,25 @@ func (t *Topic) Close() {
 		return
 	}
 	t.closed = true
-	t.stream.Each(func(r broadcast.Receiver) {
-		if r.(*Session).out.Len() == 2 {
-			l.mixed--
+	t.log.Each(func(r broadcast.Receiver) {
+		if r.(*Session).outflow.Len() == 2 {
+			l.multiTopic--
 		}
 	})
-	t.stream.Close()
+	t.log.Close()
 	l.topics = slices.DeleteFunc(l.topics, func(other *Topic) bool { return other == t })
 	l.dirty = slices.DeleteFunc(l.dirty, func(other *Topic) bool { return other == t })
-	if l.last == t {
-		l.last = nil
+	if l.lastPublished == t {
+		l.lastPublished = nil
 	}
 	t.release()
 }
 
 func (t *Topic) seal() {
-	if t.stream.IsOpen() {
-		before := t.stream.Published()
-		t.stream.Seal(t.loop.nextSeq())
-		t.loop.stats.MessagesDelivered += (t.stream.Published() - before) * uint64(t.stream.Len())
+	if t.log.IsOpen() {
+		before := t.log.Published()
+		t.log.Seal(t.loop.nextSeq())
+		t.loop.stats.MessagesDelivered += (t.log.Published() - before) * uint64(t.log.Len())
 	}
 }
 

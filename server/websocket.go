@@ -37,7 +37,7 @@ func handshake(x *exchange, r *route, raw bool) {
 		x.text(http.StatusUpgradeRequired, "This server speaks WebSocket versions 13 and 8.\n")
 	case !validKey(key):
 		x.text(http.StatusBadRequest, "\"Sec-WebSocket-Key\" must be 16 bytes in base64.\n")
-	case x.out.loop.refusesSessions(false):
+	case x.response.loop.refusesSessions(false):
 		x.set("Retry-After", "1")
 		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
 	default:
@@ -62,12 +62,12 @@ func acceptKey(key string) string {
 
 // upgrade turns the connection into a WebSocket and opens its session.
 func upgrade(x *exchange, r *route, raw bool, key, version string) {
-	c := x.out.c
+	c := x.response.c
 	x.upgraded = true
 	x.set("Upgrade", "websocket")
 	x.set("Connection", "Upgrade")
 	x.set("Sec-WebSocket-Accept", acceptKey(key))
-	c.loop.scratch = x.out.appendHead(c.loop.scratch[:0], http.StatusSwitchingProtocols, noLength)
+	c.loop.scratch = x.response.appendHead(c.loop.scratch[:0], http.StatusSwitchingProtocols, noLength)
 	c.send(c.loop.scratch)
 	if c.dead {
 		return
@@ -87,7 +87,7 @@ func upgrade(x *exchange, r *route, raw bool, key, version string) {
 type webSocket struct {
 	c       *conn
 	session carried
-	out     *broadcast.Outflow
+	outflow *broadcast.Outflow
 	reader  codec.MessageReader
 	raw     bool
 	pings   bool // the peer answers pings
@@ -117,7 +117,7 @@ func newWebSocket(c *conn, r *route, raw bool) *webSocket {
 		w.reader.BytesMax = int64(c.loop.cfg.RawMessageBytesMax)
 	}
 	s := newSession(c.loop, r.service, w)
-	w.session, w.out = s, &s.out
+	w.session, w.outflow = s, &s.outflow
 	return w
 }
 
@@ -149,7 +149,7 @@ func (w *webSocket) receive(data []byte) []byte {
 			return data
 		}
 	}
-	for len(data) > 0 && w.mayGoOn() {
+	for len(data) > 0 && w.mayTakeFrame() {
 		op, payload, rest, err := w.reader.Next(data)
 		if err != nil {
 			w.broken(err)
@@ -165,8 +165,8 @@ func (w *webSocket) receive(data []byte) []byte {
 	return data
 }
 
-// mayGoOn tells whether another frame may be looked at now.
-func (w *webSocket) mayGoOn() bool {
+// mayTakeFrame tells whether another frame may be looked at now.
+func (w *webSocket) mayTakeFrame() bool {
 	return !w.finished && !w.c.dead && w.c.hold == holdNone && w.c.loop.share.visit > 0
 }
 
@@ -266,7 +266,7 @@ func (w *webSocket) answerPing(payload []byte) {
 
 // sendPong sends the pong that is due, between two frames.
 func (w *webSocket) sendPong() {
-	if w.pongDue && !w.c.blocked && !w.out.Begun() {
+	if w.pongDue && !w.c.blocked && !w.outflow.Begun() {
 		w.c.loop.scratch = codec.AppendFrame(w.c.loop.scratch[:0], ws.OpPong, w.pong)
 		w.pong, w.pongDue = nil, false
 		w.c.send(w.c.loop.scratch)
@@ -303,8 +303,8 @@ func (w *webSocket) fail(code ws.StatusCode, reason string) {
 func (w *webSocket) end(reason CloseReason) {
 	w.ending, w.endingAt, w.reason = true, w.c.loop.now, reason
 	w.payload, w.elements = nil, nil
-	w.session.closing()
-	w.out.CutOff(w.c.loop.nextSeq())
+	w.session.beginClosing()
+	w.outflow.CutOff(w.c.loop.nextSeq())
 }
 
 // closeReceived answers the peer's close frame, or finds in it the answer to ours.
@@ -357,9 +357,9 @@ func (w *webSocket) goodbye(r CloseReason) {
 
 // pump writes shared bytes as they lie in the log.
 func (w *webSocket) pump() {
-	for !w.c.dead && !w.c.blocked && !w.sent && !w.out.Lost() {
+	for !w.c.dead && !w.c.blocked && !w.sent && !w.outflow.Lost() {
 		w.sendPong()
-		p, from := w.out.Next()
+		p, from := w.outflow.Next()
 		if len(p) == 0 {
 			w.sayGoodbye()
 			return
@@ -371,7 +371,7 @@ func (w *webSocket) pump() {
 		if w.c.dead {
 			return
 		}
-		w.out.Advance(from, n)
+		w.outflow.Advance(from, n)
 	}
 }
 
@@ -414,7 +414,7 @@ func (w *webSocket) tick() {
 	if w.c.hold != holdNone {
 		w.heardAt = l.now
 	}
-	if w.c.hold == holdPace && w.c.peerGone() { // it is not read, so nobody else would notice
+	if w.c.hold == holdPublisher && w.c.peerGone() { // it is not read, so nobody else would notice
 		w.c.lost()
 		return
 	}

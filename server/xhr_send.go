@@ -13,22 +13,22 @@ var xhrSend = endpoint{
 }
 
 func serveXHRSend(x *exchange, r *route, session string) {
-	x.accept(r, session, x.r.Body, func() {
+	x.takeMessages(r, session, x.r.Body, func() {
 		x.set("Content-Type", textPlain) // or browsers take the empty answer for broken XML
 		x.respond(http.StatusNoContent, "")
 	})
 }
 
-// accept hands the messages of a payload to the session, all of them or none, and then answers. payload is borrowed, or
+// takeMessages hands the messages of a payload to the session, all of them or none, and then answers. payload is borrowed, or
 // a part of the request's own body.
-func (x *exchange) accept(r *route, session string, payload []byte, answer func()) {
+func (x *exchange) takeMessages(r *route, session string, payload []byte, answer func()) {
 	f := r.sessions[session]
 	if f == nil {
 		x.text(http.StatusNotFound, "There is no such session.\n")
 		return
 	}
 	payload = bytes.TrimSpace(payload)
-	array := &x.out.loop.array
+	array := &x.response.loop.array
 	switch err := array.Begin(payload); {
 	case len(payload) == 0:
 		x.text(http.StatusInternalServerError, "Payload expected.")
@@ -36,14 +36,14 @@ func (x *exchange) accept(r *route, session string, payload []byte, answer func(
 		x.text(http.StatusInternalServerError, "Broken JSON encoding.")
 	case payload[0] != '[': // a string alone, which only WebSockets may send
 		x.text(http.StatusInternalServerError, "Payload expected.")
-	case array.Longest() > x.out.loop.cfg.MessageBytesMax:
+	case array.Longest() > x.response.loop.cfg.MessageBytesMax:
 		x.text(http.StatusRequestEntityTooLarge, "A message is too large.\n")
 	default:
-		p := &messages{f: f, c: x.out.c, rest: array.Rest(), answer: answer}
+		p := &messages{f: f, c: x.response.c, rest: array.Rest(), answer: answer}
 		if x.r.Owned {
 			p.whole = x.r.Body
 		}
-		x.h.post(x, p)
+		x.h.beginPosting(x, p)
 	}
 }
 
@@ -56,8 +56,8 @@ type messages struct {
 	answer func()
 }
 
-// accept hands on what the connection's share allows.
-func (p *messages) accept() (done bool) {
+// handOn hands on what the connection's share allows.
+func (p *messages) handOn() (done bool) {
 	l := p.c.loop
 	l.array.Resume(p.rest)
 	for l.share.visit > 0 {
