@@ -25,11 +25,7 @@ func (l *loop) drain() {
 	l.stopListening()
 	l.releaseHeld()
 	for _, r := range l.routes {
-		for _, f := range r.sessions {
-			if f.receiver == nil { // there is nobody to tell
-				l.guarded(func() { f.end(CloseReason{CodeGoAway, reasonGoAway}) })
-			}
-		}
+		r.endDetached(CloseReason{CodeGoAway, reasonGoAway}) // there is nobody to tell
 	}
 	l.departure.to = append(l.departure.to, l.conns...)
 	l.departSome()

@@ -3,7 +3,6 @@ package server
 import (
 	"container/list"
 	"net"
-	"net/http"
 	"strings"
 
 	"github.com/sockloop/sockloop/broadcast"
@@ -38,13 +37,12 @@ type fallback struct {
 func openReceiver(x *exchange, rt *route, id string, fr *framing, prelude, before string) {
 	l := x.response.loop
 	f := rt.sessions[id]
-	if f != nil && f.receiver != nil && f.receiver.response.c.peerGone() {
+	if f != nil && f.receiver != nil && f.receiver.peerGone() {
 		f.lost() // its client asks again: it knows before we do
 		f = nil
 	}
 	if f == nil && l.refusesSessions(l.httpSessions >= l.cfg.SessionsMax) {
-		x.set("Retry-After", "1")
-		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
+		x.refuseSession()
 		return
 	}
 	r := newReceiver(x, &rt.options, fr, prelude, before)
@@ -115,9 +113,7 @@ func (f *fallback) attach(r *receiver) {
 }
 
 func (f *fallback) rewire(to broadcast.Wire) error {
-	for t := range f.outflow.Topics() {
-		t.Data.(*Topic).seal()
-	}
+	f.session.sealTopics()
 	from := f.framing.wire
 	return f.outflow.Rewire(to, func(dst, p []byte) []byte {
 		return quotings[to].write(dst, quotings[from].read(nil, p))
@@ -127,8 +123,8 @@ func (f *fallback) rewire(to broadcast.Wire) error {
 // setReceiver makes r the session's receiver.
 func (f *fallback) setReceiver(r *receiver) {
 	f.leaveDetached()
-	f.receiver, f.addr = r, r.response.c.remoteAddr()
-	r.h.pending = f
+	f.receiver, f.addr = r, r.remoteAddr()
+	r.attach(f)
 }
 
 func (f *fallback) leaveDetached() {
@@ -157,7 +153,7 @@ func (f *fallback) writable() { f.pump() }
 
 // pump sends what is due to the receiver, a frame at a time.
 func (f *fallback) pump() {
-	for r := f.receiver; r != nil && r == f.receiver && !r.response.c.dead && !r.response.c.blocked; {
+	for r := f.receiver; r != nil && r == f.receiver && !r.dead() && !r.blocked(); {
 		switch n := f.outflow.Planned(); {
 		case f.told:
 			f.tell(r)
@@ -173,7 +169,7 @@ func (f *fallback) pump() {
 			}
 			r.begin(f.outflow, n)
 		}
-		if !r.response.c.dead {
+		if !r.dead() {
 			f.endIfFull()
 		}
 	}
@@ -206,12 +202,12 @@ var slowReason = CloseReason{Code: 1008, Reason: "slow consumer"}
 // slow ends a session whose client asks too seldom or reads too little.
 func (f *fallback) slow() {
 	r := f.receiver
-	if f.told || r != nil && r.response.c.dead {
+	if f.told || r != nil && r.dead() {
 		return
 	}
 	f.loop.stats.SlowConsumersClosed++
-	if r != nil && (r.inFrame || r.response.c.blocked) { // it could not be told
-		r.response.c.abort()
+	if r != nil && (r.inFrame || r.blocked()) { // it could not be told
+		r.abort()
 		return
 	}
 	f.told, f.farewell = true, slowReason
@@ -239,15 +235,23 @@ func (f *fallback) goAway() {
 // client's next request opens another.
 func (f *fallback) lost() {
 	f.loop.stats.ConnectionsInterrupted++
-	f.end(CloseReason{Code: codeBroken})
+	f.breakOff()
 }
+
+// hears tells that the session has not been closed: a closed one is handed no more messages.
+func (f *fallback) hears() bool { return f.farewell.Code == 0 }
+
+func (f *fallback) message(m *Message) backpressure { return f.session.message(m) }
+
+// breakOff ends the session at once: a part of what either side said is missing, or nobody asks for it any more.
+func (f *fallback) breakOff() { f.end(CloseReason{Code: codeBroken}) }
 
 // end ends the session at once, and the connection of its receiver.
 func (f *fallback) end(reason CloseReason) {
 	f.forget()
 	if r := f.receiver; r != nil {
-		f.receiver, r.h.pending = nil, nil
-		r.response.c.kill()
+		f.receiver = nil
+		r.kill()
 	}
 	if f.farewell.Code == 0 {
 		f.farewell = reason
@@ -263,20 +267,5 @@ func (f *fallback) forget() {
 		delete(f.route.sessions, f.id)
 		f.loop.httpSessions--
 		f.loop.memory.sessions.Charge(-sessionBytes)
-	}
-}
-
-// timeOut ends the sessions that have been without a receiver for too long, the longest first.
-func (l *loop) timeOut(r *route) {
-	delay := r.options.DisconnectDelay.Milliseconds()
-	for first := r.detached.Front(); first != nil; first = r.detached.Front() {
-		f := first.Value.(*fallback)
-		if l.now-f.detachedAt < delay {
-			return
-		}
-		if !f.told {
-			l.stats.SessionsTimedOut++
-		}
-		l.guarded(func() { f.end(CloseReason{Code: codeBroken}) })
 	}
 }

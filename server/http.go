@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/sockloop/sockloop/codec"
 )
@@ -26,14 +25,6 @@ type pendingResponse interface {
 	writable()
 	tick()
 	goAway()
-	lost()
-}
-
-// posting is a request whose messages go to their session in the connection's shares. handOn hands on what it may, and
-// is done when all of them are.
-type posting interface {
-	handOn() (done bool)
-	kept() int
 	lost()
 }
 
@@ -79,6 +70,9 @@ func (h *httpProtocol) kept() int {
 	}
 	return n
 }
+
+// outbox is nothing: sessions over HTTP outlive their connections, and answer for their outboxes themselves.
+func (h *httpProtocol) outbox() int { return 0 }
 
 func (h *httpProtocol) writable() {
 	if h.pending != nil {
@@ -176,23 +170,6 @@ func (h *httpProtocol) answered(keepAlive bool) {
 	}
 }
 
-// beginPosting takes on a request whose messages are handed on in shares.
-func (h *httpProtocol) beginPosting(x *exchange, p posting) {
-	h.posting, h.posted = p, x
-	h.handOnPosted()
-}
-
-func (h *httpProtocol) handOnPosted() {
-	if !h.posting.handOn() {
-		return
-	}
-	keepAlive := h.posted.response.keepAlive
-	h.posting, h.posted = nil, nil
-	if !h.serving {
-		h.answered(keepAlive)
-	}
-}
-
 // headerUsual is room for the headers of a poll across origins, names and values, which it keeps while it waits.
 const headerUsual = 10
 
@@ -218,6 +195,12 @@ func (x *exchange) text(status int, body string) {
 	x.respond(status, body)
 }
 
+// refuseSession answers that loop.refusesSessions.
+func (x *exchange) refuseSession() {
+	x.set("Retry-After", "1")
+	x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
+}
+
 // respond sends the response: whole, with its length.
 func (x *exchange) respond(status int, body string) {
 	length := len(body)
@@ -230,16 +213,4 @@ func (x *exchange) respond(status int, body string) {
 	}
 	x.response.loop.scratch = p
 	x.response.c.send(p)
-}
-
-// hasToken tells whether a comma-separated header contains a token, in any case.
-func hasToken(h http.Header, name, token string) bool {
-	for _, line := range h.Values(name) {
-		for t := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(t), token) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -59,9 +59,7 @@ type loop struct {
 	memory        memory                  // what is kept for clients, and its bound
 	outflows      broadcast.OutflowConfig // of every session
 
-	// What the message just handed on may have done, see holdBack.
-	heldBy   *Topic // published to although its log is full
-	overRate *rate  // of its session
+	foundFull *Topic // the last whose log was full when the message being handed on was published to it
 
 	buffer       []byte // into which connections are read
 	array        codec.Array
@@ -152,9 +150,7 @@ func (l *loop) endAll() {
 		c.kill()
 	}
 	for _, r := range l.routes {
-		for _, f := range r.sessions {
-			l.guarded(func() { f.end(CloseReason{Code: codeBroken}) })
-		}
+		r.breakOff()
 	}
 	l.closeDead()
 	for len(l.topics) > 0 {
@@ -258,46 +254,6 @@ func (l *loop) closeDead() {
 	}
 	clear(l.dead)
 	l.dead = l.dead[:0]
-}
-
-// stepMax is how much of the time between two readings of the clock counts against readers, in milliseconds.
-const stepMax = 250
-
-// readClock takes the time. A reader is not slow because the loop was: what a turn took beyond stepMax does not count
-// against those who could be sent nothing meanwhile.
-func (l *loop) readClock(sinceStart time.Duration) {
-	now := sinceStart.Milliseconds()
-	l.readerClock += min(now-l.now, stepMax)
-	l.now = now
-}
-
-// tickInterval is an eighth of the shortest timeout: no timeout is late by more.
-func (l *loop) tickInterval() time.Duration {
-	shortest := min(l.cfg.HandshakeTimeout, l.cfg.KeepAliveTimeout, l.cfg.PongTimeout, l.cfg.CloseTimeout)
-	for _, r := range l.routes {
-		shortest = min(shortest, r.options.HeartbeatDelay, r.options.DisconnectDelay)
-	}
-	return min(max(shortest/8, time.Millisecond), tickMax)
-}
-
-const tickMax = 500 * time.Millisecond
-
-// tick looks at every timeout.
-func (l *loop) tick() {
-	var count [8]byte
-	_, _ = unix.Read(l.timer, count[:])
-	l.readClock(time.Since(l.start))
-	for _, c := range l.conns {
-		if !c.dead {
-			c.protocol.tick()
-		}
-	}
-	for _, r := range l.routes {
-		l.timeOut(r)
-	}
-	l.listenAgain()
-	l.giveBack()
-	l.arm()
 }
 
 // snapshot copies the counters.

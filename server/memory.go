@@ -79,53 +79,57 @@ func (l *loop) shed() {
 // holders lists who keeps much: logs, connections, and sessions over HTTP, whose outbox outlives their connections.
 func (l *loop) holders() []holder {
 	var all []holder
-	add := func(bytes int, end func(excess int) int) {
-		if bytes >= holderBytesMin {
-			all = append(all, holder{bytes, end})
+	add := func(h holder) {
+		if h.bytes >= holderBytesMin {
+			all = append(all, h)
 		}
 	}
 	for _, t := range l.topics {
-		add(t.log.LogBytes(), func(excess int) int {
-			freed := t.log.Shrink(excess)
-			if freed > 0 {
-				l.stats.LogsCutForMemory++
-			}
-			return freed
-		})
+		add(t.holder())
 	}
 	for _, c := range l.conns {
-		bytes := c.charged + c.outboxBytes()
-		add(bytes, func(int) int {
-			l.stats.ConnectionsClosedForMemory++
-			c.drop()
-			return bytes
-		})
+		add(c.holder())
 	}
 	for _, r := range l.routes {
 		for _, f := range r.sessions {
-			bytes := f.outflow.Memory()
-			add(bytes, func(int) int {
-				l.stats.SessionsClosedForMemory++
-				f.slow()
-				return bytes
-			})
+			add(f.holder())
 		}
 	}
 	return all
+}
+
+func (t *Topic) holder() holder {
+	return holder{t.log.LogBytes(), func(excess int) int {
+		freed := t.log.Shrink(excess)
+		if freed > 0 {
+			t.loop.stats.LogsCutForMemory++
+		}
+		return freed
+	}}
+}
+
+func (c *conn) holder() holder {
+	bytes := c.charged + c.protocol.outbox()
+	return holder{bytes, func(int) int {
+		c.loop.stats.ConnectionsClosedForMemory++
+		c.drop()
+		return bytes
+	}}
+}
+
+func (f *fallback) holder() holder {
+	bytes := f.outflow.Memory()
+	return holder{bytes, func(int) int {
+		f.loop.stats.SessionsClosedForMemory++
+		f.slow()
+		return bytes
+	}}
 }
 
 // drop kills a connection and gives up what it keeps at once.
 func (c *conn) drop() {
 	c.input, c.taken, c.output, c.sent = nil, 0, nil, 0
 	c.abort()
-}
-
-// outboxBytes is what waits for the session of a WebSocket alone.
-func (c *conn) outboxBytes() int {
-	if w, ok := c.protocol.(*webSocket); ok {
-		return w.outflow.Memory()
-	}
-	return 0
 }
 
 const (

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 
 	"github.com/sockloop/sockloop/broadcast"
@@ -153,6 +154,22 @@ func (r *receiver) appendAfter(p []byte) []byte {
 func (r *receiver) silent(delay int64) bool {
 	c := r.response.c
 	return !c.blocked && c.loop.now-max(r.since, c.wroteAt) >= delay
+}
+
+// What a session asks of the connection under its receiver.
+func (r *receiver) dead() bool           { return r.response.c.dead }
+func (r *receiver) blocked() bool        { return r.response.c.blocked }
+func (r *receiver) peerGone() bool       { return r.response.c.peerGone() }
+func (r *receiver) remoteAddr() net.Addr { return r.response.c.remoteAddr() }
+func (r *receiver) abort()               { r.response.c.abort() }
+
+// attach has p told what happens to the connection until the response ends.
+func (r *receiver) attach(p pendingResponse) { r.h.pending = p }
+
+// kill ends the connection, and tells nobody.
+func (r *receiver) kill() {
+	r.h.pending = nil
+	r.response.c.kill()
 }
 
 // end leaves the connection to its next request.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"container/list"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,16 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 )
-
-// route is a service, where it is, and its sessions over HTTP.
-type route struct {
-	prefix   string // "/echo"; no slash at the end
-	service  Service
-	options  Options
-	iframe   page
-	sessions map[string]*fallback
-	detached list.List // sessions without a receiver (*fallback), the longest first
-}
 
 // routes are the services, the longest prefix first.
 type routes []*route

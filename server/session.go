@@ -87,12 +87,14 @@ type transport interface {
 type carried interface {
 	// opened begins the session's life.
 	opened()
-	// message hands over a message; false means that the next has to wait, because the session publishes too fast.
-	message(m *Message) bool
+	// message hands over a message, and says what the next has to wait for.
+	message(m *Message) backpressure
 	// post queues what the transport itself has to say, behind what the session was sent before.
 	post(frame []byte)
 	// Close ends the session.
 	Close(code int, reason string)
+	// sealTopics closes the open batches of the session's topics.
+	sealTopics()
 	// beginClosing tells that the transport ends the session: nothing can be sent any more.
 	beginClosing()
 	// ended tells that the session is over: the connection is gone, or no use any more.
@@ -221,13 +223,20 @@ func (s *Session) opened() {
 	s.service.OnOpen(s)
 }
 
-func (s *Session) message(m *Message) bool {
+func (s *Session) message(m *Message) backpressure {
 	l := s.loop
 	l.stats.MessagesReceived++
-	l.heldBy, l.overRate = nil, &s.rate
+	l.foundFull = nil
 	size := len(m.JSON())
 	s.service.OnMessage(s, m)
-	return s.rate.spend(size, l.now) && l.heldBy == nil
+	within := s.rate.spend(size, l.now)
+	switch {
+	case l.foundFull != nil:
+		return backpressure{topic: l.foundFull}
+	case !within:
+		return backpressure{rate: &s.rate}
+	}
+	return backpressure{}
 }
 
 func (s *Session) beginClosing() {

@@ -4,18 +4,6 @@ import (
 	"slices"
 
 	"github.com/sockloop/sockloop/broadcast"
-	"github.com/sockloop/sockloop/codec"
-)
-
-// The wires in which a topic's batches can leave.
-const (
-	wireWebSocket    broadcast.Wire = iota // text frames a["m1","m2",…]
-	wireRawWebSocket                       // a text frame a message
-	// "m1","m2",… for xhr and xhr_streaming, which differ in what they put around it
-	wireElements
-	wireEvents // the same as event streams have it
-	wireScript // the same quoted once more, for frames that are strings of JavaScript
-	wires
 )
 
 // Topic is a stream of messages that sessions subscribe to. Its methods may be called on the loop only: from a Service,
@@ -26,8 +14,14 @@ type Topic struct {
 	log     *broadcast.Topic
 	dirty   bool // published to in this turn
 	closed  bool
-	awaited bool    // among the loop's full topics
-	waiting []*conn // publishers that wait for room in the log
+	awaited bool     // among the loop's full topics
+	waiting []waiter // publishers that wait for room in the log
+}
+
+// waiter is who published to a topic whose log is full.
+type waiter interface {
+	// roomMade tells that it may go on.
+	roomMade()
 }
 
 func newTopic(l *loop, name string) *Topic {
@@ -40,14 +34,8 @@ func newTopic(l *loop, name string) *Topic {
 			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), SumBytesPerSecond: readersBytesPerSecond,
 			WindowMS: readerWindowMS,
 		},
-		Logs: l.memory.logs,
-		Wires: []broadcast.Encoder{
-			wireWebSocket:    codec.AppendWebSocketArray,
-			wireRawWebSocket: codec.AppendWebSocketTexts,
-			wireElements:     codec.AppendElements,
-			wireEvents:       codec.AppendEventElements,
-			wireScript:       codec.AppendScriptElements,
-		},
+		Logs:  l.memory.logs,
+		Wires: encoders[:],
 	})
 	t.log.Data = t
 	l.topics = append(l.topics, t)
@@ -89,7 +77,7 @@ func (t *Topic) Publish(m *Message) {
 		l.deliver()
 	}
 	if t.awaited || t.log.Full() {
-		l.heldBy = t
+		l.foundFull = t
 	}
 }
 
@@ -124,13 +112,3 @@ func (t *Topic) seal() {
 		t.loop.stats.MessagesDelivered += (t.log.Published() - before) * uint64(t.log.Len())
 	}
 }
-
-// quotings are the ways in which the wires of the transports over HTTP write a frame, and back.
-var quotings = [wires]struct{ write, read func(dst, p []byte) []byte }{
-	wireElements: {asIs, asIs},
-	wireEvents:   {codec.AppendEvent, codec.AppendUnevent},
-	wireScript:   {codec.AppendScript, codec.AppendUnscript},
-}
-
-// asIs is the quoting that leaves everything as it is.
-func asIs(dst, p []byte) []byte { return append(dst, p...) }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"net"
 	"net/http"
@@ -20,67 +18,6 @@ import (
 var webSocketEndpoint = endpoint{method: http.MethodGet, transports: []string{TransportWebSocket}, serve: serveWebSocket, noCORS: true}
 
 func serveWebSocket(x *exchange, r *route, _ string) { handshake(x, r, false) }
-
-// handshake answers an opening handshake (RFC 6455 section 4.2) or says what is wrong with it.
-func handshake(x *exchange, r *route, raw bool) {
-	h := x.r.Header
-	key, version := h.Get("Sec-WebSocket-Key"), h.Get("Sec-WebSocket-Version")
-	switch {
-	case !hasToken(h, "Upgrade", "websocket"):
-		x.text(http.StatusBadRequest, "Can \"Upgrade\" only to \"WebSocket\".\n")
-	case !hasToken(h, "Connection", "upgrade") || !x.r.ProtoAtLeast(1, 1):
-		x.text(http.StatusBadRequest, "\"Connection\" must be \"Upgrade\".\n")
-	case version != "13" && version != version2011:
-		x.set("Upgrade", "websocket") // RFC 9110 section 15.5.22
-		x.set("Connection", "Upgrade")
-		x.set("Sec-WebSocket-Version", "13, "+version2011)
-		x.text(http.StatusUpgradeRequired, "This server speaks WebSocket versions 13 and 8.\n")
-	case !validKey(key):
-		x.text(http.StatusBadRequest, "\"Sec-WebSocket-Key\" must be 16 bytes in base64.\n")
-	case x.response.loop.refusesSessions(false):
-		x.set("Retry-After", "1")
-		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
-	default:
-		upgrade(x, r, raw, key, version)
-	}
-}
-
-// version2011 is what clients of 2011 speak; its frames are those of 13. They answer pings with a byte that is no
-// frame.
-const version2011 = "8"
-
-func validKey(key string) bool {
-	nonce, err := base64.StdEncoding.DecodeString(key)
-	return err == nil && len(nonce) == 16
-}
-
-// acceptKey is the answer to Sec-WebSocket-Key (RFC 6455 section 4.2.2).
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// upgrade turns the connection into a WebSocket and opens its session.
-func upgrade(x *exchange, r *route, raw bool, key, version string) {
-	c := x.response.c
-	x.upgraded = true
-	x.set("Upgrade", "websocket")
-	x.set("Connection", "Upgrade")
-	x.set("Sec-WebSocket-Accept", acceptKey(key))
-	c.loop.scratch = x.response.appendHead(c.loop.scratch[:0], http.StatusSwitchingProtocols, noLength)
-	c.send(c.loop.scratch)
-	if c.dead {
-		return
-	}
-	c.loop.share.spend(openCost)
-	w := newWebSocket(c, r, raw)
-	w.pings = version != version2011
-	c.protocol = w
-	if !raw {
-		w.control(codec.AppendFrame(nil, ws.OpText, []byte(codec.OpenFrame)))
-	}
-	w.session.opened()
-}
 
 // webSocket is the transport of a session on a WebSocket: SockJS frames, or on the raw endpoint the messages
 // themselves.
@@ -125,6 +62,7 @@ func (w *webSocket) remoteAddr() net.Addr { return w.c.remoteAddr() }
 func (w *webSocket) writable()            { w.pump() }
 func (w *webSocket) unfinished() bool     { return len(w.elements) > 0 }
 func (w *webSocket) kept() int            { return w.reader.Buffered() + cap(w.payload) + cap(w.pong) }
+func (w *webSocket) outbox() int          { return w.outflow.Memory() }
 
 func (w *webSocket) name() string {
 	if w.raw {
@@ -212,11 +150,11 @@ func (w *webSocket) handOn() {
 			break
 		}
 		l.share.spend(messageOf(len(m.JSON())))
-		free := w.session.message(m)
-		if !free {
-			l.holdBack(w.c)
+		wait := w.session.message(m)
+		if !wait.none() {
+			l.holdBack(w.c, wait)
 		}
-		if !free || l.share.visit <= 0 {
+		if !wait.none() || l.share.visit <= 0 {
 			w.keep(l.array.Rest())
 			return
 		}
@@ -248,8 +186,8 @@ func (w *webSocket) rawMessage(op ws.OpCode, payload []byte) {
 	if *m = codec.Text(payload); op == ws.OpBinary {
 		*m = codec.Binary(payload)
 	}
-	if !w.session.message(m) {
-		l.holdBack(w.c)
+	if wait := w.session.message(m); !wait.none() {
+		l.holdBack(w.c, wait)
 	}
 }
 
