@@ -24,8 +24,8 @@ type publisher struct {
 	rate *rate
 }
 
-// holdBack lets a connection wait whose session published too fast. It is not read meanwhile, so TCP slows its peer, and
-// nothing is lost.
+// holdBack lets a connection wait whose session published too fast. It is not read meanwhile, so TCP slows its peer,
+// and nothing is lost.
 func (l *loop) holdBack(c *conn, b backpressure) {
 	if l.departure.begun { // everybody is to finish
 		return

@@ -27,9 +27,8 @@ type fallback struct {
 	place      *list.Element // among the route's detached sessions
 	addr       net.Addr
 
-	// what the client is told, or is to be told behind what is due; Code 0 as long as it is not over
-	farewell CloseReason
-	told     bool // nothing but the farewell is sent any more
+	farewell CloseReason // what the client is told of the end, or is to be told behind what is due; Code 0 until then
+	told     bool        // nothing but the farewell is sent any more
 }
 
 // openReceiver serves a receiving request of a session: it opens the session if it is not known, and else goes on with

@@ -31,8 +31,8 @@ func (h *httpProtocol) handOnPosted() {
 	}
 }
 
-// takeMessages hands the messages of a payload to the session, all of them or none, and then answers. payload is borrowed, or
-// a part of the request's own body.
+// takeMessages hands the messages of a payload to the session, all of them or none, and then answers. payload is
+// borrowed, or a part of the request's own body.
 func (x *exchange) takeMessages(r *route, session string, payload []byte, answer func()) {
 	f := r.sessions[session]
 	if f == nil {

@@ -112,8 +112,8 @@ const (
 	arrayEnd   = "]"
 )
 
-// begin sends the n bytes of elements that the outflow has planned as one frame; the last of them is a comma, which stays
-// behind.
+// begin sends the n bytes of elements that the outflow has planned as one frame; the last of them is a comma, which
+// stays behind.
 func (r *receiver) begin(o *broadcast.Outflow, n int) {
 	size := len(r.before) + len(arrayStart) + n - 1 + len(arrayEnd) + len(r.framing.after)
 	r.sent += size
@@ -124,8 +124,8 @@ func (r *receiver) begin(o *broadcast.Outflow, n int) {
 	r.sendPlanned(o, l.scratch)
 }
 
-// sendPlanned sends as much of the planned frame as lies in one piece and the socket takes. before is the unsent text before
-// the frame, empty once that is under way. The elements are shared, what stands around them is made here.
+// sendPlanned sends as much of the planned frame as lies in one piece and the socket takes. before is the unsent text
+// before the frame, empty once that is under way. The elements are shared, what stands around them is made here.
 func (r *receiver) sendPlanned(o *broadcast.Outflow, before []byte) {
 	p, from := o.Next()
 	var after []byte

@@ -131,8 +131,8 @@ func (q *connQueue) pop() *conn {
 	return c
 }
 
-// grantVisits gives those that wait their visits until this turn is spent. It is an event like any other, and comes again
-// while anybody waits.
+// grantVisits gives those that wait their visits until this turn is spent. It is an event like any other, and comes
+// again while anybody waits.
 func (l *loop) grantVisits() {
 	l.share.turn = turnCost
 	for l.share.waiting() && l.share.turn > 0 {

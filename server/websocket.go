@@ -15,7 +15,9 @@ import (
 
 // webSocketEndpoint is the transport that everything else is a fallback of. Its session ids mean nothing: a session
 // lives as long as its connection.
-var webSocketEndpoint = endpoint{method: http.MethodGet, transports: []string{TransportWebSocket}, serve: serveWebSocket, noCORS: true}
+var webSocketEndpoint = endpoint{
+	method: http.MethodGet, transports: []string{TransportWebSocket}, serve: serveWebSocket, noCORS: true,
+}
 
 func serveWebSocket(x *exchange, r *route, _ string) { handshake(x, r, false) }
 

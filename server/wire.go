@@ -9,7 +9,7 @@ import (
 const (
 	wireWebSocket    broadcast.Wire = iota // text frames a["m1","m2",…]
 	wireRawWebSocket                       // a text frame a message
-	wireElements                           // "m1","m2",… for xhr and xhr_streaming, which put different things around it
+	wireElements                           // "m1","m2",… for xhr and xhr_streaming
 	wireEvents                             // the same as event streams have it
 	wireScript                             // the same quoted once more, for frames that are strings of JavaScript
 	wires
