@@ -76,6 +76,7 @@ func newLoop(cfg Config) *loop {
 		pages:  map[string]*page{},
 		buffer: make([]byte, readBytes),
 	}
+	l.listener.accept4 = accept4
 	l.listener.fd, l.share.fd, l.timer, l.pacer = -1, -1, -1, -1
 	l.departure.done = make(chan struct{})
 	l.memory.init(cfg.MemoryBytesMax)
