@@ -402,23 +402,28 @@ func TestPostRunsOnTheLoop(t *testing.T) {
 
 // The heap stays flat while messages flow: nothing is allocated for a message, from the read to the write.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	s := start(t, server.Config{})
-	c := s.join(t, "/broadcast")
-	const turns, each = 200, 100
-	burst := strings.Repeat(frame(ws.OpText, `["17:1700000000000"]`), each)
-	answer := make([]byte, 64<<10)
-	turn := func() {
-		c.say(burst)
-		for got := 0; got < each; {
-			n, err := c.Read(answer)
-			if err != nil {
-				t.Fatal(err)
+	for _, tt := range []struct{ path, payload string }{
+		{"/broadcast/0/0/websocket", `["17:1700000000000"]`},
+		{"/broadcast/websocket", `17:1700000000000`},
+	} {
+		s := start(t, server.Config{})
+		c := s.open(t, tt.path)
+		const turns, each = 200, 100
+		burst := strings.Repeat(frame(ws.OpText, tt.payload), each)
+		answer := make([]byte, 64<<10)
+		turn := func() {
+			c.say(burst)
+			for got := 0; got < each; {
+				n, err := c.Read(answer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += strings.Count(string(answer[:n]), "17:17")
 			}
-			got += strings.Count(string(answer[:n]), "17:17")
 		}
-	}
-	if n := allocations(turns, turn) / each; n > 0.2 {
-		t.Errorf("%.2f allocations a message; the turns' own, and this test's, should be a tenth of one", n)
+		if n := allocations(turns, turn) / each; n > 0.2 {
+			t.Errorf("%s: %.2f allocations a message; the turns' own, and this test's, should be a tenth of one", tt.path, n)
+		}
 	}
 }
 

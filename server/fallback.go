@@ -200,14 +200,20 @@ var slowReason = CloseReason{Code: 1008, Reason: "slow consumer"}
 
 // slow ends a session whose client asks too seldom or reads too little.
 func (f *fallback) slow() {
+	if f.cutShort() {
+		f.loop.stats.SlowConsumersClosed++
+	}
+}
+
+// cutShort ends a session without what is due to it; false tells that it is over already.
+func (f *fallback) cutShort() bool {
 	r := f.receiver
 	if f.told || r != nil && r.dead() {
-		return
+		return false
 	}
-	f.loop.stats.SlowConsumersClosed++
 	if r != nil && (r.inFrame || r.blocked()) { // it could not be told
 		r.abort()
-		return
+		return true
 	}
 	f.told, f.farewell = true, slowReason
 	f.session.beginClosing()
@@ -215,6 +221,7 @@ func (f *fallback) slow() {
 		f.tell(r)
 	}
 	f.announceEnd()
+	return true
 }
 
 // tick sends a heartbeat after silence.
@@ -233,7 +240,9 @@ func (f *fallback) goAway() {
 // lost follows the death of a connection under a receiver. What was on its way may be lost, so the session is over; the
 // client's next request opens another.
 func (f *fallback) lost() {
-	f.loop.stats.ConnectionsInterrupted++
+	if r := f.receiver; r.interrupted() || !r.dead() { // not dead yet: its client asks again
+		f.loop.stats.ConnectionsInterrupted++
+	}
 	f.breakOff()
 }
 

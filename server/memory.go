@@ -121,7 +121,7 @@ func (f *fallback) holder() holder {
 	bytes := f.outflow.Memory()
 	return holder{bytes, func(int) int {
 		f.loop.stats.SessionsClosedForMemory++
-		f.slow()
+		f.cutShort()
 		return bytes
 	}}
 }

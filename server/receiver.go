@@ -158,6 +158,7 @@ func (r *receiver) silent(delay int64) bool {
 
 // What a session asks of the connection under its receiver.
 func (r *receiver) dead() bool           { return r.response.c.dead }
+func (r *receiver) interrupted() bool    { return r.response.c.interrupted }
 func (r *receiver) blocked() bool        { return r.response.c.blocked }
 func (r *receiver) peerGone() bool       { return r.response.c.peerGone() }
 func (r *receiver) remoteAddr() net.Addr { return r.response.c.remoteAddr() }

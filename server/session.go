@@ -2,7 +2,10 @@ package server
 
 import (
 	"errors"
+	"math"
 	"net"
+
+	"github.com/gobwas/ws"
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
@@ -29,7 +32,9 @@ type Service interface {
 }
 
 // CloseReason is how a session ended: a WebSocket close code (RFC 6455 section 7.4) and its reason. 1006 stands for a
-// connection that broke, or that the server ended because the peer was silent, slow, or hostile.
+// connection that broke, or that the server ended because the peer was silent or did not read; 1008 for a session over
+// HTTP whose client did not ask in time for what it was sent; 1002, 1003, 1007 and 1009 for a peer that broke the
+// protocol.
 type CloseReason struct {
 	Code   int
 	Reason string
@@ -106,7 +111,7 @@ var ErrClosed = errors.New("server: the session is closed")
 
 func newSession(l *loop, service Service, t transport) *Session {
 	s := &Session{loop: l, service: service, transport: t}
-	s.outflow.Init(&l.outflows, s)
+	s.outflow.Init(&l.outflows, (*subscriber)(s))
 	return s
 }
 
@@ -125,23 +130,30 @@ func (l *loop) refusesSessions(tooMany bool) bool {
 }
 
 // Send queues a message for this session alone. It leaves at the end of the turn, behind whatever the session was sent
-// before, broadcasts included. m is borrowed. The error is ErrClosed.
+// before, broadcasts included. m is borrowed. The error is ErrClosed, also when the message was too much for the session's
+// outbox, which ends it as a slow consumer; nothing of the message is sent then.
 func (s *Session) Send(m *Message) error {
 	if s.state != open {
 		return ErrClosed
 	}
+	s.sealTopics()
+	if !s.posted(s.transport.appendMessage(s.outflow.Outbox(), m)) {
+		return ErrClosed
+	}
 	s.loop.stats.MessagesSent++
 	s.loop.stats.MessagesDelivered++
-	s.sealTopics()
-	s.posted(s.transport.appendMessage(s.outflow.Outbox(), m))
 	return nil
 }
 
 // Close ends the session with a code and a reason, behind what it was sent before. SockJS clients are told
-// c[code,reason].
+// c[code,reason], raw ones a close frame with both. A code that may not stand in one (RFC 6455 section 7.4), such as 0,
+// becomes CodeNormal; of the reason what fits a close frame is sent, 123 bytes.
 func (s *Session) Close(code int, reason string) {
 	if s.state != open {
 		return
+	}
+	if code < 0 || code > math.MaxUint16 || !codec.MayBeSent(ws.StatusCode(code)) {
+		code = CodeNormal
 	}
 	s.state = closing
 	s.sealTopics()
@@ -191,28 +203,33 @@ func (s *Session) post(frame []byte) {
 	}
 }
 
-// posted follows what was appended to the outbox.
-func (s *Session) posted(outbox []byte) {
+// posted follows what was appended to the outbox. False tells that it was too much, and the session ends.
+func (s *Session) posted(outbox []byte) bool {
 	if err := s.outflow.Post(outbox, s.loop.nextSeq()); err != nil {
+		s.beginClosing()
 		s.transport.slow()
-		return
+		return false
 	}
 	s.loop.owes(s)
+	return true
 }
 
+// subscriber is a session as its topics see it.
+type subscriber Session
+
 // Deliver is how a topic says that it has something new.
-func (s *Session) Deliver() { s.transport.pump() }
+func (s *subscriber) Deliver() { s.transport.pump() }
 
 // Evicted is how a log says that the session fell off it: it has to be ended, or has skipped so many messages.
-func (s *Session) Evicted(skipped uint64) {
+func (s *subscriber) Evicted(skipped uint64) {
 	if s.outflow.Lost() {
-		s.loop.evicted = append(s.loop.evicted, s)
+		s.loop.evicted = append(s.loop.evicted, (*Session)(s))
 		s.loop.arm()
 		return
 	}
 	s.loop.stats.SlowConsumersSkipped++
 	s.loop.stats.MessagesSkipped += skipped
-	s.loop.owes(s)
+	s.loop.owes((*Session)(s))
 }
 
 func (s *Session) opened() {
@@ -227,7 +244,7 @@ func (s *Session) message(m *Message) backpressure {
 	l := s.loop
 	l.stats.MessagesReceived++
 	l.foundFull = nil
-	size := len(m.JSON())
+	size := m.Len()
 	s.service.OnMessage(s, m)
 	within := s.rate.spend(size, l.now)
 	switch {

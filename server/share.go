@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What things cost, in units of about a fifth of a microsecond: a short message takes one.
+// What things cost, in units: a short message is one, a fifth of a microsecond.
 const (
 	requestCost = 256 // a request of no use: 7 µs, and its response a write
 	openCost    = 512 // a session that opens, and what its service does for it
@@ -43,7 +43,8 @@ type share struct {
 	fd           int // eventfd: readable while somebody waits
 
 	publishers []*conn // who wait for the next turn, since what this one can send out is spent
-	spentSince int64   // loop time since which there have been some at the end of every turn; 0 is that there were none
+	released   int     // of them, since a turn began, who have not had their visit yet
+	spentSince int64   // loop time since which there have always been some; 0 is that there are none
 }
 
 // againTurn is the part of a turn that is kept for those who want another visit.
@@ -136,7 +137,11 @@ func (q *connQueue) pop() *conn {
 func (l *loop) grantVisits() {
 	l.share.turn = turnCost
 	for l.share.waiting() && l.share.turn > 0 {
-		if c := l.share.pop(); !c.dead && c.hold == holdShare {
+		c := l.share.pop()
+		if c.publishes && l.share.released > 0 {
+			l.share.released--
+		}
+		if !c.dead && c.hold == holdShare {
 			if c.hold = holdNone; c.mayPublish() {
 				c.resume()
 			}
@@ -159,20 +164,23 @@ func (l *loop) nextTurn() {
 	s := &l.share
 	s.turn, s.fanOut = turnCost, l.cfg.TurnBytesMax
 	switch {
-	case len(s.publishers) == 0 && !s.waiting():
+	case len(s.publishers) == 0 && s.released == 0:
 		s.spentSince = 0
 	case len(s.publishers) > 0 && s.spentSince == 0:
 		s.spentSince = max(l.now, 1)
 	}
 	for _, c := range s.publishers {
-		c.release(holdTurn)
+		if !c.dead && c.hold == holdTurn {
+			s.released++
+			c.release(holdTurn)
+		}
 	}
 	clear(s.publishers)
 	s.publishers = s.publishers[:0]
 }
 
-// overloaded tells that the loop is beyond its saturation: for OverloadAfter, no turn could send out all that was to be
-// published.
+// overloaded tells that the loop is beyond its saturation: for OverloadAfter there have always been publishers that
+// waited for the next turn.
 func (l *loop) overloaded() bool {
 	since := l.share.spentSince
 	return since > 0 && l.now-since >= l.cfg.OverloadAfter.Milliseconds()

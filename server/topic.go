@@ -66,7 +66,7 @@ func (t *Topic) Publish(m *Message) {
 	}
 	l.lastPublished = t
 	l.stats.MessagesPublished++
-	l.share.publish(len(m.JSON()) * t.log.Len())
+	l.share.publish(m.Len() * t.log.Len())
 	size := t.log.Publish(m)
 	if !t.dirty {
 		t.dirty = true
@@ -92,7 +92,7 @@ func (t *Topic) Close() {
 	}
 	t.closed = true
 	t.log.Each(func(r broadcast.Receiver) {
-		if r.(*Session).outflow.Len() == 2 {
+		if r.(*subscriber).outflow.Len() == 2 {
 			l.multiTopic--
 		}
 	})
