@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,9 @@ func (l *loop) holdBack(c *conn, b backpressure) {
 // roomMade lets a connection go on that waited for the readers of a topic.
 func (c *conn) roomMade() { c.release(holdPublisher) }
 
+// gone tells that the connection has died.
+func (c *conn) gone() bool { return c.dead }
+
 // startPacer starts the timer that looks at those who wait.
 func (l *loop) startPacer() {
 	if l.pacing {
@@ -89,6 +93,7 @@ func (l *loop) makeRoom() {
 	waiting := l.fullTopics[:0]
 	for _, t := range l.fullTopics {
 		if t.log.Full() {
+			t.forgetGone()
 			waiting = append(waiting, t)
 		} else {
 			t.release()
@@ -96,6 +101,11 @@ func (l *loop) makeRoom() {
 	}
 	clear(l.fullTopics[len(waiting):])
 	l.fullTopics = waiting
+}
+
+// forgetGone lets go of those who have died waiting, and of what they keep.
+func (t *Topic) forgetGone() {
+	t.waiting = slices.DeleteFunc(t.waiting, func(w waiter) bool { return w.gone() })
 }
 
 // releaseHeld lets all publishers go on.

@@ -64,7 +64,7 @@ type conn struct {
 
 	wroteAt int64 // loop time of the last byte out
 
-	publishes   bool // its session published something in the last visit
+	publishes   bool // its session published something in the last visit that handed it a message
 	dead        bool // nothing may be read or written any more
 	interrupted bool // the peer ended it without saying so
 	blocked     bool // the socket is full
@@ -89,7 +89,7 @@ func (c *conn) becameReadable(failed bool) {
 	case c.hold == holdShare || c.hold == holdTurn: // it waits for longer than a turn: spare the poller the reminders
 		c.watchFor(c.watched &^ watchIn)
 	case held: // an event of before
-	case c.hold == holdNone && c.loop.share.turn <= 0:
+	case c.hold == holdNone && c.loop.share.spent():
 		c.hold = holdShare
 		c.loop.share.push(c, &c.loop.share.fresh)
 	case c.hold == holdResponse || c.mayPublish():
@@ -140,9 +140,13 @@ func (c *conn) feed(data []byte) []byte {
 			c.wait(holdShare)
 			break
 		}
+		before := len(data)
 		data = c.protocol.receive(data)
+		c.loop.share.spend((before - len(data)) >> byteShift)
 	}
-	c.publishes = c.loop.share.published
+	if s := &c.loop.share; s.handed {
+		c.publishes = s.published
+	}
 	return data
 }
 

@@ -249,6 +249,8 @@ func (f *fallback) lost() {
 // hears tells that the session has not been closed: a closed one is handed no more messages.
 func (f *fallback) hears() bool { return f.farewell.Code == 0 }
 
+func (f *fallback) wait() backpressure { return f.session.wait() }
+
 func (f *fallback) message(m *Message) backpressure { return f.session.message(m) }
 
 // breakOff ends the session at once: a part of what either side said is missing, or nobody asks for it any more.

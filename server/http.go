@@ -10,14 +10,15 @@ import (
 // httpProtocol reads requests off a connection and answers them, one after the other, until one of them upgrades it.
 // The next request is not looked at before the last one's response has left.
 type httpProtocol struct {
-	c       *conn
-	reader  codec.RequestReader
-	pending pendingResponse // a response on its way
-	posting posting         // messages of a request that have not all been handed on
-	posted  *exchange       // and the request
-	serving bool            // a request is being answered
-	served  bool            // a request has been
-	since   int64           // loop time at which we began to wait for what we wait for
+	c            *conn
+	reader       codec.RequestReader
+	pending      pendingResponse // a response on its way
+	pendingBytes int             // what it keeps of the request
+	posting      posting         // messages of a request that have not all been handed on
+	posted       *exchange       // and the request
+	serving      bool            // a request is being answered
+	served       bool            // a request has been
+	since        int64           // loop time at which we began to wait for what we wait for
 }
 
 // pendingResponse is told what happens to the connection under a response that goes on after its request was served.
@@ -65,8 +66,11 @@ func (h *httpProtocol) unfinished() bool { return h.posting != nil && h.c.hold =
 
 func (h *httpProtocol) kept() int {
 	n := h.reader.Buffered()
+	if h.pending != nil {
+		n += h.pendingBytes
+	}
 	if h.posting != nil {
-		n += h.posting.kept()
+		n += h.posting.kept() + h.c.loop.cfg.RequestHeadBytesMax // and the request's head, at most
 	}
 	return n
 }

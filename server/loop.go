@@ -59,6 +59,7 @@ type loop struct {
 	memory        memory                  // what is kept for clients, and its bound
 	outflows      broadcast.OutflowConfig // of every session
 
+	published *Topic // the last that the message being handed on was published to
 	foundFull *Topic // the last whose log was full when the message being handed on was published to it
 
 	buffer       []byte // into which connections are read

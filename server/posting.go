@@ -32,8 +32,8 @@ func (h *httpProtocol) handOnPosted() {
 }
 
 // takeMessages hands the messages of a payload to the session, all of them or none, and then answers. payload is
-// borrowed, or a part of the request's own body.
-func (x *exchange) takeMessages(r *route, session string, payload []byte, answer func()) {
+// borrowed unless it is said to be owned.
+func (x *exchange) takeMessages(r *route, session string, payload []byte, owned bool, answer func()) {
 	f := r.sessions[session]
 	if f == nil {
 		x.text(http.StatusNotFound, "There is no such session.\n")
@@ -41,6 +41,7 @@ func (x *exchange) takeMessages(r *route, session string, payload []byte, answer
 	}
 	payload = bytes.TrimSpace(payload)
 	array := &x.response.loop.array
+	x.response.loop.share.spend(len(payload) >> byteShift) // they are looked through
 	switch err := array.Begin(payload); {
 	case len(payload) == 0:
 		x.text(http.StatusInternalServerError, "Payload expected.")
@@ -52,9 +53,10 @@ func (x *exchange) takeMessages(r *route, session string, payload []byte, answer
 		x.text(http.StatusRequestEntityTooLarge, "A message is too large.\n")
 	default:
 		p := &messages{to: f, c: x.response.c, rest: array.Rest(), answer: answer}
-		if x.r.Owned {
-			p.whole = x.r.Body
+		if owned {
+			p.whole = payload
 		}
+		x.r.Body = nil // if it is not the payload it is of no use any more
 		x.h.beginPosting(x, p)
 	}
 }
@@ -63,6 +65,8 @@ func (x *exchange) takeMessages(r *route, session string, payload []byte, answer
 type recipient interface {
 	// hears tells that the session has not been closed.
 	hears() bool
+	// wait says what the session's next message has to wait for.
+	wait() backpressure
 	message(m *Message) backpressure
 	// breakOff ends the session at once.
 	breakOff()
@@ -80,6 +84,11 @@ type messages struct {
 // handOn hands on what the connection's share allows.
 func (p *messages) handOn() (done bool) {
 	l := p.c.loop
+	if wait := p.to.wait(); !wait.none() && !l.departure.begun {
+		l.holdBack(p.c, wait)
+		p.keep(p.rest)
+		return false
+	}
 	l.array.Resume(p.rest)
 	for l.share.visit > 0 {
 		m := l.array.Next()
@@ -96,12 +105,16 @@ func (p *messages) handOn() (done bool) {
 			break
 		}
 	}
-	p.rest = l.array.Rest()
-	if p.whole == nil {
-		p.rest = slices.Clone(p.rest)
+	p.keep(l.array.Rest())
+	return false
+}
+
+// keep makes what is left our own, unless it is.
+func (p *messages) keep(rest []byte) {
+	if p.rest = rest; p.whole == nil {
+		p.rest = slices.Clone(rest)
 		p.whole = p.rest
 	}
-	return false
 }
 
 func (p *messages) kept() int { return cap(p.whole) }

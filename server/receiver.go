@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
@@ -41,6 +42,13 @@ func newReceiver(x *exchange, o *Options, fr *framing, prelude, before string) *
 		limit: 1, frameBytesMax: max(l.cfg.FrameBytesMax, o.ResponseLimit),
 	}
 	r.response.header = append(r.response.header, "Content-Type", fr.contentType)
+	x.h.pendingBytes = 0
+	if !fr.streaming { // it is kept until there is a frame, and the request's head must not be with it
+		for i, text := range r.response.header {
+			r.response.header[i] = strings.Clone(text)
+			x.h.pendingBytes += len(text)
+		}
+	}
 	if fr.streaming {
 		r.limit, r.frameBytesMax = o.ResponseLimit, l.cfg.FrameBytesMax
 		r.start(prelude)

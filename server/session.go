@@ -57,6 +57,7 @@ type Session struct {
 	outflow   broadcast.Outflow
 	owing     bool // among the loop's owing
 	state     sessionState
+	published *Topic // the last that it published to, if its last message did
 	rate      rate
 
 	// Data is for the service to use.
@@ -92,6 +93,8 @@ type transport interface {
 type carried interface {
 	// opened begins the session's life.
 	opened()
+	// wait says what the next message has to wait for.
+	wait() backpressure
 	// message hands over a message, and says what the next has to wait for.
 	message(m *Message) backpressure
 	// post queues what the transport itself has to say, behind what the session was sent before.
@@ -240,12 +243,23 @@ func (s *Session) opened() {
 	s.service.OnOpen(s)
 }
 
+// wait looks at the log that the session published to last: as long as that is full it publishes nothing more, however
+// many others have published to it since.
+func (s *Session) wait() backpressure {
+	if t := s.published; t != nil && t.awaited {
+		return backpressure{topic: t}
+	}
+	return backpressure{}
+}
+
 func (s *Session) message(m *Message) backpressure {
 	l := s.loop
 	l.stats.MessagesReceived++
-	l.foundFull = nil
+	l.share.handed = true
+	l.foundFull, l.published = nil, nil
 	size := m.Len()
 	s.service.OnMessage(s, m)
+	s.published = l.published
 	within := s.rate.spend(size, l.now)
 	switch {
 	case l.foundFull != nil:

@@ -22,12 +22,15 @@ type Topic struct {
 type waiter interface {
 	// roomMade tells that it may go on.
 	roomMade()
+	// gone tells that it waits for nothing any more.
+	gone() bool
 }
 
 func newTopic(l *loop, name string) *Topic {
 	t := &Topic{loop: l, name: name}
 	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
+		LogBytesLimit: l.cfg.MemoryBytesMax / 2, // room for what many publishers send before they are known to be
 		FrameBytesMax: l.cfg.FrameBytesMax,
 		Pace: broadcast.Pace{
 			Now: &l.readerClock, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
@@ -66,6 +69,7 @@ func (t *Topic) Publish(m *Message) {
 	}
 	l.lastPublished = t
 	l.stats.MessagesPublished++
+	l.published = t
 	l.share.publish(m.Len() * t.log.Len())
 	size := t.log.Publish(m)
 	if !t.dirty {

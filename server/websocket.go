@@ -105,8 +105,21 @@ func (w *webSocket) receive(data []byte) []byte {
 	return data
 }
 
+// mustWait holds the connection if the session may not publish now.
+func (w *webSocket) mustWait() bool {
+	wait := w.session.wait()
+	if wait.none() || w.ending || w.c.loop.departure.begun {
+		return false
+	}
+	w.c.loop.holdBack(w.c, wait)
+	return true
+}
+
 // mayTakeFrame tells whether another frame may be looked at now.
 func (w *webSocket) mayTakeFrame() bool {
+	if w.raw && w.c.hold == holdNone && w.mustWait() {
+		return false
+	}
 	return !w.finished && !w.c.dead && w.c.hold == holdNone && w.c.loop.share.visit > 0
 }
 
@@ -147,6 +160,10 @@ func (w *webSocket) message(op ws.OpCode, payload []byte) {
 // handOn hands messages to the session, as many as the connection's share allows, and keeps the others.
 func (w *webSocket) handOn() {
 	l := w.c.loop
+	if w.mustWait() {
+		w.keep(l.array.Rest())
+		return
+	}
 	for m := l.array.Next(); m != nil; m = l.array.Next() {
 		if w.ending {
 			break
@@ -188,7 +205,9 @@ func (w *webSocket) rawMessage(op ws.OpCode, payload []byte) {
 	if *m = codec.Text(payload); op == ws.OpBinary {
 		*m = codec.Binary(payload)
 	}
-	if wait := w.session.message(m); !wait.none() {
+	wait := w.session.message(m)
+	*m = Message{} // which may hold on to much
+	if !wait.none() {
 		l.holdBack(w.c, wait)
 	}
 }
@@ -206,7 +225,7 @@ func (w *webSocket) answerPing(payload []byte) {
 
 // sendPong sends the pong that is due, between two frames.
 func (w *webSocket) sendPong() {
-	if w.pongDue && !w.c.blocked && !w.outflow.Begun() {
+	if w.pongDue && !w.c.blocked && !w.outflow.Lost() && !w.outflow.Begun() {
 		w.c.loop.scratch = codec.AppendFrame(w.c.loop.scratch[:0], ws.OpPong, w.pong)
 		w.pong, w.pongDue = nil, false
 		w.c.send(w.c.loop.scratch)

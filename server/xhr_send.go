@@ -9,7 +9,7 @@ var xhrSend = endpoint{
 }
 
 func serveXHRSend(x *exchange, r *route, session string) {
-	x.takeMessages(r, session, x.r.Body, func() {
+	x.takeMessages(r, session, x.r.Body, x.r.Owned, func() {
 		x.set("Content-Type", textPlain) // or browsers take the empty answer for broken XML
 		x.respond(http.StatusNoContent, "")
 	})
