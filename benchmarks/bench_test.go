@@ -41,47 +41,9 @@ func TestRun(t *testing.T) {
 		Protocol: loadclient.SockJS,
 	}
 	all := []*contestant{control("first"), control("second"), absent}
-	order := func() (names []string, r *loadclient.Results) {
-		t.Helper()
-		r, err := loadclient.ReadResults(b.Out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		type made struct {
-			at   time.Time
-			name string
-		}
-		var searches []made
-		for _, s := range r.Servers {
-			for _, x := range s.Searches {
-				searches = append(searches, made{x.Time, s.Name})
-			}
-		}
-		slices.SortFunc(searches, func(a, b made) int { return a.at.Compare(b.at) })
-		for _, s := range searches {
-			names = append(names, s.name)
-		}
-		return names, r
-	}
-
 	b.contestants = slices.Clone(all)
-	ctx, interrupt := context.WithCancel(t.Context())
-	measured := make(chan struct{})
-	go func() {
-		defer close(measured)
-		for ctx.Err() == nil { // until it is the second one's turn
-			if _, err := os.Stat(b.file(all[1].Name)); err == nil {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		interrupt()
-	}()
-	if err := b.measureAll(ctx); !errors.Is(err, errInterrupted) {
-		t.Fatal(err)
-	}
-	<-measured
-	if names, r := order(); !slices.Equal(names, []string{"first"}) || !r.Manifest.Finished.IsZero() {
+	measureFirst(t, &b)
+	if names, r := searched(t, &b); !slices.Equal(names, []string{"first"}) || !r.Manifest.Finished.IsZero() {
 		t.Fatalf("interrupted: %v %+v", names, r.Manifest)
 	}
 
@@ -89,7 +51,7 @@ func TestRun(t *testing.T) {
 	if err := b.measureAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	names, r := order()
+	names, r := searched(t, &b)
 	if !slices.Equal(names, []string{"first", "second", "first", "second"}) || r.Manifest.Finished.IsZero() {
 		t.Errorf("%v %+v", names, r.Manifest)
 	}
@@ -120,9 +82,55 @@ func TestRun(t *testing.T) {
 	if err := b.measureAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if names, _ := order(); !slices.Equal(names, []string{"first"}) {
+	if names, _ := searched(t, &b); !slices.Equal(names, []string{"first"}) {
 		t.Errorf("another run: %v", names)
 	}
+}
+
+// searched is which servers were searched, in the order of time, and all results.
+func searched(t *testing.T, b *bench) (names []string, r *loadclient.Results) {
+	t.Helper()
+	r, err := loadclient.ReadResults(b.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type made struct {
+		at   time.Time
+		name string
+	}
+	var searches []made
+	for _, s := range r.Servers {
+		for _, x := range s.Searches {
+			searches = append(searches, made{x.Time, s.Name})
+		}
+	}
+	slices.SortFunc(searches, func(a, b made) int { return a.at.Compare(b.at) })
+	for _, s := range searches {
+		names = append(names, s.name)
+	}
+	return names, r
+}
+
+// measureFirst interrupts a run as soon as it is the second one's turn.
+func measureFirst(t *testing.T, b *bench) {
+	t.Helper()
+	second := b.file(b.contestants[1].Name)
+	ctx, interrupt := context.WithCancel(t.Context())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for ctx.Err() == nil {
+			if _, err := os.Stat(second); err == nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		interrupt()
+	}()
+	if err := b.measureAll(ctx); !errors.Is(err, errInterrupted) {
+		t.Fatal(err)
+	}
+	<-watched
 }
 
 // A search that ended at the load client is made once more, and then counts, whatever it found.

@@ -9,6 +9,25 @@ import (
 	"github.com/sockloop/sockloop/loadclient"
 )
 
+// saturation is the record of a search that found a rate at lightConnections.
+func saturation(rate float64) loadclient.Record {
+	return loadclient.Record{Saturation: &loadclient.Saturation{
+		Connections: lightConnections, Protocol: loadclient.SockJS,
+		Rate: rate, Sustained: 0.8 * rate, MaxDelivered: 0.9 * rate, Limit: loadclient.Overloaded,
+		Best:     &loadclient.Trial{Delivered: 0.8 * rate, Server: &loadclient.Usage{CPU: 1, RSS: 20e6}},
+		Capacity: &loadclient.Capacity{Delivered: 0.9 * rate, Slope: 0.9 * rate, Backlog: 0.9 * rate},
+		Ceiling:  &loadclient.Ceiling{Delivered: 180e6},
+	}}
+}
+
+// trial is the record of a trial at lightConnections.
+func trial(phase loadclient.Phase, nominal float64, mb int64) loadclient.Record {
+	return loadclient.Record{Trial: &loadclient.Trial{
+		Connections: lightConnections, Phase: phase, Nominal: nominal, Verdict: loadclient.OK,
+		RTT: loadclient.Latency{Mean: 0.5, P99: 3}, Server: &loadclient.Usage{RSS: mb * 1e6},
+	}}
+}
+
 // The summary is made of the files alone, so that it can be made again of those in the repository.
 func TestSummary(t *testing.T) {
 	t.Parallel()
@@ -18,22 +37,6 @@ func TestSummary(t *testing.T) {
 			if err := b.append(&contestant{Name: name}, x); err != nil {
 				t.Fatal(err)
 			}
-		}
-	}
-	const n = lightConnections
-	saturation := func(rate float64) loadclient.Record {
-		return loadclient.Record{Saturation: &loadclient.Saturation{Connections: n, Protocol: loadclient.SockJS,
-			Rate: rate, Sustained: 0.8 * rate, MaxDelivered: 0.9 * rate, Limit: loadclient.Overloaded,
-			Best:     &loadclient.Trial{Delivered: 0.8 * rate, Server: &loadclient.Usage{CPU: 1, RSS: 20e6}},
-			Capacity: &loadclient.Capacity{Delivered: 0.9 * rate, Slope: 0.9 * rate, Backlog: 0.9 * rate},
-			Ceiling:  &loadclient.Ceiling{Delivered: 180e6}}}
-	}
-	trial := func(phase loadclient.Phase, nominal float64, mb int64) loadclient.Record {
-		return loadclient.Record{
-			Trial: &loadclient.Trial{
-				Connections: n, Phase: phase, Nominal: nominal, Verdict: loadclient.OK,
-				RTT: loadclient.Latency{Mean: 0.5, P99: 3}, Server: &loadclient.Usage{RSS: mb * 1e6},
-			},
 		}
 	}
 	write("sockloop", trial(loadclient.PhaseIdle, 1, 10), trial(loadclient.PhaseLight, 1e5, 14), saturation(80e6),

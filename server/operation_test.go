@@ -20,8 +20,9 @@ func TestOperationDescribesEveryCounter(t *testing.T) {
 	table, _, _ = strings.Cut(table, "\n## ")
 	described := map[string]bool{}
 	for line := range strings.Lines(table) {
-		if name, what, ok := strings.Cut(strings.TrimPrefix(line, "| `"), "` | "); ok && strings.HasPrefix(line, "| `") {
-			described[name] = len(strings.Trim(what, " |\n")) > 0
+		row, ok := strings.CutPrefix(line, "| `")
+		if name, what, found := strings.Cut(row, "` | "); ok && found {
+			described[name] = strings.Trim(what, " |\n") != ""
 		}
 	}
 	for field := range reflect.TypeFor[server.Stats]().Fields() {
