@@ -145,12 +145,20 @@ other/x.go: f: a => b -> of another package
 		"Even: return n%2 == 0 => return !(n%2 == 0)": 99, // its operator is mutated instead
 		"Even: n%2 == 0 => !=":                        notCovered,
 		"Even: n%2 => *":                              notCovered,
+		"Total: sum += n => -=":                       killed,
+		"T.two: return 2 => return 0":                 killed,
+		"T.add: t.n += n => nothing":                  lived,
+		"T.inc: t.n++ => --":                          killed,
+		"rescue: recover() != nil => ==":              killed,
+		"Larger: a > b => >=":                         lived,
+		"Larger: a > b => <=":                         killed,
+		`Unused: "a" + string(rune(n)) => -`:          illegal,
 	} {
 		if got, there := outcomes[key]; there != (want != 99) || there && got != want {
 			t.Errorf("%s: outcome %v, %t, want %d", key, got, there, want)
 		}
 	}
-	if !slices.Equal(r.failing, []string{"TestFails"}) || r.controls != (controls{runs: 1}) {
+	if !slices.Equal(r.failing, []string{"TestFails"}) || r.controls != (controls{runs: 3}) {
 		t.Errorf("failing %v, controls %+v", r.failing, r.controls)
 	}
 	if want := []string{
