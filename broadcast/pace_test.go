@@ -352,3 +352,72 @@ func heap() int {
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
+
+// Readers are judged over a window, not from moment to moment: one that reads in bursts keeps the pace.
+func TestReaderInBurstsKeepsThePace(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r := newReader(&OutflowConfig{}, topic)
+	seq := uint64(2)
+	for ; !topic.Full() && seq < 100; seq++ {
+		publishBytes(topic, seq, 60_000)
+	}
+	n := 0
+	keepFull(topic, now, seq, func() {
+		if n++; n%5 == 0 {
+			r.read(70_000) // 1.4 MB/s, and never less than 1.1 in a window
+		}
+	})
+	if r.Lost() {
+		t.Error("lost, though it takes more than 1 MiB/s")
+	}
+}
+
+// A socket that is asked and takes nothing has not moved.
+func TestTakingNothingIsNoMove(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := uint64(2); seq < 14 && !r.Lost(); seq++ {
+		publishBytes(topic, seq, 60_000)
+		*now += 200
+		_, from := r.Next()
+		r.Advance(from, 0)
+	}
+	if !r.Lost() {
+		t.Errorf("a log of %d bytes waits for who takes nothing", topic.LogBytes())
+	}
+}
+
+// Who was skipped and has taken nothing since is not waited for a second time.
+func TestSkippedReaderIsNotWaitedForAgain(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r := newReader(&OutflowConfig{Skip: true}, topic)
+	seq := uint64(2)
+	for ; !topic.Full() && seq < 100; seq++ {
+		publishBytes(topic, seq, 60_000)
+	}
+	if *now += 1000; topic.Full() || r.evicted == 0 {
+		t.Fatalf("%d evictions", r.evicted)
+	}
+	for range 100 {
+		publishBytes(topic, seq, 60_000)
+		if seq++; topic.Full() {
+			t.Fatal("publishers wait for a reader that takes nothing")
+		}
+	}
+}
+
+// Without a clock nobody can be waited for.
+func TestPaceWithoutAClockIsNone(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 1 << 18, Pace: Pace{BytesPerSecond: 1 << 20, WindowMS: 300}})
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := range uint64(20) {
+		publishBytes(topic, seq+2, 60_000)
+	}
+	if !r.Lost() || topic.Full() {
+		t.Errorf("lost: %v, full: %v", r.Lost(), topic.Full())
+	}
+}

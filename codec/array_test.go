@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ func TestArrayDecode(t *testing.T) {
 			[]string{"a\ufffdb", "\ufffd\u2028🎉\ufffd", "\ufffd🎉", `\ud800`}, `"a\ud800b","\udc00\u2028🎉\ud83c","\ud800🎉","\\ud800"`},
 		{"delete is plain", "[\"\x7f\"]", []string{"\x7f"}, "\"\x7f\""},
 		{"plain behind not plain", `["é","b"]`, []string{"é", "b"}, `"é","b"`},
+		{"digits behind a short escape", `["\nd800","\\ud800"]`, []string{"\nd800", `\ud800`}, `"\nd800","\\ud800"`},
 		{"eight-byte borders", `["0123456","01234567","012345678"]`, []string{"0123456", "01234567", "012345678"}, `"0123456","01234567","012345678"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +114,7 @@ func TestArrayRefuses(t *testing.T) {
 // Each byte at each place of a string and of an escape: the same verdict as encoding/json's.
 func TestArrayBytes(t *testing.T) {
 	t.Parallel()
-	for _, around := range []string{`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`, `~["a"]`, `["a"~]`, `["a"~"b"]`, `["a"]~`} {
+	for _, around := range []string{`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\~d800"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`, `~["a"]`, `["a"~]`, `["a"~"b"]`, `["a"]~`} {
 		for c := range 256 {
 			payload := strings.Replace(around, "~", string([]byte{byte(c)}), 1)
 			compareArray(t, []byte(payload))
@@ -366,5 +368,39 @@ func BenchmarkEncoders(b *testing.B) {
 				dst = tt.encode(dst[:0], batch)
 			}
 		})
+	}
+}
+
+// Who appends to a message does not write to the next one.
+func TestArrayMessagesEndWhereTheyEnd(t *testing.T) {
+	t.Parallel()
+	payload := []byte(`["a","b"]`)
+	var a Array
+	if err := a.Begin(payload); err != nil {
+		t.Fatal(err)
+	}
+	m := a.Next()
+	_, _ = append(m.Text(), "XX"...), append(m.JSON(), "XX"...)
+	if string(payload) != `["a","b"]` {
+		t.Errorf("the payload is %s", payload)
+	}
+}
+
+// What SockJS wants escaped, and its neighbours, which stay as they are.
+func TestEscapedRanges(t *testing.T) {
+	t.Parallel()
+	for _, r := range []struct{ first, last rune }{{0x200c, 0x200f}, {0x2028, 0x202f}, {0x2060, 0x206f}, {0xfff0, 0xffff}} {
+		for _, c := range []struct {
+			r       rune
+			escaped bool
+		}{{r.first - 1, false}, {r.first, true}, {r.last, true}, {r.last + 1, false}} {
+			want := `"` + string(c.r) + `"`
+			if c.escaped {
+				want = fmt.Sprintf(`"\u%04x"`, c.r)
+			}
+			if got := string(AppendQuoted(nil, []byte(string(c.r)))); got != want {
+				t.Errorf("%U is %s, want %s", c.r, got, want)
+			}
+		}
 	}
 }

@@ -190,6 +190,7 @@ func TestRequestsRefused(t *testing.T) {
 		{"one met, one not", post + "Expect: 100-continue\r\nExpect: more\r\n\r\n", errExpectation},
 		{"body too large", post + "Content-Length: 65\r\n\r\n", errBodyTooLarge},
 		{"chunk too large, and not there", chunked + "41\r\n", errBodyTooLarge},
+		{"chunk too large, and all there", chunked + "41\r\n" + strings.Repeat("b", 65) + "\r\n0\r\n\r\n", errBodyTooLarge},
 		{"chunks too large", chunked + "1\r\na\r\n40\r\nb", errBodyTooLarge},
 		{"broken chunk", chunked + "0 \r\n\r\n", errBodyChunks},
 		{"broken chunk behind a legal one", chunked + "1\r\naa\r\n0\r\n\r\n", errBodyChunks},
@@ -232,6 +233,9 @@ func TestRequestErrors(t *testing.T) {
 			t.Errorf("%+v, want status %d", err, want)
 		}
 	}
+	if got := errHosts.Error(); got != "400 Bad Request: A request has one Host." {
+		t.Error(got)
+	}
 }
 
 // RFC 3986 section 3.2.2, and an optional port.
@@ -240,6 +244,7 @@ func TestHosts(t *testing.T) {
 	for _, host := range []string{
 		"", "x", "example.com", "example.com:", "example.com:8080", "EXAMPLE", "127.0.0.1:1", "a_b~c-d!$&'()*+,;=", "%C3%A9.example",
 		"[::1]", "[::1]:", "[2001:db8::1]:8080", "[::ffff:1.2.3.4]", "[v7.a:b]", "[VfF.1]:2",
+		"x:9", "[::1]:90", "a%30", "%0f", "[v10.a]",
 	} {
 		if !isHost([]byte(host)) {
 			t.Errorf("%q is refused", host)
@@ -250,7 +255,7 @@ func TestHosts(t *testing.T) {
 		"[", "[]", "[::1", "::1", "[::1]x", "[::1]80", "[::1]:x", "[::1%25eth0]", "[::1%eth0]", "[1.2.3.4]", "[x]", "[:::1]", "a[::1]",
 		"[v]", "[v7]", "[v7.]", "[v.a]", "[vg.a]", "[v7.a/b]", "[v7.%41]", "x]", "a\tb",
 	} {
-		if isHost([]byte(host)) {
+		if isHost([]byte(host)) || isHost([]byte(host + "00")[:len(host)]) { // whatever stands behind it
 			t.Errorf("%q is taken", host)
 		}
 	}
@@ -437,5 +442,15 @@ func BenchmarkRequestReader(b *testing.B) {
 		if _, _, err := r.Next(data); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A request that waits for its body counts with its headers.
+func TestRequestsBufferedHeaders(t *testing.T) {
+	t.Parallel()
+	head := post + "A: a\r\nB: b\r\nContent-Length: 1\r\n\r\n"
+	r := newRequestReader()
+	if _, err := readRequests(r, []byte(head)); err != ErrIncomplete || r.Buffered() != len(head)+3*headerBytes {
+		t.Errorf("%v, %d bytes are counted", err, r.Buffered())
 	}
 }
