@@ -197,8 +197,8 @@ func TestScoreAndReport(t *testing.T) {
 	var report bytes.Buffer
 	writeReport(&report, []*result{r}, "make mutants", testTime)
 	for _, want := range []string{
-		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |", "`make mutants` on 2026-01-02",
-		"- `p/f.go: f: a => b`: why", "no test yet, and none reaches it", "3 more do not compile",
+		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |", "Made on 2026-01-02 by\n`make mutants`.",
+		"| `p/f.go: f: a => b` | why |", "no test yet, and none reaches it", "3 more do not compile",
 	} {
 		if !strings.Contains(report.String(), want) {
 			t.Errorf("no %q in\n%s", want, report.String())
