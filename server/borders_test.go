@@ -1,7 +1,11 @@
 package server_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -138,5 +142,128 @@ func TestConfigAtItsBounds(t *testing.T) {
 	}
 	if _, err := server.New(server.Config{ConnectionsMax: most - 9, DescriptorsReserved: 10}); err == nil {
 		t.Errorf("%d connections and 10 descriptors more of %d", most-9, most)
+	}
+}
+
+// What a full socket does not take of a response waits, and arrives whole.
+func TestResponseLargerThanTheSocket(t *testing.T) {
+	t.Parallel()
+	srv, err := server.New(server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 10, OutboxBytesMax: 32 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := strings.Repeat("0123456789abcde\n", 1<<20)
+	if err := srv.HandlePage("/large", "text/plain", content); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, srv)
+	c := s.dialSmall(t)
+	c.say("GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+	s.eventually(t, "its socket is full", func(st server.Stats) bool { return st.ConnectionsBlocked == 1 })
+	if st := s.stats(t); st.InputBytes < len(content)/4 {
+		t.Errorf("%d bytes are charged for what waits of %d", st.InputBytes, len(content))
+	}
+	if resp, body := c.response(); resp.StatusCode != 200 || body != content {
+		t.Errorf("%s, %d of %d bytes", resp.Status, len(body), len(content))
+	}
+	if resp, _ := c.response(); resp.StatusCode != 404 {
+		t.Errorf("the next response is %s", resp.Status)
+	}
+	if st := s.stats(t); st.ConnectionsBlocked != 0 || st.InputBytes > 10_000 || st.RequestsRefused != 1 {
+		t.Errorf("afterwards %+v", st)
+	}
+}
+
+func TestDeliveriesAreCounted(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{})
+	a, b := s.join(t, "/broadcast"), s.join(t, "/broadcast")
+	a.send(`["1","2","3"]`)
+	b.messages(3)
+	a.messages(3)
+	if st := s.stats(t); st.MessagesPublished != 3 || st.MessagesDelivered != 6 || st.MessagesReceived != 3 {
+		t.Errorf("%+v", st)
+	}
+	echo := s.join(t, "/echo")
+	echo.send(`["1"]`)
+	echo.messages(1)
+	if st := s.stats(t); st.MessagesSent != 1 || st.MessagesDelivered != 7 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// late is a service that subscribes when it is too late.
+type late struct{ open, gone *server.Topic }
+
+func (l *late) OnOpen(*server.Session) {}
+
+func (l *late) OnMessage(s *server.Session, m *server.Message) {
+	l.gone.Close()
+	l.gone.Close()
+	s.Subscribe(l.gone)
+	l.gone.Publish(m)
+	_ = s.Send(m)
+	s.Close(4000, "enough")
+	s.Subscribe(l.open)
+	l.open.Publish(m)
+}
+
+func (l *late) OnClose(s *server.Session, _ server.CloseReason) { s.Subscribe(l.open) }
+
+// A session that is closing and a topic that is closed take no subscriptions.
+func TestSubscriptionsThatComeTooLate(t *testing.T) {
+	t.Parallel()
+	srv, err := server.New(server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &late{srv.NewTopic("open"), srv.NewTopic("gone")}
+	if err := srv.Handle("/late", l); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, srv)
+	c := s.join(t, "/late")
+	c.send(`["x"]`)
+	c.expect(`a["x"]`)
+	c.expect(`c[4000,"enough"]`)
+	c.expectClose(1000)
+	s.eventually(t, "it has gone", func(st server.Stats) bool { return st.Sessions == 0 })
+	members := make(chan int, 1)
+	if err := s.Post(func() { members <- l.open.Len() + l.gone.Len() }); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-members; n != 0 {
+		t.Errorf("%d subscribers", n)
+	}
+}
+
+// Shutdown returns when the server has ended, and says nothing of a clean end.
+func TestShutdownIsTheEnd(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	srv, err := server.New(server.Config{
+		Addr: "127.0.0.1:0", ConnectionsMax: 10, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, srv)
+	c := s.dial(t)
+	c.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, _ = c.response()
+	down := make(chan error, 1)
+	go func() { down <- s.Shutdown(t.Context()) }()
+	if p, err := io.ReadAll(c.r); err != nil || len(p) > 0 {
+		t.Errorf("%q, %v", p, err)
+	}
+	_ = c.Close()
+	if err := <-down; err != nil {
+		t.Error(err)
+	}
+	if err := s.Post(func() {}); !errors.Is(err, server.ErrNotRunning) {
+		t.Errorf("after Shutdown the server runs: %v", err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("it complains: %s", &log)
 	}
 }

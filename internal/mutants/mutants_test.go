@@ -235,7 +235,7 @@ func TestArguments(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{}, {"./p=x"}, {"./p=80,x"}, {"=80"}, {"-only", "(", "./p"}, {"-jobs", "0", "./p"},
+		{}, {"./p=x"}, {"./p=80,x"}, {"=80"}, {"-only", "(", "./p"}, {"-skip", "(", "./p"}, {"-jobs", "0", "./p"},
 	} {
 		if _, err := parseOptions(args, t.Output()); err == nil {
 			t.Errorf("%q is taken", args)
@@ -248,6 +248,16 @@ func TestBelowTheScoreIsAnError(t *testing.T) {
 	args := []string{"-only", "Even: ", "-accepted", filepath.Join(t.TempDir(), "none"), fixture + "=1"}
 	if err := run(t.Context(), args, t.Output(), t.Output()); !errors.Is(err, errScore) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Without its only test a mutant is reached by nobody.
+func TestSkippedTestsKillNothing(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	args := []string{"-only", "Kind: ", "-skip", "^TestKind$", "-accepted", filepath.Join(t.TempDir(), "none"), fixture}
+	if err := run(t.Context(), args, &out, t.Output()); err != nil || !strings.Contains(out.String(), "none reaches it") {
+		t.Errorf("%v\n%s", err, &out)
 	}
 }
 
