@@ -275,6 +275,14 @@ func TestSmallBatchesAreMergedUnlessOrderForbidsIt(t *testing.T) {
 			seal(one, 3, strings.Repeat("x", 300))
 			return 4
 		}, 2},
+		"a batch that fills the frame": {func(_ *testing.T, one, _ *Topic, _ *reader) uint64 {
+			seal(one, 3, strings.Repeat("x", 1000-len("before\n")-1))
+			return 4
+		}, 2},
+		"a batch up to where merging ends": {func(_ *testing.T, one, _ *Topic, _ *reader) uint64 {
+			seal(one, 3, strings.Repeat("x", mergeBytes-len("before\n")-1))
+			return 4
+		}, 2},
 		"a larger one": {func(_ *testing.T, one, _ *Topic, _ *reader) uint64 {
 			seal(one, 3, strings.Repeat("x", 995))
 			return 4
@@ -532,3 +540,199 @@ func TestTopicsOfAnOutflow(t *testing.T) {
 
 // Waiting is what has not left of the outbox, in bytes, with 16 for each parcel.
 func (o *Outflow) Waiting() int { return o.outbox.waiting() }
+
+func TestPostsAreMergedAtTheirBorders(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		sizes []int
+		want  int // parcels
+	}{
+		"small ones behind a large one": {[]int{300, 10, 10}, 2},
+		"up to where merging ends":      {[]int{mergeBytes, 1}, 2},
+		"up to a whole frame":           {[]int{100, 400}, 1},
+		"beyond a frame":                {[]int{100, 401}, 2},
+	} {
+		topic := NewTopic(Config{Wires: []Encoder{lines}})
+		r := newReader(&OutflowConfig{FrameBytesMax: 500}, topic)
+		seal(topic, 2, "x") // before all of them: it stands between none
+		total := 0
+		for i, size := range tt.sizes {
+			r.post(t, uint64(3+i), strings.Repeat("p", size))
+			total += size
+		}
+		if r.Waiting() != total+parcelSize*tt.want {
+			t.Errorf("%s: %d bytes wait, want %d in %d parcels", name, r.Waiting(), total, tt.want)
+		}
+	}
+}
+
+func TestPostsAreMergedByDefault(t *testing.T) {
+	t.Parallel()
+	var b budget.Budget
+	r := newReader(&OutflowConfig{Outboxes: b.Account()})
+	r.post(t, 1, "one")
+	r.post(t, 2, "two")
+	if r.Waiting() != 6+parcelSize || r.Memory() != b.Used() || r.Memory() < r.Waiting() {
+		t.Errorf("%d bytes wait in %d, charged are %d", r.Waiting(), r.Memory(), b.Used())
+	}
+}
+
+func TestNothingHasBegunBetweenTwoParcels(t *testing.T) {
+	t.Parallel()
+	r := newReader(&OutflowConfig{})
+	r.post(t, 1, strings.Repeat("p", 300))
+	r.post(t, 2, strings.Repeat("q", 300))
+	r.read(300)
+	if r.Begun() {
+		t.Error("between two parcels something has begun")
+	}
+	if r.read(1); !r.Begun() {
+		t.Error("a parcel has left in part and has not begun")
+	}
+}
+
+// An outbox forgets most of what it held in one go, too.
+func TestOutboxForgetsALargePart(t *testing.T) {
+	t.Parallel()
+	r := newReader(&OutflowConfig{})
+	r.post(t, 1, strings.Repeat("a", 1000))
+	r.post(t, 2, strings.Repeat("b", 3000))
+	r.read(3500)
+	for seq := range uint64(200) {
+		r.post(t, seq+3, strings.Repeat("c", 500))
+		r.read(500)
+	}
+	if n := r.outbox.capacity(); n > 16<<10 || r.Waiting() > 600+2*parcelSize {
+		t.Errorf("%d bytes wait in %d", r.Waiting(), n)
+	}
+}
+
+// The end's own number is behind it.
+func TestCutOffEndsAtItsNumber(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(evictingConfig)
+	r, posted := newReader(&OutflowConfig{}, topic), newReader(&OutflowConfig{})
+	seal(topic, 2, "two")
+	r.read(all)
+	r.CutOff(4)
+	posted.CutOff(4)
+	if posted.post(t, 4, "four"); posted.Waiting() != 0 {
+		t.Errorf("%d bytes wait", posted.Waiting())
+	}
+	seal(topic, 4, "four")
+	if p, _ := r.Next(); len(p) > 0 || r.Plan(all) > 0 {
+		t.Errorf("%q is due", p)
+	}
+	if flood(topic, 5); r.evicted != 0 || r.Lost() {
+		t.Errorf("%d evictions, lost: %v", r.evicted, r.Lost())
+	}
+}
+
+// Of several sources, what leaves before the others' lies in one piece.
+func TestNextIsAsMuchAsLiesInOnePiece(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(Config{Wires: []Encoder{lines}})
+	r := newReader(&OutflowConfig{}, one, two)
+	for seq := uint64(2); seq < 5; seq++ {
+		seal(one, seq, strings.Repeat("x", 299))
+	}
+	seal(two, 5, "two")
+	if p, _ := r.Next(); len(p) != 900 {
+		t.Errorf("%d bytes in one piece", len(p))
+	}
+}
+
+// What is pinned is a parcel, and no empty one is beside it.
+func TestPinnedParcels(t *testing.T) {
+	t.Parallel()
+	for _, plan := range []bool{false, true} {
+		topic := NewTopic(Config{Wires: []Encoder{lines}})
+		r := newReader(&OutflowConfig{}, topic)
+		seal(topic, 2, "begun")
+		if plan {
+			r.Plan(1)
+		}
+		r.expect(t, 2, "be")
+		r.Unsubscribe(topic)
+		if r.Waiting() != len("gun\n")+parcelSize {
+			t.Errorf("planned %v: %d bytes wait", plan, r.Waiting())
+		}
+		r.expect(t, all, "gun\n")
+	}
+}
+
+func TestRewireAtTheBound(t *testing.T) {
+	t.Parallel()
+	half := func(dst, p []byte) []byte { return append(dst, p[:len(p)/2]...) }
+	same := func(dst, p []byte) []byte { return append(dst, p...) }
+	for name, tt := range map[string]struct {
+		bytes   int
+		convert func(dst, p []byte) []byte
+	}{
+		"as much as may be due, and less in the new form": {1000, half},
+		"as much as may wait":                             {1000 - parcelSize, same},
+	} {
+		topic := NewTopic(Config{Wires: []Encoder{lines, loud}})
+		r := newReader(&OutflowConfig{OutboxBytesMax: 1000}, topic)
+		seal(topic, 2, strings.Repeat("x", tt.bytes-1))
+		if err := r.Rewire(1, tt.convert, 3); err != nil || r.Lost() {
+			t.Errorf("%s: %v, lost: %v", name, err, r.Lost())
+		}
+	}
+}
+
+func TestRewireMergesWhatItConverts(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(Config{Wires: []Encoder{lines, loud}})
+	r := newReader(&OutflowConfig{FrameBytesMax: 500}, one, two)
+	seal(one, 2, strings.Repeat("a", 99))
+	seal(two, 3, strings.Repeat("b", 99))
+	seal(one, 4, strings.Repeat("c", 99))
+	if err := r.Rewire(1, func(dst, p []byte) []byte { return append(dst, p...) }, 5); err != nil {
+		t.Fatal(err)
+	}
+	if r.Waiting() != 300+parcelSize {
+		t.Errorf("%d bytes wait, want 300 in one parcel", r.Waiting())
+	}
+}
+
+func TestRewireInsideAPlannedFramePanics(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines, loud}})
+	r := newReader(&OutflowConfig{}, topic)
+	seal(topic, 2, "x")
+	r.Plan(10)
+	defer func() {
+		if recover() == nil {
+			t.Error("half a frame was converted")
+		}
+	}()
+	_ = r.Rewire(1, func(dst, _ []byte) []byte { return dst }, 3)
+}
+
+// Whoever is closed by what was sent hears afterwards how much of it was taken.
+func TestAdvanceAfterClose(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}})
+	r := newReader(&OutflowConfig{}, topic)
+	seal(topic, 2, "x")
+	p, from := r.Next()
+	r.Close()
+	if r.Advance(from, len(p)); r.Waiting() != 0 {
+		t.Errorf("%d bytes wait", r.Waiting())
+	}
+}
+
+func TestTopicsCanBeLeftEarly(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(Config{Wires: []Encoder{lines}})
+	r := newReader(&OutflowConfig{}, one, two)
+	n := 0
+	for range r.Topics() {
+		n++
+		break
+	}
+	if n != 1 {
+		t.Errorf("%d topics", n)
+	}
+}

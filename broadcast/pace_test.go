@@ -353,3 +353,75 @@ func heap() int {
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
+
+// Readers are judged over a window, not from moment to moment: one that reads in bursts keeps the pace.
+func TestReaderInBurstsKeepsThePace(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	c := OutflowConfig{}
+	bursts, even := newReader(&c, topic), newReader(&c, topic)
+	seq := uint64(2)
+	for ; !topic.Full() && seq < 100; seq++ {
+		publishBytes(topic, seq, 60_000)
+	}
+	bursts.read(100_000) // it is ahead: it becomes one of the last whenever the other has caught up
+	n := 0
+	keepFull(topic, now, seq, func() {
+		even.read(14_000)
+		if n++; n%5 == 0 {
+			bursts.read(70_000) // 1.4 MB/s, and never less than 1.1 in a window
+		}
+	})
+	if bursts.Lost() || even.Lost() {
+		t.Errorf("lost: %v and %v, though both take more than 1 MiB/s", bursts.Lost(), even.Lost())
+	}
+}
+
+// A socket that is asked and takes nothing has not moved.
+func TestTakingNothingIsNoMove(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := uint64(2); seq < 14 && !r.Lost(); seq++ {
+		publishBytes(topic, seq, 60_000)
+		*now += 200
+		_, from := r.Next()
+		r.Advance(from, 0)
+	}
+	if !r.Lost() {
+		t.Errorf("a log of %d bytes waits for who takes nothing", topic.LogBytes())
+	}
+}
+
+// Who was skipped and has taken nothing since is not waited for a second time.
+func TestSkippedReaderIsNotWaitedForAgain(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r := newReader(&OutflowConfig{Skip: true}, topic)
+	seq := uint64(2)
+	for ; !topic.Full() && seq < 100; seq++ {
+		publishBytes(topic, seq, 60_000)
+	}
+	if *now += 1000; topic.Full() || r.evicted == 0 {
+		t.Fatalf("%d evictions", r.evicted)
+	}
+	for range 100 {
+		publishBytes(topic, seq, 60_000)
+		if seq++; topic.Full() || topic.LogBytes() > 1<<19+200_000 {
+			t.Fatalf("full: %v, a log of %d bytes waits for a reader that takes nothing", topic.Full(), topic.LogBytes())
+		}
+	}
+}
+
+// Without a clock nobody can be waited for.
+func TestPaceWithoutAClockIsNone(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 1 << 18, Pace: Pace{BytesPerSecond: 1 << 20, WindowMS: 300}})
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := range uint64(20) {
+		publishBytes(topic, seq+2, 60_000)
+	}
+	if !r.Lost() || topic.Full() {
+		t.Errorf("lost: %v, full: %v", r.Lost(), topic.Full())
+	}
+}

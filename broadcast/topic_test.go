@@ -405,3 +405,79 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// smallSegments is a log of segments of 256 bytes, which cost 272 with their tables.
+var smallSegments = Config{Wires: []Encoder{lines}, SegmentBytes: 256}
+
+const smallSegmentSize = 256 + entrySize
+
+func TestBatchFillsItsSegment(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(smallSegments)
+	r := newReader(&OutflowConfig{}, topic)
+	seal(topic, 2, strings.Repeat("x", 127))
+	seal(topic, 3, strings.Repeat("x", 127))
+	if p, _ := r.Next(); len(p) != 256 || topic.streams[0].kept != smallSegmentSize {
+		t.Errorf("%d bytes in one piece, the log has %d", len(p), topic.streams[0].kept)
+	}
+	seal(topic, 4, strings.Repeat("x", 255))
+	if n := topic.streams[0].kept; n != 2*smallSegmentSize {
+		t.Errorf("a batch of a segment's size makes the log %d bytes", n)
+	}
+}
+
+// A log may be as large as its bound, and so may what is kept for reuse.
+func TestLogFillsItsBound(t *testing.T) {
+	t.Parallel()
+	c := smallSegments
+	c.LogBytesMax, c.SpareBytes = 2*smallSegmentSize, smallSegmentSize
+	topic := NewTopic(c)
+	r := newReader(&OutflowConfig{}, topic)
+	seal(topic, 2, strings.Repeat("x", 255))
+	seal(topic, 3, strings.Repeat("x", 255))
+	if r.Lost() || topic.streams[0].kept != c.LogBytesMax {
+		t.Errorf("lost: %v, %d bytes", r.Lost(), topic.streams[0].kept)
+	}
+	if r.read(all); topic.streams[0].spare.bytes != smallSegmentSize {
+		t.Errorf("%d bytes are kept for reuse", topic.streams[0].spare.bytes)
+	}
+}
+
+func TestShrinkByNothingEvictsNobody(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(smallSegments)
+	r := newReader(&OutflowConfig{}, topic)
+	for seq := range uint64(5) {
+		seal(topic, seq+2, strings.Repeat("x", 255))
+	}
+	if n := topic.Shrink(0); n != 0 || r.Lost() {
+		t.Errorf("%d bytes given back, lost: %v", n, r.Lost())
+	}
+}
+
+// Segments without memory are not kept for reuse, whoever comes and goes.
+func TestComingAndGoingKeepsNothing(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(smallSegments)
+	r := newReader(&OutflowConfig{})
+	for seq := range uint64(100) {
+		r.Subscribe(topic, 0, seq+1)
+		r.Unsubscribe(topic)
+	}
+	if n := len(topic.streams[0].spare.list); n != 0 {
+		t.Errorf("%d segments are kept", n)
+	}
+}
+
+func TestPublishTellsTheSizeOfTheBatch(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}})
+	m := codec.Text([]byte("abc"))
+	if one, two := topic.Publish(&m), topic.Publish(&m); one != 5 || two != 11 {
+		t.Errorf("%d, then %d bytes", one, two)
+	}
+	topic.Close()
+	if n := topic.Publish(&m); n != 0 {
+		t.Errorf("a closed topic has %d bytes", n)
+	}
+}

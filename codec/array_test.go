@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ func TestArrayDecode(t *testing.T) {
 		{"plain behind not plain", `["é","b"]`, []string{"é", "b"}, `"é","b"`},
 		{"eight-byte borders", `["0123456","01234567","012345678"]`, []string{"0123456", "01234567", "012345678"},
 			`"0123456","01234567","012345678"`},
+		{"digits behind a short escape", `["\nd800","\\ud800"]`, []string{"\nd800", `\ud800`}, `"\nd800","\\ud800"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +123,7 @@ func TestArrayRefuses(t *testing.T) {
 func TestArrayBytes(t *testing.T) {
 	t.Parallel()
 	for _, around := range []string{
-		`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`,
+		`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\~d800"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`,
 		`~["a"]`, `["a"~]`, `["a"~"b"]`, `["a"]~`,
 	} {
 		for c := range 256 {
@@ -391,5 +393,39 @@ func BenchmarkEncoders(b *testing.B) {
 				dst = tt.encode(dst[:0], batch)
 			}
 		})
+	}
+}
+
+// Who appends to a message does not write to the next one.
+func TestArrayMessagesEndWhereTheyEnd(t *testing.T) {
+	t.Parallel()
+	payload := []byte(`["a","b"]`)
+	var a Array
+	if err := a.Begin(payload); err != nil {
+		t.Fatal(err)
+	}
+	m := a.Next()
+	_, _ = append(m.Text(), "XX"...), append(m.JSON(), "XX"...)
+	if string(payload) != `["a","b"]` {
+		t.Errorf("the payload is %s", payload)
+	}
+}
+
+// What SockJS wants escaped, and its neighbours, which stay as they are.
+func TestEscapedRanges(t *testing.T) {
+	t.Parallel()
+	for _, r := range []struct{ first, last rune }{{0x200c, 0x200f}, {0x2028, 0x202f}, {0x2060, 0x206f}, {0xfff0, 0xffff}} {
+		for _, c := range []struct {
+			r       rune
+			escaped bool
+		}{{r.first - 1, false}, {r.first, true}, {r.last, true}, {r.last + 1, false}} {
+			want := `"` + string(c.r) + `"`
+			if c.escaped {
+				want = fmt.Sprintf(`"\u%04x"`, c.r)
+			}
+			if got := string(AppendQuoted(nil, []byte(string(c.r)))); got != want {
+				t.Errorf("%U is %s, want %s", c.r, got, want)
+			}
+		}
 	}
 }

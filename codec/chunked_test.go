@@ -18,7 +18,7 @@ func readChunked(pieces ...[]byte) (body, rest string, done bool, err error) {
 		for len(data) > 0 && !done {
 			var piece []byte
 			if piece, data, done, err = r.Next(data); err != nil {
-				return all.String(), "", false, err
+				return all.String(), "", done, err
 			}
 			all.Write(piece)
 			if !done && len(piece) == 0 {
@@ -43,6 +43,8 @@ func TestChunkedBodies(t *testing.T) {
 		{"extensions", "1;name=value;x\r\na\r\n0;y\r\n\r\n", "a", ""},
 		{"trailers", "1\r\na\r\n0\r\nA: b\r\nC: d\r\n\r\nrest", "a", "rest"},
 		{"names of all kinds, values of any", "0\r\n!#$%&'*+-.^_`|~09azAZ:\xff:\r\n\r\n", "", ""},
+		{"a size of 15 digits", "000000000000001\r\na\r\n0\r\n\r\n", "a", ""},
+		{"the longest size line", "1;" + strings.Repeat("x", 252) + "\r\na\r\n0\r\n\r\n", "a", ""},
 		{"line ends are data too", "4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -76,6 +78,7 @@ func TestBrokenChunks(t *testing.T) {
 		"1;" + strings.Repeat("x", 300),
 		"0\r\nno colon\r\n\r\n", "0\r\n: no name\r\n\r\n",
 		"0\r\nA : b\r\n\r\n", "0\r\nA: b\r\n folded: c\r\n\r\n", "0\r\nA\": b\r\n\r\n",
+		"1;" + strings.Repeat("x", 253) + "\r\na\r\n0\r\n\r\n",
 		"0\r\n\xe9: b\r\n\r\n", "0\r\n" + strings.Repeat("A: "+strings.Repeat("b", 200)+"\r\n", 30),
 	} {
 		if body, _, done, err := readChunked([]byte(in)); !errors.Is(err, ErrBrokenChunk) || done {
@@ -107,5 +110,30 @@ func TestChunkHeader(t *testing.T) {
 		if got := string(AppendChunkHeader(nil, size)); got != want {
 			t.Errorf("%d: %q, want %q", size, got, want)
 		}
+	}
+}
+
+func TestTrailersAreBounded(t *testing.T) {
+	t.Parallel()
+	line := func(n int) string { return "A:" + strings.Repeat("b", n-2) + "\r\n" }
+	const body = "0\r\n"
+	most := body + strings.Repeat(line(128), trailerBytesMax/128)
+	if _, _, done, err := readChunked([]byte(most + "\r\n")); err != nil || !done {
+		t.Errorf("%d bytes: %v, done %v", trailerBytesMax, err, done)
+	}
+	if _, _, done, err := readChunked([]byte(most + line(3))); !errors.Is(err, ErrBrokenChunk) || done {
+		t.Errorf("more: %v, done %v", err, done)
+	}
+}
+
+// A buffer that is large enough stays.
+func TestAppendGrowing(t *testing.T) {
+	t.Parallel()
+	buf := append(make([]byte, 0, 10), "12345"...)
+	if got := appendGrowing(buf, []byte("67890"), 100); string(got) != "1234567890" || cap(got) != 10 || &got[0] != &buf[0] {
+		t.Errorf("%q in %d bytes", got, cap(got))
+	}
+	if got := appendGrowing(buf, []byte("678901"), 15); string(got) != "12345678901" || cap(got) != 15 {
+		t.Errorf("%q in %d bytes", got, cap(got))
 	}
 }

@@ -493,3 +493,71 @@ func BenchmarkMessageReader(b *testing.B) {
 		}
 	}
 }
+
+// A frame that lies whole in the data is handed out as a part of it.
+func TestMessageReaderBorrows(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []string{"", "\x81"} {
+		data := append(masked(ws.OpText, true, "hello"), behind...)
+		r := newServerReader()
+		op, payload, rest, err := r.Next(data)
+		if err != nil || op != ws.OpText || string(payload) != "hello" || string(rest) != behind {
+			t.Fatalf("%v %q, rest %q, %v", op, payload, rest, err)
+		}
+		if &payload[0] != &data[6] || r.Buffered() != 0 {
+			t.Errorf("a copy, %d bytes are kept", r.Buffered())
+		}
+	}
+}
+
+func TestMessageReaderTakesTheLargestMessage(t *testing.T) {
+	t.Parallel()
+	const size = 1000
+	text := strings.Repeat("x", size)
+	for name, stream := range map[string][]byte{
+		"frame":     masked(ws.OpText, true, text),
+		"fragments": join(masked(ws.OpText, false, text[:400]), masked(ws.OpContinuation, true, text[400:])),
+	} {
+		for _, cut := range []int{0, 500} {
+			r := &MessageReader{Role: ws.StateServerSide, BytesMax: size}
+			if got, err := readAll(r, stream, cut); err != nil || !slices.Equal(got, []event{{ws.OpText, text}}) {
+				t.Errorf("%s cut at %d: %s, %v", name, cut, short(got), err)
+			}
+			r.BytesMax--
+			var illegal *CloseError
+			if _, err := readAll(r, stream, cut); !errors.As(err, &illegal) || illegal.Code != 1009 {
+				t.Errorf("%s cut at %d, a byte more than is allowed: %v", name, cut, err)
+			}
+		}
+	}
+}
+
+// A buffer of keepBytesMax is kept, so that the usual message in pieces costs no allocation.
+func TestMessageReaderKeepsASmallBuffer(t *testing.T) {
+	t.Parallel()
+	frame := masked(ws.OpText, true, strings.Repeat("x", keepBytesMax))
+	r := newServerReader()
+	got, err := readAll(r, frame, len(frame)-keepBytesMax/2)
+	if r.Release(); err != nil || len(got) != 1 || r.Buffered() != keepBytesMax {
+		t.Errorf("%d messages, %v, %d bytes are kept", len(got), err, r.Buffered())
+	}
+}
+
+// Lengths at the borders of their forms, in headers that nothing follows.
+func TestHeadersOfFrames(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]int{0: 2, 125: 2, 126: 4, 65535: 4, 65536: 10, 1 << 40: 10} {
+		p := AppendHeader(nil, ws.OpBinary, n)
+		if h, size, err := ParseHeader(p); err != nil || len(p) != want || size != want || h.Length != int64(n) || !h.Fin || h.Masked {
+			t.Errorf("%d: % x reads as %+v, %d bytes, %v", n, p, h, size, err)
+		}
+		for cut := range p {
+			if _, size, err := ParseHeader(p[:cut]); size != 0 || err != nil {
+				t.Errorf("%d, %d bytes of its header: %d, %v", n, cut, size, err)
+			}
+		}
+	}
+	if _, _, err := ParseHeader([]byte{0x82, 0x7f, 0x80, 0, 0, 0, 0, 0, 0, 0}); err != errLengthSign {
+		t.Errorf("the highest bit: %v", err)
+	}
+}

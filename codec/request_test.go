@@ -209,6 +209,7 @@ var refusals = []struct {
 	{"broken chunk", chunked + "0 \r\n\r\n", errBodyChunks},
 	{"broken chunk behind a legal one", chunked + "1\r\naa\r\n0\r\n\r\n", errBodyChunks},
 	{"broken trailer", chunked + "0\r\nno colon\r\n\r\n", errBodyChunks},
+	{"chunk too large, and all there", chunked + "41\r\n" + strings.Repeat("b", 65) + "\r\n0\r\n\r\n", errBodyTooLarge},
 }
 
 func TestRequestsRefused(t *testing.T) {
@@ -253,6 +254,9 @@ func TestRequestErrors(t *testing.T) {
 			t.Errorf("%+v, want status %d", err, want)
 		}
 	}
+	if got := errHosts.Error(); got != "400 Bad Request: A request has one Host." {
+		t.Error(got)
+	}
 }
 
 // RFC 3986 section 3.2.2, and an optional port.
@@ -262,6 +266,7 @@ func TestHosts(t *testing.T) {
 		"", "x", "example.com", "example.com:", "example.com:8080", "EXAMPLE", "127.0.0.1:1", "a_b~c-d!$&'()*+,;=",
 		"%C3%A9.example",
 		"[::1]", "[::1]:", "[2001:db8::1]:8080", "[::ffff:1.2.3.4]", "[v7.a:b]", "[VfF.1]:2",
+		"x:9", "[::1]:90", "a%30", "%0f", "[v10.a]",
 	} {
 		if !isHost([]byte(host)) {
 			t.Errorf("%q is refused", host)
@@ -274,7 +279,7 @@ func TestHosts(t *testing.T) {
 		"[:::1]", "a[::1]",
 		"[v]", "[v7]", "[v7.]", "[v.a]", "[vg.a]", "[v7.a/b]", "[v7.%41]", "x]", "a\tb",
 	} {
-		if isHost([]byte(host)) {
+		if isHost([]byte(host)) || isHost([]byte(host + "00")[:len(host)]) { // whatever stands behind it
 			t.Errorf("%q is taken", host)
 		}
 	}
@@ -469,5 +474,15 @@ func BenchmarkRequestReader(b *testing.B) {
 		if _, _, err := r.Next(data); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A request that waits for its body counts with its headers.
+func TestRequestsBufferedHeaders(t *testing.T) {
+	t.Parallel()
+	head := post + "A: a\r\nB: b\r\nContent-Length: 1\r\n\r\n"
+	r := newRequestReader()
+	if _, err := readRequests(r, []byte(head)); err != ErrIncomplete || r.Buffered() != len(head)+3*headerBytes {
+		t.Errorf("%v, %d bytes are counted", err, r.Buffered())
 	}
 }

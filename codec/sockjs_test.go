@@ -205,3 +205,73 @@ func FuzzScript(f *testing.F) {
 		}
 	})
 }
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	for frame, want := range map[string]string{
+		`<"`: `\u003c\"`, `<<`: `\u003c\u003c`, `<\`: `\u003c\\`, `<`: `\u003c`, `u003c`: `u003c`, `\u003c`: `\\u003c`,
+	} {
+		if got := string(AppendScript(nil, []byte(frame))); got != want {
+			t.Errorf("%s is %s, want %s", frame, got, want)
+		}
+		if back := string(AppendUnscript(nil, []byte(want))); back != frame {
+			t.Errorf("undone, %s is %s, want %s", want, back, frame)
+		}
+	}
+}
+
+func TestEventsOfPercentSigns(t *testing.T) {
+	t.Parallel()
+	for frame, want := range map[string]string{"%": "%25", "%%41": "%25%2541", "a%": "a%25", "": ""} {
+		if got := string(AppendEvent(nil, []byte(frame))); got != want {
+			t.Errorf("%s is %s, want %s", frame, got, want)
+		}
+		if back := string(AppendUnevent(nil, []byte(want))); back != frame {
+			t.Errorf("undone, %s is %s, want %s", want, back, frame)
+		}
+	}
+}
+
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	b := batchOf("a", "b", "c", "d", "e", "f")
+	if b.Len() != 6 {
+		t.Errorf("%d messages", b.Len())
+	}
+	var parts []string
+	b.Split(len(`"a","b"`), func(part Batch) { parts = append(parts, string(part.Elements())) })
+	if want := []string{`"a","b"`, `"c","d"`, `"e","f"`}; !slices.Equal(parts, want) {
+		t.Errorf("parts %q, want %q", parts, want)
+	}
+	if b.Reset(); b.Len() != 0 || len(b.Elements()) != 0 {
+		t.Errorf("%d messages after Reset: %s", b.Len(), b.Elements())
+	}
+	m := Text([]byte("g"))
+	if b.Append(&m); string(b.Elements()) != `"g"` {
+		t.Errorf("the next batch is %s", b.Elements())
+	}
+}
+
+func TestTheShortestMessages(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"": `""`, "a": `"a"`} {
+		if m := Text([]byte(text)); string(m.JSON()) != want {
+			t.Errorf("%q is %s", text, m.JSON())
+		}
+	}
+}
+
+func TestCloseReasonsAtTheirBound(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]int{
+		strings.Repeat("x", 123): 123, strings.Repeat("x", 124): 123, strings.Repeat("\x80", 200): 0,
+	} {
+		if payload := frames(t, AppendCloseFrame(nil, 1000, reason))[0]; len(payload) != 2+want {
+			t.Errorf("%d bytes of reason become %d, want %d", len(reason), len(payload)-2, want)
+		}
+	}
+	e := &CloseError{1009, "message too big"}
+	if e.Error() != "message too big (close code 1009)" {
+		t.Error(e)
+	}
+}

@@ -17,6 +17,7 @@ import (
 type binary struct {
 	path string
 	dir  string // the package's: tests run there
+	env  []string
 }
 
 // outcome is what came of a run of tests, or of a mutant.
@@ -37,12 +38,12 @@ func (o outcome) String() string {
 // errCompile is a package that does not compile.
 var errCompile = errors.New("does not compile")
 
-// build compiles the tests of s into the file path. With a mutant, its file's text is laid over the tree's, where
+// build compiles the tests of s into the file path. What replaces files, by their paths, is laid over the tree, where
 // nothing is touched.
-func build(ctx context.Context, s *source, path string, m *mutant, flags ...string) (*binary, error) {
+func build(ctx context.Context, s *source, path string, replace map[string][]byte, flags ...string) (*binary, error) {
 	args := append([]string{"test", "-c", "-vet=off", "-o", path, "-ldflags=-s -w"}, flags...)
-	if m != nil {
-		overlay, err := writeOverlay(path, m)
+	if len(replace) > 0 {
+		overlay, err := writeOverlay(path, replace)
 		if err != nil {
 			return nil, err
 		}
@@ -63,17 +64,26 @@ func build(ctx context.Context, s *source, path string, m *mutant, flags ...stri
 	return &binary{path: path, dir: s.dir}, nil
 }
 
-// writeOverlay writes the mutant's file and the map that go reads, beside the binary that they are for.
-func writeOverlay(path string, m *mutant) (string, error) {
-	text, overlay := path+".text", path+".json" // not .go: it stands for a file of that name
-	if err := os.WriteFile(text, m.text(), 0o600); err != nil {
+// writeOverlay writes the files that replace others, and the map that go reads, beside the binary that they are for.
+func writeOverlay(path string, replace map[string][]byte) (string, error) {
+	folder := path + ".files"
+	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return "", err
 	}
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{m.file.path: text}})
+	written := map[string]string{}
+	for original, text := range replace {
+		to := filepath.Join(folder, filepath.Base(original))
+		if err := os.WriteFile(to, text, 0o600); err != nil {
+			return "", err
+		}
+		written[original] = to
+	}
+	overlay := path + ".json"
+	text, err := json.Marshal(map[string]any{"Replace": written})
 	if err != nil {
 		return "", err
 	}
-	return overlay, os.WriteFile(overlay, replace, 0o600)
+	return overlay, os.WriteFile(overlay, text, 0o600)
 }
 
 // list names the tests, fuzz targets (whose seeds run as tests) and examples of the binary.
@@ -106,6 +116,7 @@ func (b *binary) run(ctx context.Context, timeout time.Duration, names []string,
 		"-test.timeout", timeout.String()}
 	c := exec.CommandContext(bound, "sh", append(args, flags...)...)
 	c.Dir = b.dir
+	c.Env = append(c.Environ(), b.env...)
 	c.WaitDelay = time.Second // children of a killed test may hold its output open
 	out, err := c.CombinedOutput()
 	switch {
@@ -132,6 +143,6 @@ func firstFailed(out []byte) string {
 func (b *binary) discard() {
 	left, _ := filepath.Glob(b.path + "*")
 	for _, f := range left {
-		os.Remove(f) //nolint:errcheck // the folder is removed at the end
+		os.RemoveAll(f) //nolint:errcheck // the folder is removed at the end
 	}
 }

@@ -41,6 +41,7 @@ type options struct {
 	jobs     int
 	factor   float64
 	only     *regexp.Regexp
+	skip     *regexp.Regexp // tests that are not used; nil is none
 	accepted string
 	report   string
 	list     bool
@@ -65,6 +66,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.jobs, "jobs", 2, "mutants at a time")
 	f.Float64Var(&o.factor, "timeout", 5, "how many times as long as the clean tests a mutant may take, and 4 s more")
 	only := f.String("only", "", "only mutants whose text matches `REGEXP`")
+	skip := f.String("skip", "", "do not use the tests whose names match `REGEXP`")
 	f.StringVar(&o.accepted, "accepted", "docs/mutants-accepted.txt", "`FILE` of the mutants that may live, and why")
 	f.StringVar(&o.report, "report", "", "write the results to `FILE`, as Markdown; not with -only")
 	f.BoolVar(&o.list, "list", false, "list the mutants, try none")
@@ -78,6 +80,11 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	}
 	if *only != "" {
 		o.report = ""
+	}
+	if *skip != "" {
+		if o.skip, err = regexp.Compile(*skip); err != nil {
+			return nil, err
+		}
 	}
 	for _, arg := range f.Args() {
 		t, err := parseTarget(arg)
@@ -162,7 +169,7 @@ func measure(ctx context.Context, o *options, t target, a accepted, stdout, stde
 		return nil, err
 	}
 	defer os.RemoveAll(scratch) //nolint:errcheck // it is the system's folder for such things
-	c, err := cover(ctx, s, scratch)
+	c, err := cover(ctx, s, scratch, o.skip)
 	if err != nil {
 		return nil, err
 	}

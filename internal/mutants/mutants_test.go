@@ -145,12 +145,20 @@ other/x.go: f: a => b -> of another package
 		"Even: return n%2 == 0 => return !(n%2 == 0)": 99, // its operator is mutated instead
 		"Even: n%2 == 0 => !=":                        notCovered,
 		"Even: n%2 => *":                              notCovered,
+		"Total: sum += n => -=":                       killed,
+		"T.two: return 2 => return 0":                 killed,
+		"T.add: t.n += n => nothing":                  lived,
+		"T.inc: t.n++ => --":                          killed,
+		"rescue: recover() != nil => ==":              killed,
+		"Larger: a > b => >=":                         lived,
+		"Larger: a > b => <=":                         killed,
+		`Unused: "a" + string(rune(n)) => -`:          illegal,
 	} {
 		if got, there := outcomes[key]; there != (want != 99) || there && got != want {
 			t.Errorf("%s: outcome %v, %t, want %d", key, got, there, want)
 		}
 	}
-	if !slices.Equal(r.failing, []string{"TestFails"}) || r.controls != (controls{runs: 1}) {
+	if !slices.Equal(r.failing, []string{"TestFails"}) || r.controls != (controls{runs: 3}) {
 		t.Errorf("failing %v, controls %+v", r.failing, r.controls)
 	}
 	if want := []string{
@@ -189,8 +197,8 @@ func TestScoreAndReport(t *testing.T) {
 	var report bytes.Buffer
 	writeReport(&report, []*result{r}, "make mutants", testTime)
 	for _, want := range []string{
-		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |", "`make mutants` on 2026-01-02",
-		"- `p/f.go: f: a => b`: why", "no test yet, and none reaches it", "3 more do not compile",
+		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |", "Made on 2026-01-02 by\n`make mutants`.",
+		"| `p/f.go: f: a => b` | why |", "no test yet, and none reaches it", "3 more do not compile",
 	} {
 		if !strings.Contains(report.String(), want) {
 			t.Errorf("no %q in\n%s", want, report.String())
@@ -227,7 +235,7 @@ func TestArguments(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{}, {"./p=x"}, {"./p=80,x"}, {"=80"}, {"-only", "(", "./p"}, {"-jobs", "0", "./p"},
+		{}, {"./p=x"}, {"./p=80,x"}, {"=80"}, {"-only", "(", "./p"}, {"-skip", "(", "./p"}, {"-jobs", "0", "./p"},
 	} {
 		if _, err := parseOptions(args, t.Output()); err == nil {
 			t.Errorf("%q is taken", args)
@@ -240,6 +248,16 @@ func TestBelowTheScoreIsAnError(t *testing.T) {
 	args := []string{"-only", "Even: ", "-accepted", filepath.Join(t.TempDir(), "none"), fixture + "=1"}
 	if err := run(t.Context(), args, t.Output(), t.Output()); !errors.Is(err, errScore) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Without its only test a mutant is reached by nobody.
+func TestSkippedTestsKillNothing(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	args := []string{"-only", "Kind: ", "-skip", "^TestKind$", "-accepted", filepath.Join(t.TempDir(), "none"), fixture}
+	if err := run(t.Context(), args, &out, t.Output()); err != nil || !strings.Contains(out.String(), "none reaches it") {
+		t.Errorf("%v\n%s", err, &out)
 	}
 }
 

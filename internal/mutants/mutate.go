@@ -11,6 +11,7 @@ import (
 type mutant struct {
 	key        string // "file: function: old => new": names the mutant whatever its line
 	file       *file
+	in         *ast.FuncDecl
 	start, end int // offsets of what is replaced
 	with       string
 	at         token.Position // where it stands
@@ -31,7 +32,7 @@ func mutate(s *source) []*mutant {
 	for _, f := range s.files {
 		for _, d := range f.tree.Decls {
 			if d, ok := d.(*ast.FuncDecl); ok && d.Body != nil {
-				w := walker{file: f, prefix: s.dir + "/" + f.name + ": " + functionName(d) + ": "}
+				w := walker{file: f, in: d, prefix: s.dir + "/" + f.name + ": " + functionName(d) + ": "}
 				w.function(d.Type, d.Body)
 				all = append(all, w.found...)
 			}
@@ -72,6 +73,7 @@ func functionName(d *ast.FuncDecl) string {
 // walker finds the mutants of one function, and of the functions in it.
 type walker struct {
 	file    *file
+	in      *ast.FuncDecl
 	prefix  string
 	results []ast.Expr // types of the function's results, one each
 	covered token.Pos  // where the profile counts what it does not count in its place
@@ -152,7 +154,7 @@ func (w *walker) add(n ast.Node, start, end token.Pos, with, change string) {
 		covered = w.covered
 	}
 	w.found = append(w.found, &mutant{
-		key: w.prefix + change, file: w.file,
+		key: w.prefix + change, file: w.file, in: w.in,
 		start: w.file.offset(start), end: w.file.offset(end), with: with,
 		at: w.file.set.Position(start), covered: w.file.set.Position(covered),
 	})

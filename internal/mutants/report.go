@@ -149,8 +149,8 @@ func notes(r *result) []string {
 // writeReport writes the results as Markdown.
 func writeReport(w io.Writer, results []*result, command string, now time.Time) {
 	fmt.Fprint(w, "# Mutants\n\nEach mutant is the program with one small fault. A test that fails has killed it; "+
-		"one that lives\nshows what no test is about. ")
-	fmt.Fprintf(w, "Made by `%s` on %s.\n\n", command, now.Format(time.DateOnly))
+		"one that lives shows\nwhat no test is about. ")
+	fmt.Fprintf(w, "Made on %[2]s by\n`%[1]s`.\n\n", command, now.Format(time.DateOnly))
 	row := func(cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
 	row(columns)
 	fmt.Fprintln(w, "|---"+strings.Repeat("|---:", len(columns)-1)+"|")
@@ -165,8 +165,9 @@ func writeReport(w io.Writer, results []*result, command string, now time.Time) 
 	}
 	for _, r := range results {
 		fmt.Fprintf(w, "\n## %s: those that live\n\n", r.dir)
+		fmt.Fprint(w, "| mutant | why |\n|---|---|\n")
 		for _, v := range r.alive() {
-			fmt.Fprintf(w, "- `%s`: %s\n", v.key, v.why())
+			row([]string{"`" + strings.ReplaceAll(v.key, "|", `\|`) + "`", v.why()})
 		}
 	}
 }

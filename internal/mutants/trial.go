@@ -23,6 +23,7 @@ type verdict struct {
 type trial struct {
 	source  *source
 	cover   *coverage
+	all     *combined
 	scratch string
 	factor  float64 // of the clean tests' time
 	verbose bool    // each outcome goes to the log
@@ -45,18 +46,24 @@ const controlEvery = 10
 func (t *trial) run(ctx context.Context, mutants []*mutant, jobs int) ([]verdict, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	clean, err := build(ctx, t.source, filepath.Join(t.scratch, "control.test"), nil)
+	all, err := combine(ctx, t.source, filepath.Join(t.scratch, "all.test"), mutants)
+	if err == nil {
+		err = all.prove(ctx, t.cover)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer clean.discard()
+	defer all.discard()
+	t.all = all
+	fmt.Fprintf(t.log, "%s %s: %d of %d mutants are in one binary\n", time.Now().Format(time.TimeOnly), t.source.dir,
+		len(all.numbers), len(mutants))
 	verdicts := make([]verdict, len(mutants))
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range jobs {
 		workers.Go(func() {
 			for i := range next {
-				o, err := t.try(ctx, i, mutants[i], clean)
+				o, err := t.try(ctx, i, mutants[i])
 				if err != nil {
 					cancel(err)
 				}
@@ -73,13 +80,32 @@ func (t *trial) run(ctx context.Context, mutants []*mutant, jobs int) ([]verdict
 	return verdicts, context.Cause(ctx)
 }
 
-// try builds the mutant with number i, and runs the tests that reach it.
-func (t *trial) try(ctx context.Context, i int, m *mutant, clean *binary) (outcome, error) {
+// try runs the tests that reach the mutant with number i. It needs a binary of its own if it is not among the combined
+// ones, or for tests that say nothing there.
+func (t *trial) try(ctx context.Context, i int, m *mutant) (outcome, error) {
 	names := t.cover.testsOf(m.file.name, m.covered)
-	if len(names) == 0 {
+	switch {
+	case len(names) == 0:
 		return notCovered, nil
+	case t.all.illegal[m]:
+		return illegal, nil
 	}
-	b, err := build(ctx, t.source, filepath.Join(t.scratch, fmt.Sprintf("%d.test", i)), m)
+	if t.controlIsDue() {
+		t.control(ctx, t.usable(names))
+	}
+	alone := names
+	if t.all.numbers[m] > 0 {
+		o, err := t.judge(ctx, t.all.as(m), t.usable(names))
+		if o != lived || err != nil {
+			return o, err
+		}
+		alone = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(t.all.failing, n) })
+		if len(alone) == 0 {
+			return lived, nil
+		}
+	}
+	b, err := build(ctx, t.source, filepath.Join(t.scratch, fmt.Sprintf("%d.test", i)),
+		map[string][]byte{m.file.path: m.text()})
 	if errors.Is(err, errCompile) {
 		return illegal, nil
 	}
@@ -87,11 +113,18 @@ func (t *trial) try(ctx context.Context, i int, m *mutant, clean *binary) (outco
 		return illegal, err
 	}
 	defer b.discard()
-	if t.controlIsDue() {
-		t.control(ctx, clean, names)
-	}
-	likely, rest := t.order(names)
-	for _, part := range [][]string{likely, rest} {
+	return t.judge(ctx, b, alone)
+}
+
+// usable are those of the tests that say something about the combined mutants.
+func (t *trial) usable(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(t.all.failing, n) })
+}
+
+// judge runs tests until one fails: first the likely ones, then the others, those of less than a second before the
+// slow ones.
+func (t *trial) judge(ctx context.Context, b *binary, names []string) (outcome, error) {
+	for _, part := range t.order(names) {
 		if len(part) == 0 {
 			continue
 		}
@@ -110,13 +143,25 @@ func (t *trial) try(ctx context.Context, i int, m *mutant, clean *binary) (outco
 // likelyMax is how many tests are run before the others: those that killed most for their time.
 const likelyMax = 3
 
-func (t *trial) order(names []string) (likely, rest []string) {
+// quickSeconds is how long a test may take that runs before the slow ones.
+const quickSeconds = 1
+
+func (t *trial) order(names []string) (parts [3][]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	worth := func(name string) float64 { return float64(1+t.kills[name]) / (0.01 + t.cover.seconds[name]) }
 	sorted := slices.SortedFunc(slices.Values(names), func(a, b string) int { return cmp.Compare(worth(b), worth(a)) })
-	n := min(likelyMax, len(sorted))
-	return sorted[:n], sorted[n:]
+	for i, name := range sorted {
+		switch {
+		case i < likelyMax:
+			parts[0] = append(parts[0], name)
+		case t.cover.seconds[name] < quickSeconds:
+			parts[1] = append(parts[1], name)
+		default:
+			parts[2] = append(parts[2], name)
+		}
+	}
+	return parts
 }
 
 func (t *trial) credit(test string) {
@@ -132,8 +177,11 @@ func (t *trial) controlIsDue() bool {
 	return t.built%controlEvery == 0
 }
 
-func (t *trial) control(ctx context.Context, clean *binary, names []string) {
-	o, by := clean.run(ctx, t.cover.timeoutOf(names, t.factor), names)
+func (t *trial) control(ctx context.Context, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	o, by := t.all.run(ctx, t.cover.timeoutOf(names, t.factor), names)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.controls.runs++
