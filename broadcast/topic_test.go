@@ -430,11 +430,12 @@ func TestBatchFillsItsSegment(t *testing.T) {
 func TestLogFillsItsBound(t *testing.T) {
 	t.Parallel()
 	c := smallSegments
-	c.LogBytesMax, c.SpareBytes = 2*smallSegmentSize, smallSegmentSize
+	c.LogBytesMax, c.SpareBytes = 3*smallSegmentSize, smallSegmentSize
 	topic := NewTopic(c)
 	r := newReader(&OutflowConfig{}, topic)
 	seal(topic, 2, strings.Repeat("x", 255))
 	seal(topic, 3, strings.Repeat("x", 255))
+	seal(topic, 4, strings.Repeat("x", 255))
 	if r.Lost() || topic.streams[0].kept != c.LogBytesMax {
 		t.Errorf("lost: %v, %d bytes", r.Lost(), topic.streams[0].kept)
 	}

@@ -193,7 +193,10 @@ func TestDeliveriesAreCounted(t *testing.T) {
 }
 
 // late is a service that subscribes when it is too late.
-type late struct{ open, gone *server.Topic }
+type late struct {
+	open, gone *server.Topic
+	subscribed int
+}
 
 func (l *late) OnOpen(*server.Session) {}
 
@@ -206,6 +209,7 @@ func (l *late) OnMessage(s *server.Session, m *server.Message) {
 	s.Close(4000, "enough")
 	s.Subscribe(l.open)
 	l.open.Publish(m)
+	l.subscribed += l.open.Len() + l.gone.Len()
 }
 
 func (l *late) OnClose(s *server.Session, _ server.CloseReason) { s.Subscribe(l.open) }
@@ -217,7 +221,7 @@ func TestSubscriptionsThatComeTooLate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &late{srv.NewTopic("open"), srv.NewTopic("gone")}
+	l := &late{open: srv.NewTopic("open"), gone: srv.NewTopic("gone")}
 	if err := srv.Handle("/late", l); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +233,7 @@ func TestSubscriptionsThatComeTooLate(t *testing.T) {
 	c.expectClose(1000)
 	s.eventually(t, "it has gone", func(st server.Stats) bool { return st.Sessions == 0 })
 	members := make(chan int, 1)
-	if err := s.Post(func() { members <- l.open.Len() + l.gone.Len() }); err != nil {
+	if err := s.Post(func() { members <- l.subscribed + l.open.Len() + l.gone.Len() }); err != nil {
 		t.Fatal(err)
 	}
 	if n := <-members; n != 0 {
