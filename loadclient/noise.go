@@ -15,6 +15,8 @@ import (
 type Noise struct {
 	Stolen float64 `json:"stolen"` // by the hypervisor, for other machines
 	Others float64 `json:"others"` // by other processes
+	// Waited is how long the client's threads were ready to run and did not: the most of them, a share of the window.
+	Waited float64 `json:"waited"`
 }
 
 // ear listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run

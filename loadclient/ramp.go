@@ -14,10 +14,11 @@ func stepOf2011(connections int) float64 { return float64(max(1, 1000/connection
 func (s *searcher) ramp() (Saturation, error) {
 	first, step := 1.0, stepOf2011(s.Level.Connections)
 	if r := s.Profile.Ramp; r.Scale > 0 {
-		if err := s.probe(); err != nil {
+		lo, hi, err := s.probe()
+		if err != nil {
 			return Saturation{}, err
 		}
-		step = s.guess() / float64(r.Scale) / float64(s.Level.Connections)
+		step = max(lo, hi) / float64(r.Scale) / float64(s.Level.Connections)
 		first = step
 	}
 	var result Saturation
@@ -26,7 +27,7 @@ func (s *searcher) ramp() (Saturation, error) {
 		return Saturation{}, err
 	}
 	if s.Profile.Confirms > 0 && result.Rate > 0 {
-		if err := s.confirm(&result, result.Held); err != nil {
+		if err := s.sustain(&result); err != nil {
 			return Saturation{}, err
 		}
 	}

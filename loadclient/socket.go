@@ -12,6 +12,7 @@ type socket struct {
 	fd      int
 	unsent  []byte // rest of what the socket did not take
 	waiting bool   // for it to become writable
+	skim    int    // of what comes next, bytes of messages that nobody needs to look at
 }
 
 // write sends p, which is unsent with more behind it, and keeps what the socket does not take.

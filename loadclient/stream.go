@@ -79,6 +79,8 @@ func (l *streamLink) ready() bool        { return true }
 
 func (l *streamLink) drained(*socket) error { return nil }
 
+func (l *streamLink) skimmed(int) {} // its lines are all looked at
+
 // triesMax is how many connections are tried for one request.
 const triesMax = 3
 

@@ -4,7 +4,7 @@ package loadclient
 // no receiver could tell them apart; that they arrive as often as they were sent is what can be checked, and that times
 // never run backwards.
 type tally struct {
-	idBase    int
+	idBase    int // of the first sender
 	messages  int // ours
 	foreign   int // not of this run: somebody else is in the room, or the server garbles
 	reordered int
@@ -46,7 +46,7 @@ func (t *tally) add(text []byte) parsed {
 	return m
 }
 
-// compare counts what is missing and what came too often, given what was sent.
+// compare counts what is missing and what came too often, given what its senders sent.
 func (t *tally) compare(sent []senderTally) (lost, duplicated int) {
 	for i, s := range t.senders {
 		switch {

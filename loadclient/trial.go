@@ -76,18 +76,23 @@ type Trial struct {
 	Target      string     `json:"target"`
 	Protocol    Protocol   `json:"protocol"`
 	Connections int        `json:"connections"`
+	Publishers  int        `json:"publishers,omitempty"` // of the connections, those that send; 0 is all
+	Room        int        `json:"room,omitempty"`       // connections that hear each other; 0 is all
 	Phase       Phase      `json:"phase,omitempty"`
 	Read        ReadPolicy `json:"read_policy,omitempty"`
+	Verify      Verify     `json:"verify,omitempty"`
 	Window      float64    `json:"window_s"`
 	SendRate    float64    `json:"send_rate"`      // over all connections
-	Nominal     float64    `json:"nominal_rate"`   // send rate × connections: what 2011 called received
+	Nominal     float64    `json:"nominal_rate"`   // send rate × connections that hear a message: what 2011 called received
 	Delivered   float64    `json:"delivered_rate"` // really received in the window
 	Verdict     Verdict    `json:"verdict"`
 	Reason      string     `json:"reason,omitempty"`
 
 	RTT       Latency `json:"rtt_ms"`           // from when a message was due
 	RTTActual Latency `json:"rtt_from_send_ms"` // from when it was sent: 2011's definition
-	LagP99    float64 `json:"schedule_lag_p99_ms"`
+	// Arrival is from when a message was due until a receiver had it, over a sample of all receivers and all senders.
+	Arrival Latency `json:"arrival_ms"`
+	LagP99  float64 `json:"schedule_lag_p99_ms"`
 	// Rest is the longest that the schedule rested between two looks at it, so that messages may share a write. It is
 	// in the lag.
 	Rest float64 `json:"schedule_rest_ms,omitempty"`
@@ -98,7 +103,7 @@ type Trial struct {
 
 	Sent         int `json:"sent"`
 	SentLate     int `json:"sent_after_window"`
-	Expected     int `json:"expected"` // sent × connections
+	Expected     int `json:"expected"` // sent × connections that hear a message
 	Received     int `json:"received"`
 	Lost         int `json:"lost"`
 	Duplicated   int `json:"duplicated"`
@@ -110,36 +115,16 @@ type Trial struct {
 
 	MessagesPerFrame float64   `json:"messages_per_frame"`
 	MessagesPerRead  float64   `json:"messages_per_read"`
+	MessagesPerWrite float64   `json:"messages_per_write"` // of the client
 	BytesPerMessage  float64   `json:"bytes_per_message"`
 	ClientBusy       []float64 `json:"client_busy"` // of each worker, 0 to 1
 	// growth of the round trip a second of schedule: load/capacity − 1 when overloaded
-	Slope    float64   `json:"rtt_slope"`
-	Capacity *Capacity `json:"capacity,omitempty"`
-	Server   *Usage    `json:"server,omitempty"`
-	Noise    *Noise    `json:"noise,omitempty"`
+	Slope  float64 `json:"rtt_slope"`
+	Queues *Queues `json:"queues,omitempty"`
+	Server *Usage  `json:"server,omitempty"`
+	Noise  *Noise  `json:"noise,omitempty"`
 
 	threshold float64 // mean round trip in ms that is too long
-}
-
-// Capacity is what an overloaded trial says of the rate that the server can carry, in three ways that know nothing of
-// each other. Of a server that serves first in, first out at a constant rate they say the same. Rates are received
-// messages a second, over all connections.
-type Capacity struct {
-	Delivered float64 `json:"from_deliveries"` // what arrived in the window
-	Slope     float64 `json:"from_slope"`      // round trips grow by load/capacity − 1 a second
-	Backlog   float64 `json:"from_backlog"`    // from the own messages that were still out at the end of the window
-}
-
-// Middle is the median of the estimates.
-func (c Capacity) Middle() float64 { return median(c.Delivered, c.Slope, c.Backlog) }
-
-// spread is how far the estimates are apart, as a share.
-func (c Capacity) spread() float64 {
-	lo, hi := min(c.Delivered, c.Slope, c.Backlog), max(c.Delivered, c.Slope, c.Backlog)
-	if lo <= 0 {
-		return math.Inf(1)
-	}
-	return hi/lo - 1
 }
 
 // Phase is why a trial was made.
@@ -174,22 +159,22 @@ func (t *Trial) Valid() bool { return t.Verdict == OK || t.Verdict == Overloaded
 
 // Limits of validity: beyond them the trial measured something else than the server.
 const (
-	clientBusyMax    = 0.85
-	notSentMax       = 0.005
-	lagShareMax      = 0.05
-	lagMax           = 20.0 // ms
-	lagNegligible    = 2.0  // ms: below it a share of a tiny round trip says nothing
-	serverBusyAtKnee = 0.90
-	stolenMax        = 0.03
-	othersMax        = 0.10
+	notSentMax    = 0.005
+	lagShareMax   = 0.05
+	lagMax        = 20.0 // ms
+	lagNegligible = 2.0  // ms: below it a share of a tiny round trip says nothing
+	unreadMax     = 0.5  // of a round trip that was too long, what may have been spent in the client's own sockets
+	waitedMax     = 0.10 // of the client's time, what its threads may have waited for their CPU
+	stolenMax     = 0.03
+	othersMax     = 0.10
 
 	drainTime     = 5 * time.Second
 	settleTime    = 20 * time.Millisecond
 	saturationRTT = 200.0 // ms, the threshold of 2011
 )
 
-// judge gives the verdict. That a worker was busy says nothing by itself: with time to spare it reads in smaller
-// pieces. But if the round trips were long and the server idle, then it was not the server.
+// judge gives the verdict. Whose fault long round trips are is read off the queues: what lay unread in the client's own
+// sockets was the client's, everything else the server's, whatever the CPUs of both did.
 func (t *Trial) judge() {
 	if t.threshold == 0 {
 		t.threshold = saturationRTT
@@ -197,7 +182,7 @@ func (t *Trial) judge() {
 	over := t.RTT.Mean >= t.threshold || t.NotCompleted > 0
 	t.Verdict, t.Reason = OK, ""
 	if over {
-		t.Verdict = Overloaded
+		t.Verdict, t.Reason = Overloaded, t.Queues.where(t)
 	}
 	for _, rule := range []func(bool) (Verdict, string){t.failed, t.noisy, t.clientLimited} {
 		if v, reason := rule(over); v != "" {
@@ -213,6 +198,8 @@ func (t *Trial) failed(bool) (Verdict, string) {
 		return TargetFailed, "nothing came back"
 	case t.Lost+t.Duplicated+t.Reordered > 0:
 		return TargetFailed, fmt.Sprintf("%d lost, %d duplicated, %d reordered", t.Lost, t.Duplicated, t.Reordered)
+	case t.NotCompleted > 0 && t.Queues.emptyAtTheEnd():
+		return TargetFailed, fmt.Sprintf("%d messages are missing, and nothing of them is on its way", t.NotCompleted)
 	}
 	return "", ""
 }
@@ -224,21 +211,22 @@ func (t *Trial) noisy(bool) (Verdict, string) {
 		return Noisy, fmt.Sprintf("the hypervisor took %.0f %% of the CPUs' time", 100*t.Noise.Stolen)
 	case t.Noise.Others > othersMax:
 		return Noisy, fmt.Sprintf("other processes took %.0f %% of the CPUs' time", 100*t.Noise.Others)
+	case t.Noise.Waited > waitedMax:
+		return Noisy, fmt.Sprintf("the client waited for its CPU %.0f %% of the time", 100*t.Noise.Waited)
 	}
 	return "", ""
 }
 
 func (t *Trial) clientLimited(over bool) (Verdict, string) {
-	busiest, late, reason := t.Busiest(), t.LagP99-t.Rest, ""
+	late, reason := t.LagP99-t.Rest, ""
 	switch {
 	case float64(t.SentLate) > notSentMax*float64(t.Sent):
 		reason = fmt.Sprintf("%.1f %% of the messages were sent after the window", 100*float64(t.SentLate)/float64(t.Sent))
 	case t.LagP99 > lagMax || late > lagNegligible && late > lagShareMax*t.RTT.Mean:
 		reason = fmt.Sprintf("the schedule lagged %.1f ms at p99", t.LagP99)
-	case over && busiest > clientBusyMax && t.Server == nil:
-		reason = fmt.Sprintf("a worker was busy %.0f %% of the time, and of the server's CPU nothing is known (--server-pid)", 100*busiest)
-	case over && t.Server != nil && t.Server.CPU < serverBusyAtKnee:
-		reason = fmt.Sprintf("the server's CPU was only %.0f %% busy, a worker of the client %.0f %%", 100*t.Server.CPU, 100*busiest)
+	case over && t.Queues != nil && t.Queues.unreadTime(t) > unreadMax*t.RTT.Mean:
+		reason = fmt.Sprintf("%.1f MB lay unread in the client's sockets, %.0f ms of what it received",
+			float64(t.Queues.Unread)/1e6, t.Queues.unreadTime(t))
 	default:
 		return "", ""
 	}
@@ -249,13 +237,14 @@ func (t *Trial) clientLimited(over bool) (Verdict, string) {
 func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 	t := Trial{
 		Time: p.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol, Connections: l.Connections, Read: l.Read,
-		Window: p.window.Seconds(), SendRate: p.schedule.rate, Nominal: p.schedule.rate * float64(l.Connections), Server: seen.usage, Noise: seen.noise,
-		threshold: l.Threshold,
+		Publishers: l.Publishers, Room: l.Room, Verify: l.Verify,
+		Window: p.window.Seconds(), SendRate: p.schedule.rate, Nominal: p.schedule.rate * float64(l.hearers()),
+		Server: seen.usage, Noise: seen.noise, Queues: seen.queues, threshold: l.Threshold,
 	}
 	all := newRecording()
 	all.reset(p.window)
 	sent := make([]senderTally, l.Connections)
-	delivered, returned, bytes, frames, reads := 0.0, 0, 0, 0, 0
+	delivered, bytes, frames, reads, writes := 0.0, 0, 0, 0, 0
 	for i, w := range l.workers {
 		all.add(w.results)
 		for s, n := range w.sentTally {
@@ -264,16 +253,18 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 		}
 		t.Sent += w.sent()
 		t.SentLate += w.sent() - ends[i].sent
-		returned += ends[i].returned
+		if t.Noise != nil {
+			t.Noise.Waited = max(t.Noise.Waited, ends[i].waited.Seconds()/ends[i].at.Seconds())
+		}
 		delivered += float64(ends[i].delivered) / ends[i].at.Seconds()
-		bytes, frames, reads = bytes+w.bytes, frames+w.frames, reads+w.reads
+		bytes, frames, reads, writes = bytes+w.bytes, frames+w.frames, reads+w.reads, writes+w.writes
 		t.ClientBusy = append(t.ClientBusy, 1-ends[i].idle.Seconds()/ends[i].at.Seconds())
 		t.Received += w.delivered()
 	}
 	t.Delivered = delivered
-	t.Expected = t.Sent * l.Connections
+	t.Expected = t.Sent * l.hearers()
 	l.integrity(&t, sent)
-	t.RTT, t.RTTActual = newLatency(all.intended), newLatency(all.actual)
+	t.RTT, t.RTTActual, t.Arrival = newLatency(all.intended), newLatency(all.actual), newLatency(all.arrival)
 	t.LagP99, t.Rest = float64(all.lag.ValueAtQuantile(99))/1000, float64(all.rest.Microseconds())/1000
 	t.Spectrum, t.OverTime = spectrum(all.intended), overTime(all.buckets)
 	t.OwnMissing = t.Sent - int(all.intended.TotalCount())
@@ -283,9 +274,8 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 		t.BytesPerMessage = float64(bytes) / n
 		t.MessagesPerFrame, t.MessagesPerRead = n/float64(max(frames, 1)), n/float64(max(reads, 1))
 	}
-	if t.judge(); t.Verdict == Overloaded {
-		t.Capacity = &Capacity{t.Delivered, t.Nominal / (1 + max(t.Slope, 0)), t.Nominal * float64(returned) / float64(p.schedule.messages)}
-	}
+	t.MessagesPerWrite = float64(t.Sent) / float64(max(writes, 1))
+	t.judge()
 	return t
 }
 
@@ -293,19 +283,28 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 // compared: what it misses may still come.
 func (l *Level) integrity(t *Trial, sent []senderTally) {
 	for _, w := range l.workers {
-		follow := 0
-		for _, c := range w.conns {
-			switch {
-			case c.alone != nil:
-				t.Stragglers++
-				t.compare(c.alone.tally, sent, 1)
-			case c.pos == w.reference.end:
-				follow++
-			default:
-				t.NotCompleted += t.Sent - w.reference.countAt(c.pos)
+		for _, r := range w.rooms {
+			due := sent[min(r.room.first, len(sent)):min(r.room.first+r.room.size, len(sent))]
+			whole := 0
+			for _, n := range due {
+				whole += n.count
 			}
+			follow := 0
+			for _, c := range r.conns {
+				switch {
+				case c.alone != nil:
+					t.Stragglers++
+					t.compare(c.alone.tally, due, 1)
+				case c.pos == r.end:
+					follow++
+				case c.pos > r.end && r.tally.messages >= whole: // more bytes than those that were compared had
+					t.Duplicated += max(1, r.countAt(c.pos)-whole)
+				default:
+					t.NotCompleted += max(1, whole-r.countAt(c.pos))
+				}
+			}
+			t.compare(r.tally, due, follow)
 		}
-		t.compare(w.reference.tally, sent, follow)
 	}
 }
 
@@ -319,7 +318,7 @@ func (t *Trial) compare(got *tally, sent []senderTally, connections int) {
 	t.Reordered += got.reordered * connections
 	t.Foreign += got.foreign * connections
 	if t.Received < t.Expected && duplicated == 0 {
-		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: only the next trial can tell
+		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: the queues tell
 		return
 	}
 	t.Lost += lost * connections
@@ -329,6 +328,7 @@ func (r *recording) add(o *recording) {
 	r.intended.Merge(o.intended)
 	r.actual.Merge(o.actual)
 	r.lag.Merge(o.lag)
+	r.arrival.Merge(o.arrival)
 	r.rest = max(r.rest, o.rest)
 	for i := range r.buckets {
 		r.buckets[i].count += o.buckets[i].count

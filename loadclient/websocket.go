@@ -67,7 +67,23 @@ func (l *webSocketLink) receive(_ *socket, data []byte) error {
 			}
 		}
 	}
+	l.socket.skim = l.skippable()
 	return nil
+}
+
+// skippable is how many of the bytes that come next are messages of which nobody needs to look at a byte.
+func (l *webSocketLink) skippable() int {
+	before := len(l.dialect.before)
+	if !l.c.skims || !l.inside || !l.whole() || l.off < before || string(l.lead) != l.dialect.before {
+		return 0
+	}
+	return max(0, int(l.frame.Length)-len(l.dialect.after)-l.off)
+}
+
+func (l *webSocketLink) skimmed(n int) {
+	l.off += n
+	l.any = true
+	l.c.skip(n)
 }
 
 // header reads a frame header and returns how many bytes of data belong to it.

@@ -1,0 +1,79 @@
+package loadclient
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Verify is how much of what arrives a client looks at.
+type Verify string
+
+const (
+	// VerifyAll compares every byte of every connection.
+	VerifyAll Verify = "all"
+	// VerifySample counts every connection by its frames' bytes, and takes those off the socket without copying them
+	// (MSG_TRUNC, tcp(7)); a share of the connections, which changes during a trial so that each has its turn, is
+	// compared byte by byte. In the end every connection must have as many bytes as those that were compared.
+	VerifySample Verify = "sample"
+)
+
+// turns is how many shares the connections are read in, one after the other.
+const turns = 16
+
+// reached is when a connection was at a place that nobody had read yet.
+type reached struct {
+	pos int
+	at  int64 // ns since the start of the trial
+}
+
+// takeTurn decides, between two frames, whether the connection's next one is read. Who has had no turn is read until it
+// has; who is ahead of the reference can be compared with nothing.
+func (c *conn) takeTurn() {
+	if !c.skims {
+		c.read = true
+	}
+	if c.alone != nil {
+		return
+	}
+	w := c.w
+	now := int(w.clock() * turns / int64(w.window))
+	mine := c.place % min(turns, len(w.conns))
+	due := mine == now%min(turns, len(w.conns)) || !c.read && mine < now
+	if c.skims && due && c.pos > c.reference.end {
+		return
+	}
+	c.skims = !due
+}
+
+// skip counts bytes of messages that nobody looks at.
+func (c *conn) skip(n int) {
+	c.pos += n
+	if c.pos > c.reference.end {
+		c.ahead.push(reached{c.pos, c.w.clock()})
+	} else {
+		c.ahead.clear()
+	}
+	c.passMarks()
+}
+
+// passed is when the connection reached a place that it has passed.
+func (c *conn) passed(pos int) int64 {
+	for c.ahead.len() > 0 {
+		if c.ahead.front().pos >= pos {
+			return c.ahead.front().at
+		}
+		c.ahead.pop()
+	}
+	return c.w.clock()
+}
+
+// discard takes up to n bytes off a socket without copying them.
+func (w *worker) discard(s *socket, n int) (int, error) {
+	n = min(n, len(w.read))
+	got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&w.read[0])), uintptr(n), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(got), nil
+}
