@@ -28,8 +28,10 @@ func newTestWorker(t *testing.T, p Protocol) *worker {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.close)
+	r := w.reference(audience{0, testConns}, blockBytesMax)
 	for i := range testConns {
-		c := &conn{w: w, index: i}
+		c := &conn{w: w, index: i, place: i, reference: r}
+		r.conns = append(r.conns, c)
 		c.link = newLink(c, dialed{fd: -1, sender: -1})
 		w.conns = append(w.conns, c)
 	}
@@ -121,10 +123,10 @@ func TestReferenceIgnoresFraming(t *testing.T) {
 				}
 				feed(t, c, wire(p, frames...), r)
 			}
-			if w.strayed != 0 {
-				t.Errorf("%d connections strayed", w.strayed)
+			if w.rooms[0].strayed != 0 {
+				t.Errorf("%d connections strayed", w.rooms[0].strayed)
 			}
-			if lost, dup := w.reference.tally.compare(sentAs(texts)); lost+dup+w.reference.tally.reordered+w.reference.tally.foreign != 0 {
+			if lost, dup := w.rooms[0].tally.compare(sentAs(texts)); lost+dup+w.rooms[0].tally.reordered+w.rooms[0].tally.foreign != 0 {
 				t.Errorf("%d lost, %d duplicated", lost, dup)
 			}
 			if got := w.delivered(); got != 500*testConns {
@@ -163,10 +165,10 @@ func TestDamageIsCounted(t *testing.T) {
 			feed(t, w.conns[1], wire(SockJS, tt.got[:50], tt.got[50:]), rand.New(rand.NewPCG(3, 4)))
 			c := w.conns[1]
 			if c.alone == nil {
-				if c.pos == w.reference.end {
+				if c.pos == w.rooms[0].end {
 					t.Fatal("nothing was noticed")
 				}
-				if missing := w.reference.tally.messages - w.reference.countAt(c.pos); missing != tt.lost {
+				if missing := w.rooms[0].tally.messages - w.rooms[0].countAt(c.pos); missing != tt.lost {
 					t.Errorf("%d missing", missing)
 				}
 				return
@@ -184,7 +186,7 @@ func TestDamageIsCounted(t *testing.T) {
 func TestReferenceAcrossBlocks(t *testing.T) {
 	t.Parallel()
 	w := newTestWorker(t, SockJS)
-	texts := someMessages(10*blockBytes/16 + 1000)
+	texts := someMessages(5*blockBytesMax/16 + 1000)
 	damaged := len(texts) * 9 / 10
 	good := wire(SockJS, texts)
 	bad := wire(SockJS, append(append([]string(nil), texts[:damaged]...), texts[damaged+1:]...))
@@ -198,13 +200,13 @@ func TestReferenceAcrossBlocks(t *testing.T) {
 				*stream = (*stream)[n:]
 			}
 		}
-		for _, b := range w.reference.blocks[w.reference.passed:] {
+		for _, b := range w.rooms[0].blocks[w.rooms[0].passed:] {
 			blocks[b] = true
 		}
 	}
 	strayed := w.conns[2].alone
-	if w.reference.tally.messages != len(texts) || w.strayed != 1 || strayed == nil || w.delivered() != 3*len(texts)-1 {
-		t.Fatalf("%d of %d messages, %d strayed, %d delivered", w.reference.tally.messages, len(texts), w.strayed, w.delivered())
+	if w.rooms[0].tally.messages != len(texts) || w.rooms[0].strayed != 1 || strayed == nil || w.delivered() != 3*len(texts)-1 {
+		t.Fatalf("%d of %d messages, %d strayed, %d delivered", w.rooms[0].tally.messages, len(texts), w.rooms[0].strayed, w.delivered())
 	}
 	if lost, duplicated := strayed.tally.compare(sentAs(texts)); lost != 1 || duplicated+strayed.tally.reordered+strayed.tally.foreign != 0 {
 		t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, strayed.tally.reordered, strayed.tally.foreign)
@@ -264,8 +266,8 @@ func TestControlFramesBetweenAndFragments(t *testing.T) {
 	}
 	stream := bytes.Join([][]byte{part(ws.OpText, false, body[:9]), part(ws.OpPong, true, "x"), part(ws.OpContinuation, true, body[9:]), part(ws.OpText, true, "h")}, nil)
 	feed(t, w.conns[1], stream, rand.New(rand.NewPCG(5, 6)))
-	if w.strayed != 0 || w.delivered() != 4 {
-		t.Errorf("%d strayed, %d delivered", w.strayed, w.delivered())
+	if w.rooms[0].strayed != 0 || w.delivered() != 4 {
+		t.Errorf("%d strayed, %d delivered", w.rooms[0].strayed, w.delivered())
 	}
 }
 

@@ -137,7 +137,7 @@ func (l *Level) open(ctx context.Context) error {
 // adopt gives a connection to its worker.
 func (l *Level) adopt(d dialed, i, blockBytes int) error {
 	w := l.workers[i%len(l.workers)]
-	m := room{i / l.hearers() * l.hearers(), l.hearers()}
+	m := audience{i / l.hearers() * l.hearers(), l.hearers()}
 	return w.adopt(d, i, w.reference(m, blockBytes))
 }
 

@@ -20,7 +20,7 @@ const (
 type reference struct {
 	quoted     bool // messages are JSON strings
 	blockBytes int
-	room       room
+	room       audience
 	conns      []*conn // the worker's that hear it
 
 	blocks  []*block // nil where all have passed
@@ -44,10 +44,8 @@ type block struct {
 	begun  int   // position of the one that is not
 }
 
-// room is who hears whom: connections from first on.
-type room struct{ first, size int }
-
-func (m room) has(connection int) bool { return connection >= m.first && connection < m.first+m.size }
+// audience is who hears whom: connections from first on.
+type audience struct{ first, size int }
 
 // passing is where a message is complete, and when it was due.
 type passing struct {
@@ -55,7 +53,7 @@ type passing struct {
 	due int64 // ns
 }
 
-func newReference(quoted bool, m room, blockBytes int) *reference {
+func newReference(quoted bool, m audience, blockBytes int) *reference {
 	r := &reference{quoted: quoted, room: m, blockBytes: blockBytes}
 	r.reset(newTally(0, 0))
 	r.heard = func(int, int, int64, int) {}

@@ -130,6 +130,7 @@ type searcher struct {
 	silent  int // trials in a row in which nothing came back
 
 	counted  []Trial // the valid trials of a whole window or more
+	carried  Trial   // of all that held, the one at the highest rate
 	waited   time.Duration
 	everHeld bool
 	warnings []string
@@ -240,6 +241,9 @@ func (s *searcher) note(t *Trial) {
 	}
 	if t.says() && t.Window >= s.Profile.Window.Seconds() {
 		s.counted = append(s.counted, *t)
+	}
+	if s.holds(*t) && t.Nominal > s.carried.Nominal {
+		s.carried = *t
 	}
 	s.each(*t)
 }
@@ -539,10 +543,10 @@ func (s *searcher) summarize(r *Saturation) {
 		if s.hardStop(t) && (r.Overload == 0 || t.Nominal < r.Overload) {
 			r.Overload = t.Nominal
 		}
-		if bound := r.Limit == ClientLimited || r.Limit == Noisy; bound && s.holds(t) && t.Nominal > r.Rate {
-			r.Rate, r.Held = t.Nominal, t.Nominal
-			r.Best = cmp.Or(r.Best, &t)
-		}
+	}
+	if bound := r.Limit == ClientLimited || r.Limit == Noisy; bound && s.carried.Nominal > r.Rate {
+		r.Rate, r.Held = s.carried.Nominal, s.carried.Nominal
+		r.Best = cmp.Or(r.Best, &s.carried)
 	}
 	r.Warnings = s.warnings
 }

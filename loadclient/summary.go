@@ -215,12 +215,7 @@ func (s *ServerResults) At(level int) LevelSummary {
 	x.Sustained = pick(func(f Saturation) float64 { return f.Sustained })
 	x.MaxDelivered = pick(func(f Saturation) float64 { return f.MaxDelivered })
 	x.Overload = pick(func(f Saturation) float64 { return f.Overload })
-	x.Capacity = pick(func(f Saturation) float64 {
-		if c := f.Capacity; c != nil {
-			return c.Middle()
-		}
-		return 0
-	})
+	x.Capacity = x.MaxDelivered
 	x.spread()
 	x.CeilingShare = pick(func(f Saturation) float64 {
 		if c := s.ceiling(f); c > 0 {
@@ -303,6 +298,15 @@ func (s *ServerResults) ceiling(f Saturation) float64 {
 		}
 	}
 	return best
+}
+
+func median(x ...float64) float64 {
+	x = slices.Clone(x)
+	slices.Sort(x)
+	if n := len(x); n%2 == 0 {
+		return (x[n/2-1] + x[n/2]) / 2
+	}
+	return x[len(x)/2]
 }
 
 func medianOrZero(x []float64) float64 {

@@ -48,8 +48,8 @@ func TestLevelSummary(t *testing.T) {
 	found := func(connections int, rate float64, limit Verdict) Record {
 		return Record{Saturation: &Saturation{
 			Connections: connections, Protocol: SockJS, Rate: rate, Sustained: 0.9 * rate, MaxDelivered: rate, Limit: limit,
-			Best:     &Trial{Delivered: 0.9 * rate, Server: &Usage{CPU: 0.9, RSS: 30}},
-			Capacity: &Capacity{Delivered: 0.8 * rate, Slope: 0.85 * rate, Backlog: 3 * rate}, Ceiling: &Ceiling{Delivered: 4000, ClientBusy: []float64{0.5, 0.25}},
+			Best:    &Trial{Delivered: 0.9 * rate, Server: &Usage{CPU: 0.9, RSS: 30}},
+			Ceiling: &Ceiling{Delivered: 4000, ClientBusy: []float64{0.5, 0.25}},
 		}}
 	}
 	dir := writeResults(t, &Manifest{Base: "b", Servers: []ManifestServer{{Name: "a", About: "first"}, {Name: "b"}, {Name: "absent", Skipped: "no"}}}, map[string][]Record{
@@ -70,7 +70,7 @@ func TestLevelSummary(t *testing.T) {
 	}
 	x := r.Server("a").At(100)
 	for name, v := range map[string][2]float64{
-		"rate": {x.Rate, 1000}, "low": {x.Low, 800}, "high": {x.High, 1300}, "sustained": {x.Sustained, 900}, "capacity": {x.Capacity, 850}, "share": {x.CeilingShare, 1000. / 8000},
+		"rate": {x.Rate, 1000}, "low": {x.Low, 800}, "high": {x.High, 1300}, "sustained": {x.Sustained, 900}, "capacity": {x.Capacity, 1000}, "share": {x.CeilingShare, 1000. / 8000},
 		"idle": {x.MemoryIdle, 11}, "half": {x.MemoryHalf, 20}, "full": {x.MemoryFull, 30}, "light": {x.MemoryLight, 15}, "recovered": {x.MemoryRecovered, 16}, "p99 at half": {x.P99Half, 5},
 		"CPU": {x.CPUPerMicro, 1e6 * 0.9 / 900},
 	} {

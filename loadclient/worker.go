@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -68,7 +67,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 }
 
 // reference is that of a room, which is made if the worker has none yet.
-func (w *worker) reference(m room, blockBytes int) *reference {
+func (w *worker) reference(m audience, blockBytes int) *reference {
 	for i := len(w.rooms) - 1; i >= 0; i-- {
 		if w.rooms[i].room == m {
 			return w.rooms[i]
@@ -279,9 +278,11 @@ const passingTime = int64(time.Millisecond)
 // heard follows the count-th message of a sender that the first connection of a room has received whole. c is the sender
 // if it is the worker's own.
 func (w *worker) heard(r *reference, c *conn, sender, count int, stamp int64, end int) {
-	due := int64(w.plan.schedule.due(w.plan.schedule.index(sender, count-1)))
-	if n := len(r.passes); n == 0 || due >= r.passes[n-1].due+passingTime {
-		r.passes = append(r.passes, passing{end, due})
+	if s := w.plan.schedule; count <= s.dueOf(sender, s.messages) { // else it was never sent
+		due := int64(s.due(s.index(sender, count-1)))
+		if n := len(r.passes); n == 0 || due >= r.passes[n-1].due+passingTime {
+			r.passes = append(r.passes, passing{end, due})
+		}
 	}
 	switch {
 	case c == nil || c.alone != nil:
@@ -535,7 +536,7 @@ func (w *worker) delivered() int {
 }
 
 // dueIn is how many messages of the schedule a room is to hear.
-func (w *worker) dueIn(m room) int {
+func (w *worker) dueIn(m audience) int {
 	s := w.plan.schedule
 	if m.first == 0 && m.size >= s.connections {
 		return s.messages

@@ -1,0 +1,113 @@
+package loadclient
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"github.com/sockloop/sockloop/loadclient/internal/room"
+)
+
+// once opens a level with a configuration and runs one trial.
+func once(t *testing.T, url string, c LevelConfig, rate float64) Trial {
+	t.Helper()
+	target, err := ParseTarget(url, SockJS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Target, c.IDBase = target, 1
+	l, err := OpenLevel(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got, err := l.Trial(rate, 400*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func newRoom(t *testing.T, f room.Faults) string {
+	t.Helper()
+	r := room.New(f)
+	t.Cleanup(r.Close)
+	return r.URL()
+}
+
+// A sample counts what all connections received, and every round trip; each connection has its turn of being read.
+func TestTrialVerifiesASample(t *testing.T) {
+	t.Parallel()
+	got := once(t, newRoom(t, room.Faults{}), LevelConfig{Connections: 40, Verify: VerifySample}, 500)
+	if got.Sent != 200 || got.Received != 8000 || got.RTT.Count != 200 || got.NotCompleted+got.Lost+got.Duplicated+got.Stragglers != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got.Verify != VerifySample || got.Arrival.Count < 40 {
+		t.Errorf("verified %q, %d arrivals", got.Verify, got.Arrival.Count)
+	}
+}
+
+// What one connection misses or has twice shows in the number of its bytes, though nobody looks at them.
+func TestSampleSeesFaults(t *testing.T) {
+	t.Parallel()
+	if got := once(t, newRoom(t, room.Faults{LoseEvery: 10}), LevelConfig{Connections: 40, Verify: VerifySample, Drain: time.Second}, 500); got.NotCompleted == 0 {
+		t.Errorf("a loss is not seen: %+v", got)
+	}
+	if got := once(t, newRoom(t, room.Faults{RepeatEvery: 10}), LevelConfig{Connections: 40, Verify: VerifySample, Drain: time.Second}, 500); got.Duplicated == 0 || got.Verdict != TargetFailed {
+		t.Errorf("a duplicate is not seen: %+v", got)
+	}
+}
+
+func TestPublishersAmongMany(t *testing.T) {
+	t.Parallel()
+	got := once(t, newRoom(t, room.Faults{}), LevelConfig{Connections: 20, Publishers: 3}, 500)
+	if got.Sent != 200 || got.Received != 4000 || got.Nominal != 10_000 || got.RTT.Count != 200 || got.NotCompleted != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got.Arrival.Count < 20*50 || got.Arrival.Mean <= 0 {
+		t.Errorf("%d arrivals at all receivers, of %d messages", got.Arrival.Count, got.Sent)
+	}
+}
+
+// Rooms of one are an echo: what a connection sends comes back to it alone.
+func TestRoomsOfOne(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			return
+		}
+		defer c.Close() //nolint:errcheck // the client has gone
+		for {
+			text, err := wsutil.ReadClientText(c)
+			if err != nil || wsutil.WriteServerText(c, append([]byte{'a'}, text...)) != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	got := once(t, "ws"+srv.URL[len("http"):]+"/echo", LevelConfig{Connections: 20, Room: 1}, 500)
+	if got.Sent != 200 || got.Received != 200 || got.Expected != 200 || got.Nominal != 500 || got.RTT.Count != 200 || got.Foreign+got.NotCompleted != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestPatternsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for _, c := range []LevelConfig{
+		{Connections: 10, Publishers: 11},
+		{Connections: 10, Room: 3},
+		{Connections: 10, Room: 5, Publishers: 2},
+		{Connections: 10, Verify: VerifySample, Target: Target{Protocol: WebSocket}},
+	} {
+		if l, err := OpenLevel(context.Background(), c); err == nil {
+			l.Close()
+			t.Errorf("%+v is taken", c)
+		}
+	}
+}
