@@ -24,9 +24,17 @@ func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window 
 	if found.Best == nil || found.Best.Received == 0 || found.Protocol.streams() {
 		return nil, nil
 	}
-	c, err := Calibrate(ctx, CalibrateConfig{
-		Connections: found.Connections, Shape: found.Best.Shape(), CPUs: level.CPUs, BroadcasterCPU: level.Probe.CPU(), Window: min(window, time.Second),
-	})
+	config := CalibrateConfig{
+		Connections: found.Connections, Shape: found.Best.Shape(), CPUs: level.CPUs, BroadcasterCPU: level.Probe.CPU(),
+		Window: min(window, time.Second), Verify: level.Verify, Publishers: level.Publishers,
+	}
+	c, err := Calibrate(ctx, config)
+	if err == nil {
+		var sending Ceiling
+		config.SendRate = found.Best.SendRate
+		sending, err = Calibrate(ctx, config)
+		c.Sending = sending.Delivered
+	}
 	if err != nil {
 		return nil, fmt.Errorf("measuring the client's own ceiling: %w", err)
 	}
@@ -35,10 +43,13 @@ func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window 
 
 // Ceiling is what the client can receive at most at a level, from a server that does nothing but send.
 type Ceiling struct {
-	Connections int       `json:"connections"`
-	Shape       Shape     `json:"shape"`
-	Delivered   float64   `json:"delivered_rate"` // messages a second, over all connections
-	ClientBusy  []float64 `json:"client_busy"`
+	Connections int     `json:"connections"`
+	Shape       Shape   `json:"shape"`
+	Verify      Verify  `json:"verify,omitempty"`
+	Delivered   float64 `json:"delivered_rate"` // messages a second, over all connections
+	// Sending is the same while the client sent as many messages as at the search's best trial; 0 is not measured.
+	Sending    float64   `json:"delivered_rate_while_sending,omitempty"`
+	ClientBusy []float64 `json:"client_busy"`
 }
 
 // Rate is what the client could receive if it did nothing else: what it received, by the time that it took for it. A
@@ -86,6 +97,9 @@ type CalibrateConfig struct {
 	CPUs           tuning.CPUs // the client's
 	BroadcasterCPU int         // -1 for any
 	Window         time.Duration
+	Verify         Verify
+	Publishers     int     // of the connections, 0 is all
+	SendRate       float64 // messages that the client sends a second meanwhile; nobody answers them
 }
 
 // Calibrate loads the client with a null broadcaster: a server that writes the same prebuilt bytes to one connection
@@ -101,7 +115,8 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	defer b.close()
 	level, err := OpenLevel(ctx, LevelConfig{
 		Target:      Target{Addr: b.listener.Addr().String(), Path: "/", Protocol: SockJS},
-		Connections: c.Connections, CPUs: c.CPUs, IDBase: idBase,
+		Connections: c.Connections, CPUs: c.CPUs, IDBase: idBase, Verify: c.Verify, Publishers: c.Publishers,
+		Drain: time.Millisecond,
 	})
 	if err != nil {
 		return Ceiling{}, err
@@ -111,7 +126,7 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 		return Ceiling{}, err
 	}
 	sent := make(chan error, 1)
-	t, err := level.listen(c.Window, func() {
+	t, err := level.trial(level.sends(c.SendRate, c.Window), c.Window, func() {
 		end := time.Now().Add(settleTime + c.Window)
 		go func() { sent <- b.send(end, c.BroadcasterCPU, func() int64 { return level.Live().Bytes }) }()
 	})
@@ -121,7 +136,9 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	if t.Foreign+t.Stragglers > 0 {
 		return Ceiling{}, fmt.Errorf("the client misread the broadcaster: %d foreign messages, %d stragglers", t.Foreign, t.Stragglers)
 	}
-	return Ceiling{Connections: c.Connections, Shape: c.Shape, Delivered: t.Delivered, ClientBusy: t.ClientBusy}, nil
+	return Ceiling{
+		Connections: c.Connections, Shape: c.Shape, Verify: c.Verify, Delivered: t.Delivered, ClientBusy: t.ClientBusy,
+	}, nil
 }
 
 // nullBroadcaster accepts WebSocket connections and sends.

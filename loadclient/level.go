@@ -59,15 +59,15 @@ func (c *LevelConfig) hearers() int { return cmp.Or(c.Room, c.Connections) }
 // senders is how many connections send.
 func (c *LevelConfig) senders() int { return cmp.Or(c.Publishers, c.Connections) }
 
-// check says what cannot be.
-func (c *LevelConfig) check() error {
+// Check says what cannot be.
+func (c *LevelConfig) Check() error {
 	switch {
 	case c.Publishers < 0 || c.Publishers > c.Connections:
-		return fmt.Errorf("%d publishers of %d connections: want 1 to all of them", c.Publishers, c.Connections)
+		return fmt.Errorf("%d publishers of %d connections: want at most as many (--publishers)", c.Publishers, c.Connections)
 	case c.Room < 0 || c.Room > 0 && c.Connections%c.Room != 0:
-		return fmt.Errorf("rooms of %d among %d connections: want a divisor of them", c.Room, c.Connections)
+		return fmt.Errorf("rooms of %d among %d connections: want a divisor of that (--rooms)", c.Room, c.Connections)
 	case c.Room > 0 && c.Room < c.Connections && c.Publishers > 0:
-		return errors.New("rooms and publishers: choose one")
+		return errors.New("rooms and publishers: choose one, --rooms or --publishers")
 	case c.Verify == VerifySample && c.Target.Protocol != SockJS:
 		return fmt.Errorf("a sample can be verified of frames with many messages only, which is protocol %s", SockJS)
 	}
@@ -95,7 +95,7 @@ func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 		c.Threshold = saturationRTT
 	}
 	c.Verify = cmp.Or(c.Verify, VerifyAll)
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	l := &Level{LevelConfig: c, outcomes: make(chan outcome), resume: make(chan struct{}), ear: newEar(c.CPUs, c.Probe)}
@@ -155,15 +155,23 @@ func (l *Level) Close() {
 // Trial sends at a rate, in messages a second over all connections, for a time, and reports what came of it. An error
 // means that the target failed or the machine refused; whatever the server does otherwise is a result.
 func (l *Level) Trial(rate float64, window time.Duration) (Trial, error) {
-	return l.trial(newSchedule(rate, l.senders(), window, l.Restart), window, func() {})
+	return l.trial(l.sends(rate, window), window, func() {})
 }
 
 // Idle is a trial in which nothing is sent: what the server's connections cost by themselves.
 func (l *Level) Idle(window time.Duration) (Trial, error) { return l.listen(window, func() {}) }
 
+// sends is a schedule at a rate, or one without messages.
+func (l *Level) sends(rate float64, window time.Duration) schedule {
+	if rate == 0 {
+		return schedule{connections: l.senders(), block: 1}
+	}
+	return newSchedule(rate, l.senders(), window, l.Restart)
+}
+
 // listen is a trial in which nothing is sent. begun is called when all workers count.
 func (l *Level) listen(window time.Duration, begun func()) (Trial, error) {
-	return l.trial(schedule{connections: l.Connections, block: 1}, window, begun)
+	return l.trial(l.sends(0, window), window, begun)
 }
 
 func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, error) {

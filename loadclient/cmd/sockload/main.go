@@ -121,11 +121,32 @@ const (
 // target is what the commands that load a server have.
 type target struct {
 	client
-	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
-	Protocol  string `help:"${protocols}." default:"sockjs" enum:"${protocols}"`
-	Payload   int    `help:"Size of a message at least, in bytes. Those of 2011 have 15 to 18." name:"payload-bytes" default:"0" placeholder:"BYTES"`
-	Read      string `help:"When to read: prompt (at once) or relaxed (what gathers in a millisecond). It changes the server's cost." default:"prompt" enum:"${policies}"`
-	ServerPID int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
+	Target   string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
+	Protocol string `help:"${protocols}." default:"sockjs" enum:"${protocols}"`
+	Payload  int    `help:"Size of a message at least, in bytes. Those of 2011 have 15 to 18." name:"payload-bytes" default:"0" placeholder:"BYTES"`
+	Read     string `help:"When to read: prompt (at once) or relaxed (what gathers in a millisecond). It changes the server's cost." default:"prompt" enum:"${policies}"`
+	load
+	ServerPID int `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
+}
+
+// load is who sends to whom, and how much of what arrives is looked at.
+type load struct {
+	Verify     string `help:"all: compare every byte; sample: count every connection's bytes and compare those of a changing share, for servers that one core cannot outread otherwise (protocol sockjs)." default:"all" enum:"all,sample"`
+	Publishers int    `help:"Connections that send, of all that receive. Default: all." placeholder:"N"`
+	Rooms      int    `help:"Size of a room, if not all connections hear each other: {room} in the target's path becomes the room's number." placeholder:"N"`
+	Echo       bool   `help:"Each connection hears itself alone: rooms of one."`
+}
+
+// apply adds that to a level's configuration.
+func (l *load) apply(c *loadclient.LevelConfig) error {
+	if l.Echo && l.Rooms > 1 {
+		return fmt.Errorf("--echo, --rooms %d: choose one", l.Rooms)
+	}
+	c.Verify, c.Publishers, c.Room = loadclient.Verify(l.Verify), l.Publishers, l.Rooms
+	if l.Echo {
+		c.Room = 1
+	}
+	return c.Check()
 }
 
 // sockets is how many TCP connections so many clients need.
@@ -143,6 +164,9 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 	}
 	to.PayloadBytes = t.Payload
 	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: loadclient.ReadPolicy(t.Read)}
+	if err := t.apply(&c); err != nil {
+		return c, err
+	}
 	pid := t.ServerPID
 	if pid == 0 {
 		pid, _ = loadclient.FindListener(to.Addr)
