@@ -220,6 +220,7 @@ type trial struct {
 	Window      time.Duration `help:"Length of a trial." default:"3s"`
 	Count       int           `help:"Trials, one after the other." default:"1"`
 	JSON        bool          `help:"Print the results as JSON lines."`
+	Expect      []expectation `help:"Conditions that each trial must meet, such as 'p99<50ms' or 'lost==0'; else the exit code is 5." sep:"none" placeholder:"CONDITION"`
 }
 
 // Run runs the trials.
@@ -240,6 +241,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 	}
 	defer level.Close()
 	limited := false
+	var unexpected error
 	for range t.Count {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -249,6 +251,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 			return err
 		}
 		limited = limited || result.Verdict == loadclient.ClientLimited
+		unexpected = cmp.Or(unexpected, judge(t.Expect, &result))
 		if t.JSON {
 			err = json.NewEncoder(out.out).Encode(result)
 		} else {
@@ -258,10 +261,10 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 			return err
 		}
 	}
-	if limited {
+	if limited { // and so nothing can be said of what was expected
 		return errInvalid
 	}
-	return nil
+	return unexpected
 }
 
 func (t *trial) once(level *loadclient.Level) (loadclient.Trial, error) {

@@ -23,6 +23,8 @@ const (
 	exitSlower  = 2 // a comparison found a regression
 	exitInvalid = 3 // the client was the limit, so nothing is known of the server
 	exitTarget  = 4
+	// an expectation was not met (--expect)
+	exitUnexpected = 5
 )
 
 func main() {
@@ -41,6 +43,8 @@ func exitCode(err error) int {
 	switch {
 	case loadclient.IsTargetFailure(err):
 		return exitTarget
+	case errors.Is(err, errUnexpected):
+		return exitUnexpected
 	case errors.Is(err, errInvalid):
 		return exitInvalid
 	case errors.Is(err, errSlower):
