@@ -99,7 +99,9 @@ func (b *bench) freeFolder(name string) (string, error) {
 // goesOn tells whether an earlier run is this one, and was interrupted.
 func (b *bench) goesOn(old loadclient.Manifest) bool {
 	return old.Finished.IsZero() && old.Suite == b.Suite && slices.Equal(old.Levels, b.Levels) &&
-		slices.EqualFunc(old.Servers, b.contestants, func(s loadclient.ManifestServer, c *contestant) bool { return s.Name == c.Name })
+		slices.EqualFunc(old.Servers, b.contestants, func(s loadclient.ManifestServer, c *contestant) bool {
+			return s.Name == c.Name
+		})
 }
 
 // begin leaves out what cannot be run, and says so; and writes the manifest. The results of another run are removed
@@ -111,7 +113,8 @@ func (b *bench) begin(ctx context.Context) error {
 	}
 	goesOn := err == nil && !b.Fresh && b.goesOn(old)
 	if err == nil && !b.Fresh && !goesOn {
-		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, --out another folder keeps them", b.Out)
+		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, --out another folder keeps them",
+			b.Out)
 	}
 	if !goesOn {
 		if err := b.removeOld(old); err != nil {
@@ -132,7 +135,9 @@ func (b *bench) begin(ctx context.Context) error {
 	}
 	here := b.contestants[:0:0]
 	for _, c := range b.contestants {
-		s := loadclient.ManifestServer{Name: c.Name, About: c.about(), Protocol: c.Protocol, Command: c.Run, Capacity: c.Capacity}
+		s := loadclient.ManifestServer{
+			Name: c.Name, About: c.about(), Protocol: c.Protocol, Command: c.Run, Capacity: c.Capacity,
+		}
 		if err := c.installed(ctx); err != nil {
 			s.Skipped = err.Error()
 			fmt.Printf("skipped: %s, because %v\n", c.Name, err)
@@ -186,7 +191,9 @@ func (b *bench) has(c *contestant, level, block int) bool {
 // searches are those of a contestant at a level that count.
 func (b *bench) searches(c *contestant, level int) []loadclient.Saturation {
 	records, _ := loadclient.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
-	return slices.DeleteFunc(loadclient.Searches(records), func(s loadclient.Saturation) bool { return s.Connections != level })
+	return slices.DeleteFunc(loadclient.Searches(records), func(s loadclient.Saturation) bool {
+		return s.Connections != level
+	})
 }
 
 func (b *bench) sockload(ctx context.Context, args ...string) error {
@@ -241,7 +248,8 @@ func (b *bench) measureWell(ctx context.Context, c *contestant, level, block int
 	if len(found) == 0 || found[len(found)-1].Limit != loadclient.ClientLimited {
 		return nil
 	}
-	if err := b.append(c, loadclient.Record{Discarded: &loadclient.Discarded{Connections: level, Reason: found[len(found)-1].Reason}}); err != nil {
+	discarded := &loadclient.Discarded{Connections: level, Reason: found[len(found)-1].Reason}
+	if err := b.append(c, loadclient.Record{Discarded: discarded}); err != nil {
 		return err
 	}
 	fmt.Println("It ended at the load client and not at the server: once more.")
@@ -255,9 +263,15 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 		return err
 	}
 	defer s.stop()
-	load := []string{"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol), "--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--cpus", b.cpus.String()}
+	load := []string{
+		"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol),
+		"--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--cpus", b.cpus.String(),
+	}
 	trial := func(phase loadclient.Phase, connections, rate int, window time.Duration) error {
-		return s.explain(b.trial(ctx, c, phase, append([]string{"--connections", strconv.Itoa(connections), "--rate", strconv.Itoa(rate), "--window", window.String()}, load...)))
+		level := []string{
+			"--connections", strconv.Itoa(connections), "--rate", strconv.Itoa(rate), "--window", window.String(),
+		}
+		return s.explain(b.trial(ctx, c, phase, append(level, load...)))
 	}
 	if err := trial(loadclient.PhaseIdle, level, 0, b.idle); err != nil {
 		return err
@@ -349,7 +363,8 @@ func (b *bench) start(ctx context.Context, c *contestant, more ...string) (*proc
 	if err != nil {
 		return nil, err
 	}
-	fill := strings.NewReplacer("{bin}", bin, "{addr}", addr, "{host}", host, "{port}", port, "{cpu}", strconv.Itoa(b.ServerCPU))
+	fill := strings.NewReplacer("{bin}", bin, "{addr}", addr, "{host}", host, "{port}", port,
+		"{cpu}", strconv.Itoa(b.ServerCPU))
 	var args []string
 	for _, a := range c.Run {
 		args = append(args, fill.Replace(a))

@@ -24,13 +24,22 @@ func TestRun(t *testing.T) {
 	}
 	b := builtBench(t)
 	b.Suite, b.Out, b.Levels, b.Blocks, b.Warm = "servers", t.TempDir(), []int{3}, 2, 100*time.Millisecond
-	b.Search = []string{"--window=200ms", "--threshold=20ms", "--overload=50ms", "--confirm=200ms", "--curve=0.5", "--precision=1", "--drain=500ms", "--quiet"}
+	b.Search = []string{
+		"--window=200ms", "--threshold=20ms", "--overload=50ms", "--confirm=200ms", "--curve=0.5", "--precision=1",
+		"--drain=500ms", "--quiet",
+	}
 	b.suite, b.cpus = suites["servers"], cpus[1:2]
 	b.idle = 100 * time.Millisecond
 	control := func(name string) *contestant { // quick to search, and it never breaks a connection
-		return &contestant{peer: &peer{}, Name: name, Protocol: loadclient.WebSocket, Path: "/", Run: []string{"{bin}/fixed", "--addr", "{addr}", "--capacity", "20000"}}
+		return &contestant{
+			peer: &peer{}, Name: name, Protocol: loadclient.WebSocket, Path: "/",
+			Run: []string{"{bin}/fixed", "--addr", "{addr}", "--capacity", "20000"},
+		}
 	}
-	absent := &contestant{peer: &peer{Needs: []string{"no-such-program"}}, Name: "absent", Run: []string{"x"}, Protocol: loadclient.SockJS}
+	absent := &contestant{
+		peer: &peer{Needs: []string{"no-such-program"}}, Name: "absent", Run: []string{"x"},
+		Protocol: loadclient.SockJS,
+	}
 	all := []*contestant{control("first"), control("second"), absent}
 	order := func() (names []string, r *loadclient.Results) {
 		t.Helper()
@@ -85,12 +94,14 @@ func TestRun(t *testing.T) {
 		t.Errorf("%v %+v", names, r.Manifest)
 	}
 	for i := range r.Servers {
-		if x := r.Servers[i].At(3); len(x.Searches) != 2 || x.Rate <= 0 || x.MemoryIdle <= 0 || x.Searches[0].Ceiling == nil {
+		if x := r.Servers[i].At(3); len(x.Searches) != 2 || x.Rate <= 0 || x.MemoryIdle <= 0 ||
+			x.Searches[0].Ceiling == nil {
 			t.Errorf("%s: %+v", r.Servers[i].Name, x)
 		}
 	}
 	summary, err := os.ReadFile(filepath.Join(b.Out, "summary.md"))
-	if err != nil || !strings.Contains(string(summary), "| 3 | first |") || !strings.Contains(string(summary), "Not measured: absent, because no-such-program is not there.") {
+	if err != nil || !strings.Contains(string(summary), "| 3 | first |") ||
+		!strings.Contains(string(summary), "Not measured: absent, because no-such-program is not there.") {
 		t.Errorf("%v\n%s", err, summary)
 	}
 	page, err := os.ReadFile(filepath.Join(b.Out, "report.html"))
@@ -135,10 +146,14 @@ func TestSearchThatEndedAtTheClientIsMadeAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(os.Symlink(fake, filepath.Join(b.Bin, "sockload")), os.WriteFile(filepath.Join(b.Bin, "limits"), []byte(tt.limits), 0o600)); err != nil {
+			if err := errors.Join(os.Symlink(fake, filepath.Join(b.Bin, "sockload")),
+				os.WriteFile(filepath.Join(b.Bin, "limits"), []byte(tt.limits), 0o600)); err != nil {
 				t.Fatal(err)
 			}
-			c := &contestant{peer: &peer{}, Name: "x", Protocol: loadclient.WebSocket, Path: "/", Run: []string{filepath.Join(built.Bin, "fixed"), "--addr", "{addr}", "--capacity", "20000"}}
+			c := &contestant{
+				peer: &peer{}, Name: "x", Protocol: loadclient.WebSocket, Path: "/",
+				Run: []string{filepath.Join(built.Bin, "fixed"), "--addr", "{addr}", "--capacity", "20000"},
+			}
 			if err := b.measureWell(t.Context(), c, 3, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +167,8 @@ func TestSearchThatEndedAtTheClientIsMadeAgain(t *testing.T) {
 					made++
 				}
 			}
-			if found := b.searches(c, 3); len(found) != 1 || found[0].Rate != tt.found || made != tt.made || !b.has(c, 3, 0) {
+			if found := b.searches(c, 3); len(found) != 1 || found[0].Rate != tt.found || made != tt.made ||
+				!b.has(c, 3, 0) {
 				t.Errorf("made %d, found %+v", made, found)
 			}
 		})

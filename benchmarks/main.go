@@ -41,7 +41,8 @@ type flags struct {
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("Finds where servers saturate, and prints the table."), kong.Vars{"suites": strings.Join(suiteNames(), ",")})
+	kong.Parse(&f, kong.Description("Finds where servers saturate, and prints the table."),
+		kong.Vars{"suites": strings.Join(suiteNames(), ",")})
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, f); err != nil {
@@ -60,10 +61,22 @@ type suite struct {
 }
 
 var suites = map[string]suite{
-	"servers":    {names: []string{"sockloop", "goroutine"}, base: "goroutine", levels: loadclient.QuickLevels, light: true},
-	"transports": {names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"}, base: "sockloop", levels: []int{2000}},
-	"peers":      {base: "sockjs-node", levels: loadclient.QuickLevels, full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"}},
-	"controls":   {names: []string{"sockloop", "sockloop-again", "fixed"}, base: "sockloop", levels: []int{100, 2000}},
+	"servers": {
+		names: []string{"sockloop", "goroutine"},
+		base:  "goroutine", levels: loadclient.QuickLevels, light: true,
+	},
+	"transports": {
+		names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"},
+		base:  "sockloop", levels: []int{2000},
+	},
+	"peers": {
+		base: "sockjs-node", levels: loadclient.QuickLevels,
+		full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"},
+	},
+	"controls": {
+		names: []string{"sockloop", "sockloop-again", "fixed"},
+		base:  "sockloop", levels: []int{100, 2000},
+	},
 }
 
 func suiteNames() (names []string) {
@@ -141,7 +154,8 @@ func run(ctx context.Context, f flags) error {
 		if err != nil {
 			return err
 		}
-		name := filepath.Join("benchmarks", "results", time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host)+"-"+f.Suite)
+		name := filepath.Join("benchmarks", "results",
+			time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host)+"-"+f.Suite)
 		if b.Out, err = b.freeFolder(name); err != nil {
 			return err
 		}

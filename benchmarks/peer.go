@@ -39,7 +39,7 @@ type contestant struct {
 	Needs    []string            `yaml:"needs"` // beside the peer's
 	Protocol loadclient.Protocol `yaml:"protocol"`
 	Path     string              `yaml:"path"` // of the target
-	// a command, run in the folder; {bin}, {addr}, {host}, {port} and {cpu} are replaced
+	// Run is a command, run in the folder; {bin}, {addr}, {host}, {port} and {cpu} are replaced.
 	Run      []string `yaml:"run"`
 	Capacity float64  `yaml:"capacity"` // of a control, in received messages a second
 }
@@ -69,7 +69,8 @@ func readPeers(dir string) ([]*peer, error) {
 			c := &p.Contestants[i]
 			c.peer = p
 			if c.Name == "" || len(c.Run) == 0 || !slices.Contains(loadclient.Protocols(), string(c.Protocol)) {
-				return nil, fmt.Errorf("%s: contestant %d: want a name, a command to run, and one of the protocols %v", file, i+1, loadclient.Protocols())
+				return nil, fmt.Errorf("%s: contestant %d: want a name, a command to run, and one of the protocols %v",
+					file, i+1, loadclient.Protocols())
 			}
 		}
 		all = append(all, p)

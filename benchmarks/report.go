@@ -35,8 +35,10 @@ func (b *bench) report(ctx context.Context) error {
 // summarize writes the tables of a folder of results.
 func summarize(w io.Writer, r *loadclient.Results) {
 	m := &r.Manifest
-	fmt.Fprintf(w, "%s, %d CPUs, Linux %s, %s. Server on CPU %d, load client on CPU %s, %s. Rates are received messages a second, over all connections.\n\n",
-		m.Machine.CPU, m.Machine.CPUs, m.Machine.Kernel, m.Machine.Go, m.ServerCPU, m.ClientCPUs, m.Started.Format("2006-01-02"))
+	fmt.Fprintf(w, "%s, %d CPUs, Linux %s, %s. Server on CPU %d, load client on CPU %s, %s. Rates are received "+
+		"messages a second, over all connections.\n\n",
+		m.Machine.CPU, m.Machine.CPUs, m.Machine.Kernel, m.Machine.Go, m.ServerCPU, m.ClientCPUs,
+		m.Started.Format("2006-01-02"))
 	writeOverview(w, r)
 	writeSaturations(w, r)
 	writeMemory(w, r)
@@ -52,19 +54,25 @@ func summarize(w io.Writer, r *loadclient.Results) {
 // and what it costs at the last of them.
 func writeOverview(w io.Writer, r *loadclient.Results) {
 	levels := slices.DeleteFunc(r.Levels(), func(n int) bool {
-		return slices.ContainsFunc(r.Servers, func(s loadclient.ServerResults) bool { return len(s.At(n).Searches) == 0 })
+		return slices.ContainsFunc(r.Servers, func(s loadclient.ServerResults) bool {
+			return len(s.At(n).Searches) == 0
+		})
 	})
 	if len(levels) == 0 {
 		return
 	}
 	last := levels[len(levels)-1]
 	servers := slices.Clone(r.Servers)
-	slices.SortFunc(servers, func(a, b loadclient.ServerResults) int { return cmp.Compare(b.At(last).Rate, a.At(last).Rate) })
+	slices.SortFunc(servers, func(a, b loadclient.ServerResults) int {
+		return cmp.Compare(b.At(last).Rate, a.At(last).Rate)
+	})
 	fmt.Fprint(w, "| saturates at (200 ms), with connections: |")
 	for _, n := range levels {
 		fmt.Fprintf(w, " %d |", n)
 	}
-	fmt.Fprintf(w, " at %d: × %s | p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | sustained, MB |\n|---|%s---:|---:|---:|---:|---:|\n", last, r.Manifest.Base, strings.Repeat("---:|", len(levels)))
+	fmt.Fprintf(w, " at %d: × %s | p99 at half load, ms | server CPU for a delivery, µs | memory idle, MB | "+
+		"sustained, MB |\n|---|%s---:|---:|---:|---:|---:|\n", last, r.Manifest.Base,
+		strings.Repeat("---:|", len(levels)))
 	for i := range servers {
 		s := &servers[i]
 		fmt.Fprintf(w, "| %s |", s.Name)
@@ -73,14 +81,16 @@ func writeOverview(w io.Writer, r *loadclient.Results) {
 			fmt.Fprintf(w, " %s%s |", bound(x), human(x.Rate))
 		}
 		x := s.At(last)
-		fmt.Fprintf(w, " %s | %s | %s | %s | %s |\n", ratio(r, s, last), number(x.P99Half), number(x.CPUPerMicro), number(x.MemoryIdle/1e6), number(x.MemoryFull/1e6))
+		fmt.Fprintf(w, " %s | %s | %s | %s | %s |\n", ratio(r, s, last), number(x.P99Half), number(x.CPUPerMicro),
+			number(x.MemoryIdle/1e6), number(x.MemoryFull/1e6))
 	}
 	fmt.Fprintln(w)
 }
 
 // writeSaturations writes a row a level and server.
 func writeSaturations(w io.Writer, r *loadclient.Results) {
-	fmt.Fprintf(w, "| connections | server | saturates at (200 ms) | blocks (lowest–highest) | sustained for 10 s | most delivered | p99 at half, ms | × %s | limit | share of the client's ceiling |\n", r.Manifest.Base)
+	fmt.Fprintf(w, "| connections | server | saturates at (200 ms) | blocks (lowest–highest) | sustained for 10 s | "+
+		"most delivered | p99 at half, ms | × %s | limit | share of the client's ceiling |\n", r.Manifest.Base)
 	fmt.Fprintln(w, "|---:|---|---:|---:|---:|---:|---:|---:|---|---:|")
 	for _, n := range r.Levels() {
 		for i := range r.Servers {
@@ -89,8 +99,10 @@ func writeSaturations(w io.Writer, r *loadclient.Results) {
 			if len(x.Searches) == 0 {
 				continue
 			}
-			fmt.Fprintf(w, "| %d | %s | %s%s | %d (%s–%s) | %s | %s | %s | %s | %s | %s |\n", n, s.Name, bound(x), human(x.Rate), len(x.Searches), human(x.Low), human(x.High),
-				human(x.Sustained), human(x.MaxDelivered), number(x.P99Half), ratio(r, s, n), limits(x.Searches), share(x.CeilingShare))
+			fmt.Fprintf(w, "| %d | %s | %s%s | %d (%s–%s) | %s | %s | %s | %s | %s | %s |\n", n, s.Name, bound(x),
+				human(x.Rate), len(x.Searches), human(x.Low), human(x.High),
+				human(x.Sustained), human(x.MaxDelivered), number(x.P99Half), ratio(r, s, n), limits(x.Searches),
+				share(x.CeilingShare))
 		}
 	}
 }
@@ -151,13 +163,16 @@ func limits(searches []loadclient.Saturation) string {
 
 func writeMemory(w io.Writer, r *loadclient.Results) {
 	const n = lightConnections
-	fmt.Fprintf(w, "\n| %d connections: server memory, MB | idle | at half its saturation | at what it sustains | %s/s: mean ms | MB | a minute after the overloads, MB |\n|---|---:|---:|---:|---:|---:|---:|\n", n, human(lightRate))
+	fmt.Fprintf(w, "\n| %d connections: server memory, MB | idle | at half its saturation | at what it sustains | "+
+		"%s/s: mean ms | MB | a minute after the overloads, MB |\n|---|---:|---:|---:|---:|---:|---:|\n", n,
+		human(lightRate))
 	for i := range r.Servers {
 		x := r.Servers[i].At(n)
 		if len(x.Searches) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", r.Servers[i].Name, number(x.MemoryIdle/1e6), number(x.MemoryHalf/1e6), number(x.MemoryFull/1e6),
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", r.Servers[i].Name, number(x.MemoryIdle/1e6),
+			number(x.MemoryHalf/1e6), number(x.MemoryFull/1e6),
 			number(x.LightRTT), number(x.MemoryLight/1e6), number(x.MemoryRecovered/1e6))
 	}
 }
@@ -171,8 +186,10 @@ func writeControls(w io.Writer, r *loadclient.Results) {
 		}
 		for _, n := range r.Levels() {
 			if x := s.At(n); x.Capacity > 0 {
-				fmt.Fprintf(w, "\n%s at %d connections: capacity %s, found %s (%+.1f %%), spread of the saturation points %.1f %% (deviation of %d blocks).\n",
-					s.Name, n, human(s.Capacity), human(x.Capacity), 100*(x.Capacity/s.Capacity-1), 100*x.Spread, len(x.Searches))
+				fmt.Fprintf(w, "\n%s at %d connections: capacity %s, found %s (%+.1f %%), spread of the saturation "+
+					"points %.1f %% (deviation of %d blocks).\n",
+					s.Name, n, human(s.Capacity), human(x.Capacity), 100*(x.Capacity/s.Capacity-1), 100*x.Spread,
+					len(x.Searches))
 			}
 		}
 	}

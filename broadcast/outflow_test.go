@@ -529,3 +529,6 @@ func TestTopicsOfAnOutflow(t *testing.T) {
 		t.Errorf("%d topics in 11 rounds, %v allocations", n, allocs)
 	}
 }
+
+// Waiting is what has not left of the outbox, in bytes, with 16 for each parcel.
+func (o *Outflow) Waiting() int { return o.outbox.waiting() }

@@ -396,7 +396,8 @@ func TestDelivery(t *testing.T) {
 			st := d.s.stats(t)
 			t.Logf("%d lives, %d of them to the end; %d messages heard, %d missed (%d skipped)",
 				d.lives, len(stayed), d.heard, d.lost, st.MessagesSkipped)
-			t.Logf("%d sessions were cut off (%d slow, %d timed out)", d.cut, st.SlowConsumersClosed, st.SessionsTimedOut)
+			t.Logf("%d sessions were cut off (%d slow, %d timed out)", d.cut, st.SlowConsumersClosed,
+				st.SessionsTimedOut)
 			if d.lost > st.MessagesSkipped {
 				t.Errorf("%d messages are missing, and %d were skipped", d.lost, st.MessagesSkipped)
 			}

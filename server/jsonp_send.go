@@ -19,5 +19,5 @@ func serveJSONPSend(x *exchange, r *route, session string) {
 		}
 		payload = []byte(form.Get("d"))
 	}
-	x.accept(r, session, payload, func() { x.text(http.StatusOK, "ok") }) // some browsers show an error on 204
+	x.takeMessages(r, session, payload, func() { x.text(http.StatusOK, "ok") }) // some browsers show an error on 204
 }

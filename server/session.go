@@ -49,7 +49,7 @@ type Session struct {
 	loop      *loop
 	service   Service
 	transport transport
-	out       broadcast.Outflow
+	outflow   broadcast.Outflow
 	owing     bool // among the loop's owing
 	state     sessionState
 	rate      rate
@@ -87,14 +87,16 @@ type transport interface {
 type carried interface {
 	// opened begins the session's life.
 	opened()
-	// message hands over a message; false means that the next has to wait, because the session publishes too fast.
-	message(m *Message) bool
+	// message hands over a message, and says what the next has to wait for.
+	message(m *Message) backpressure
 	// post queues what the transport itself has to say, behind what the session was sent before.
 	post(frame []byte)
 	// Close ends the session.
 	Close(code int, reason string)
-	// closing tells that the transport ends the session: nothing can be sent any more.
-	closing()
+	// sealTopics closes the open batches of the session's topics.
+	sealTopics()
+	// beginClosing tells that the transport ends the session: nothing can be sent any more.
+	beginClosing()
 	// ended tells that the session is over: the connection is gone, or no use any more.
 	ended(reason CloseReason)
 }
@@ -104,7 +106,7 @@ var ErrClosed = errors.New("server: the session is closed")
 
 func newSession(l *loop, service Service, t transport) *Session {
 	s := &Session{loop: l, service: service, transport: t}
-	s.out.Init(&l.owed, s)
+	s.outflow.Init(&l.outflows, s)
 	return s
 }
 
@@ -115,7 +117,7 @@ func (l *loop) refusesSessions(tooMany bool) bool {
 		l.stats.RefusedForMemory++
 	case l.overloaded():
 		l.stats.RefusedForLoad++
-	case !tooMany && !l.leave.begun:
+	case !tooMany && !l.departure.begun:
 		return false
 	}
 	l.stats.SessionsRefused++
@@ -131,7 +133,7 @@ func (s *Session) Send(m *Message) error {
 	s.loop.stats.MessagesSent++
 	s.loop.stats.MessagesDelivered++
 	s.sealTopics()
-	s.posted(s.transport.appendMessage(s.out.Outbox(), m))
+	s.posted(s.transport.appendMessage(s.outflow.Outbox(), m))
 	return nil
 }
 
@@ -153,17 +155,17 @@ func (s *Session) Subscribe(t *Topic) {
 		return
 	}
 	t.seal() // what is open was published before, and not to this session
-	if s.out.Subscribe(t.stream, s.transport.wire(), s.loop.nextSeq()) && s.out.Len() == 2 {
-		s.loop.mixed++
+	if s.outflow.Subscribe(t.log, s.transport.wire(), s.loop.nextSeq()) && s.outflow.Len() == 2 {
+		s.loop.multiTopic++
 	}
 }
 
 // Unsubscribe ends a subscription. What was published before and has not left yet is not sent any more, except for the
 // rest of a frame of which a part has left.
 func (s *Session) Unsubscribe(t *Topic) {
-	topics := s.out.Len()
-	if s.out.Unsubscribe(t.stream); topics == 2 && s.out.Len() == 1 {
-		s.loop.mixed--
+	topics := s.outflow.Len()
+	if s.outflow.Unsubscribe(t.log); topics == 2 && s.outflow.Len() == 1 {
+		s.loop.multiTopic--
 	}
 }
 
@@ -176,7 +178,7 @@ func (s *Session) RemoteAddr() net.Addr { return s.transport.remoteAddr() }
 
 // sealTopics closes the open batches of the session's topics: their messages were published before what comes now.
 func (s *Session) sealTopics() {
-	for t := range s.out.Topics() {
+	for t := range s.outflow.Topics() {
 		t.Data.(*Topic).seal()
 	}
 }
@@ -185,13 +187,13 @@ func (s *Session) sealTopics() {
 func (s *Session) post(frame []byte) {
 	if s.state != closed {
 		s.sealTopics()
-		s.posted(append(s.out.Outbox(), frame...))
+		s.posted(append(s.outflow.Outbox(), frame...))
 	}
 }
 
 // posted follows what was appended to the outbox.
 func (s *Session) posted(outbox []byte) {
-	if err := s.out.Post(outbox, s.loop.nextSeq()); err != nil {
+	if err := s.outflow.Post(outbox, s.loop.nextSeq()); err != nil {
 		s.transport.slow()
 		return
 	}
@@ -203,8 +205,8 @@ func (s *Session) Deliver() { s.transport.pump() }
 
 // Evicted is how a log says that the session fell off it: it has to be ended, or has skipped so many messages.
 func (s *Session) Evicted(skipped uint64) {
-	if s.out.Lost() {
-		s.loop.behind = append(s.loop.behind, s)
+	if s.outflow.Lost() {
+		s.loop.evicted = append(s.loop.evicted, s)
 		s.loop.arm()
 		return
 	}
@@ -221,16 +223,23 @@ func (s *Session) opened() {
 	s.service.OnOpen(s)
 }
 
-func (s *Session) message(m *Message) bool {
+func (s *Session) message(m *Message) backpressure {
 	l := s.loop
 	l.stats.MessagesReceived++
-	l.heldBy, l.overRate = nil, &s.rate
+	l.foundFull = nil
 	size := len(m.JSON())
 	s.service.OnMessage(s, m)
-	return s.rate.spend(size, l.now) && l.heldBy == nil
+	within := s.rate.spend(size, l.now)
+	switch {
+	case l.foundFull != nil:
+		return backpressure{topic: l.foundFull}
+	case !within:
+		return backpressure{rate: &s.rate}
+	}
+	return backpressure{}
 }
 
-func (s *Session) closing() {
+func (s *Session) beginClosing() {
 	if s.state == open {
 		s.state = closing
 	}
@@ -241,10 +250,10 @@ func (s *Session) ended(reason CloseReason) {
 		return
 	}
 	s.state = closed
-	if s.out.Len() > 1 {
-		s.loop.mixed--
+	if s.outflow.Len() > 1 {
+		s.loop.multiTopic--
 	}
-	s.out.Close()
+	s.outflow.Close()
 	s.loop.stats.Sessions--
 	if reason.Code == 0 {
 		reason.Code = codeBroken

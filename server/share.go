@@ -131,14 +131,14 @@ func (q *connQueue) pop() *conn {
 	return c
 }
 
-// goOn gives those that wait their visits until this turn is spent. It is an event like any other, and comes again
-// while anybody waits.
-func (l *loop) goOn() {
+// grantVisits gives those that wait their visits until this turn is spent. It is an event like any other, and comes
+// again while anybody waits.
+func (l *loop) grantVisits() {
 	l.share.turn = turnCost
 	for l.share.waiting() && l.share.turn > 0 {
 		if c := l.share.pop(); !c.dead && c.hold == holdShare {
 			if c.hold = holdNone; c.mayPublish() {
-				c.goOn()
+				c.resume()
 			}
 		}
 	}

@@ -116,7 +116,8 @@ func TestAttackTermDuringTheStart(t *testing.T) {
 		select {
 		case err := <-l.ended:
 			var exit *exec.ExitError
-			if errors.As(err, &exit) && l.log.Len() == 0 && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
+			if errors.As(err, &exit) && l.log.Len() == 0 &&
+				exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
 				err = nil
 			}
 			if err != nil {

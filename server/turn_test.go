@@ -62,3 +62,13 @@ func TestNewcomersAreRefusedUnderOverload(t *testing.T) {
 		}
 	}
 }
+
+// With a batch that one message fills, each leaves in a frame of its own, which is what --gather=off is.
+func TestMessagesThatAreNotGathered(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Config{BatchBytesMax: 1})
+	c := r.join(t, "/broadcast")
+	c.send(`["a","b"]`)
+	c.expect(`a["a"]`)
+	c.expect(`a["b"]`)
+}

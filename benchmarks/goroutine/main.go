@@ -170,7 +170,8 @@ func (c *client) write() {
 		select {
 		case m, more := <-c.queue:
 			if !more {
-				_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+				_ = c.conn.WriteControl(websocket.CloseMessage,
+					websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 				return
 			}
 			_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))

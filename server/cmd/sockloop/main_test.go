@@ -41,13 +41,15 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"unknown flag", []string{"--fast"}, "unknown flag --fast"},
 		{"no duration", []string{"--heartbeat-delay", "soon"}, "heartbeat-delay"},
 		{"policy", []string{"--slow-consumer", "ask"}, `"close","skip"`},
-		{"port in use", []string{"--addr", taken.Addr().String()}, "is in use: stop the other server, choose another with --addr"},
+		{"port in use", []string{"--addr", taken.Addr().String()},
+			"is in use: stop the other server, choose another with --addr"},
 		{"address", []string{"--addr", "8080"}, "want host:port"},
 		{"no such CPU", []string{"--cpu", "999"}, "no CPU of the set 999 is there"},
 		{"no CPU", []string{"--cpu", "fast"}, "want numbers and ranges"},
 		{"descriptors", []string{"--connections-max", "100000000"}, "ulimit -n"},
 		{"message size", []string{"--message-bytes-max", "99999999"}, "MessageBytesMax"},
-		{"transport", []string{"--transports", "websocket,pigeon"}, `no transport is called "pigeon"; there are websocket, `},
+		{"transport", []string{"--transports", "websocket,pigeon"},
+			`no transport is called "pigeon"; there are websocket, `},
 		{"origin", []string{"--origins", "example.com"}, "want scheme and host alone"},
 		{"script", []string{"--sockjs-url", "sockjs.js"}, "begins with a slash"},
 		{"prefix", []string{"--prefix", "chat"}, "want a path such as /chat"},
@@ -193,7 +195,8 @@ func TestConformanceServices(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, "", build(t), "--conformance")
 	for path, want := range map[string]string{
-		"/echo/info": `"websocket":true`, "/disabled_websocket_echo/info": `"websocket":false`, "/cookie_needed_echo/info": `"cookie_needed":true`, "/close": "Welcome", "/broadcast": "404",
+		"/echo/info": `"websocket":true`, "/disabled_websocket_echo/info": `"websocket":false`,
+		"/cookie_needed_echo/info": `"cookie_needed":true`, "/close": "Welcome", "/broadcast": "404",
 	} {
 		if got := p.get(t, path); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", path, got)
@@ -209,7 +212,8 @@ func TestConformanceServices(t *testing.T) {
 	if err := c.Write(t.Context(), websocket.MessageBinary, large); err != nil {
 		t.Fatal(err)
 	}
-	if kind, got, err := c.Read(t.Context()); err != nil || kind != websocket.MessageBinary || !bytes.Equal(got, large) {
+	if kind, got, err := c.Read(t.Context()); err != nil || kind != websocket.MessageBinary ||
+		!bytes.Equal(got, large) {
 		t.Errorf("%v, %d bytes, %v", kind, len(got), err)
 	}
 }
@@ -217,10 +221,14 @@ func TestConformanceServices(t *testing.T) {
 // The flags that bear sockjs-node's names do what they say.
 func TestSockJSFlags(t *testing.T) {
 	t.Parallel()
-	p := startProcess(t, "", build(t), "--prefix=/rt", "--no-websocket", "--jsessionid", "--base-url=https://cdn.example", "--sockjs-url=https://cdn.example/s.js", "--transports=xhr-polling,websocket")
+	p := startProcess(t, "", build(t), "--prefix=/rt", "--no-websocket", "--jsessionid",
+		"--base-url=https://cdn.example", "--sockjs-url=https://cdn.example/s.js", "--transports=xhr-polling,websocket")
 	for path, want := range map[string]string{
-		"/rt/": "<title>sockloop", "/rt": "<title>sockloop", "/rt/echo/info": `{"websocket":false,"origins":["*:*"],"cookie_needed":true,"entropy":`, "/rt/broadcast/info": `"base_url":"https://cdn.example"`,
-		"/rt/echo/iframe.html": `src="https://cdn.example/s.js"`, "/echo": "404", "/rt/echo/0/0/eventsource": "404", "/rt/room": "Welcome",
+		"/rt/": "<title>sockloop", "/rt": "<title>sockloop",
+		"/rt/echo/info":        `{"websocket":false,"origins":["*:*"],"cookie_needed":true,"entropy":`,
+		"/rt/broadcast/info":   `"base_url":"https://cdn.example"`,
+		"/rt/echo/iframe.html": `src="https://cdn.example/s.js"`, "/echo": "404", "/rt/echo/0/0/eventsource": "404",
+		"/rt/room": "Welcome",
 	} {
 		if got := p.get(t, path); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", path, got)
