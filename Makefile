@@ -22,7 +22,8 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the programs into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine ./benchmarks/fixed
+	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine \
+	  ./benchmarks/goroutine-batched ./benchmarks/fixed
 	$(GO) build -trimpath -o bin/benchmarks ./benchmarks
 
 .PHONY: run-server

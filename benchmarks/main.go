@@ -60,7 +60,10 @@ type suite struct {
 }
 
 var suites = map[string]suite{
-	"servers":    {names: []string{"sockloop", "goroutine"}, base: "goroutine", levels: loadclient.QuickLevels, light: true},
+	"servers": {
+		names: []string{"sockloop", "goroutine", "goroutine-batched"}, base: "goroutine",
+		levels: loadclient.QuickLevels, light: true,
+	},
 	"transports": {names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"}, base: "sockloop", levels: []int{2000}},
 	"peers":      {base: "sockjs-node", levels: loadclient.QuickLevels, full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"}},
 	"controls":   {names: []string{"sockloop", "sockloop-again", "fixed"}, base: "sockloop", levels: []int{100, 2000}},

@@ -25,7 +25,8 @@ var built = sync.OnceValue(func() (err error) {
 	if binDir, err = os.MkdirTemp("", "benchmarks-test-"); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload", "./goroutine", "./fixed")
+	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload",
+		"./goroutine", "./goroutine-batched", "./fixed")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
