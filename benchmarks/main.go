@@ -66,7 +66,10 @@ var suites = map[string]suite{
 	},
 	"transports": {names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"}, base: "sockloop", levels: []int{2000}},
 	"peers":      {base: "sockjs-node", levels: loadclient.QuickLevels, full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"}},
-	"controls":   {names: []string{"sockloop", "sockloop-again", "fixed"}, base: "sockloop", levels: []int{100, 2000}},
+	"controls": {
+		names: []string{"sockloop", "sockloop-again", "fixed", "fixed-batched"}, base: "sockloop",
+		levels: []int{100, 2000},
+	},
 }
 
 func suiteNames() (names []string) {

@@ -24,6 +24,7 @@ const (
 type limits struct {
 	logBytesMax int
 	patience    time.Duration // in which a reader that a full log waits for must take a segment
+	capacity    float64       // deliveries a second of a server that has a fixed capacity; 0 is as many as it can
 }
 
 // defaultLimits are sockloop's: 16 MiB of log, 4 MiB/s of a reader.
@@ -41,6 +42,7 @@ type hub struct {
 	clients  map[*client]struct{}
 	closed   bool
 
+	pacer  pacer   // the hub's own
 	stream *stream // the last segment changes under mu only
 
 	parked sync.Mutex // with wake: writers that have sent everything wait for more
@@ -56,7 +58,7 @@ type hub struct {
 type tasks struct{ nudge, ping, end bool }
 
 func newHub(l limits) *hub {
-	h := &hub{limits: l, clients: map[*client]struct{}{}, stream: newStream(l.logBytesMax), gone: make(chan struct{})}
+	h := &hub{limits: l, pacer: pacer{perSecond: l.capacity}, clients: map[*client]struct{}{}, stream: newStream(l.logBytesMax), gone: make(chan struct{})}
 	h.work.L, h.room.L, h.wake.L = &h.mu, &h.mu, &h.parked
 	h.now.Store(time.Now().Unix())
 	go h.run()
@@ -124,6 +126,7 @@ func (h *hub) run() {
 	for {
 		t := h.gather(&batch)
 		batch.Split(frameBytesMax, func(part codec.Batch) {
+			h.spend(part.Len())
 			h.makeRoom(len(part.Elements()) + frameOverhead)
 			h.stream.appendArray(part)
 		})
@@ -146,10 +149,15 @@ func (h *hub) run() {
 // gather waits for something to do, lets everybody run who can, and takes all that there is then.
 func (h *hub) gather(batch *codec.Batch) tasks {
 	h.mu.Lock()
+	idle := false
 	for len(h.gathered.JSON) == 0 && h.tasks == (tasks{}) {
+		idle = true
 		h.work.Wait()
 	}
 	h.mu.Unlock()
+	if idle {
+		h.pacer.begin(time.Now())
+	}
 	runtime.Gosched()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -159,6 +167,18 @@ func (h *hub) gather(batch *codec.Batch) tasks {
 	h.closed = t.end
 	h.room.Broadcast()
 	return t
+}
+
+// spend takes the time that so many messages take a server of fixed capacity.
+func (h *hub) spend(messages int) {
+	if h.limits.capacity == 0 {
+		return
+	}
+	h.wakeAll() // what has been handed out is sent meanwhile
+	h.mu.Lock()
+	connections := len(h.clients)
+	h.mu.Unlock()
+	spin(h.pacer.serve(messages, connections))
 }
 
 func (h *hub) appendFrame(frame []byte) {

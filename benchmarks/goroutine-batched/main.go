@@ -33,6 +33,8 @@ import (
 type flags struct {
 	Addr string      `help:"Address to listen on." default:"127.0.0.1:8083"`
 	CPU  tuning.CPUs `help:"CPUs to run on." name:"cpu" placeholder:"SET"`
+
+	Capacity float64 `help:"Be a control: deliver so many messages a second, over all connections. 0: as many as it can."`
 }
 
 func main() {
@@ -48,6 +50,9 @@ func main() {
 const drainTime = 3 * time.Second
 
 func run(f flags) error {
+	if f.Capacity < 0 {
+		return errors.New("--capacity: want at least 0 messages a second")
+	}
 	if _, err := tuning.RaiseDescriptors(); err != nil {
 		return err
 	}
@@ -58,7 +63,9 @@ func run(f flags) error {
 	if err != nil {
 		return err
 	}
-	h := newHub(defaultLimits)
+	l := defaultLimits
+	l.capacity = f.Capacity
+	h := newHub(l)
 	s := &http.Server{Handler: handler(h), ReadHeaderTimeout: 10 * time.Second}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
