@@ -23,7 +23,7 @@ help: ## List the targets
 build: ## Build the programs into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine \
-	  ./benchmarks/goroutine-batched ./benchmarks/fixed
+	  ./benchmarks/goroutine-batched ./benchmarks/fixed ./benchmarks/limit
 	$(GO) build -trimpath -o bin/benchmarks ./benchmarks
 
 .PHONY: run-server
