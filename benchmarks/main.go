@@ -65,6 +65,11 @@ var suites = map[string]suite{
 		names: []string{"sockloop", "goroutine"},
 		base:  "goroutine", levels: loadclient.QuickLevels, light: true,
 	},
+	// What batching gives and what the loop gives: both with both.
+	"batching": {
+		names: []string{"sockloop", "sockloop-single", "goroutine", "goroutine-batched"},
+		base:  "goroutine", levels: loadclient.QuickLevels,
+	},
 	"transports": {
 		names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"},
 		base:  "sockloop", levels: []int{2000},
@@ -74,7 +79,7 @@ var suites = map[string]suite{
 		full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"},
 	},
 	"controls": {
-		names: []string{"sockloop", "sockloop-again", "fixed"},
+		names: []string{"sockloop", "sockloop-again", "fixed", "fixed-batched"},
 		base:  "sockloop", levels: []int{100, 2000},
 	},
 }

@@ -26,7 +26,7 @@ var built = sync.OnceValue(func() (err error) {
 		return err
 	}
 	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload",
-		"./goroutine", "./fixed")
+		"./goroutine", "./goroutine-batched", "./fixed")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
