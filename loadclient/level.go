@@ -46,15 +46,6 @@ type LevelConfig struct {
 	Read        ReadPolicy    // empty is Prompt
 }
 
-// ReadPolicy is when the client reads what has arrived. It changes what sending costs the server on the same machine,
-// so results are comparable only with the same policy.
-type ReadPolicy string
-
-const (
-	Prompt  ReadPolicy = "prompt"  // as soon as there is something
-	Relaxed ReadPolicy = "relaxed" // what has gathered, at most every millisecond
-)
-
 // OpenLevel opens all connections and starts the workers.
 func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 	if c.Drain == 0 {

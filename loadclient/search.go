@@ -27,38 +27,6 @@ const (
 	retries = 3
 )
 
-// Saturation is what a search found at one level. Rates are nominal unless they are called delivered: messages sent a
-// second × connections, what 2011 called received.
-type Saturation struct {
-	Time        time.Time `json:"time"`
-	Target      string    `json:"target"`
-	Protocol    Protocol  `json:"protocol"`
-	Connections int       `json:"connections"`
-	Profile     string    `json:"profile"`
-	// Rate is where the mean round trip crosses the threshold, between the highest rate that held and the lowest that
-	// did not.
-	Rate float64 `json:"saturation_rate"`
-	Held float64 `json:"held_rate"`
-	Fell float64 `json:"fell_rate"`
-	Best *Trial  `json:"best_trial"` // the longest at the highest rate that could be sustained, else that held
-	// Sustained is a rate that the server carried for 10 s with flat round trips; it does not depend on the window.
-	Sustained float64 `json:"sustained_rate,omitempty"`
-	// MaxDelivered is the most that was really received in a window.
-	MaxDelivered float64 `json:"max_delivered_rate"`
-	// Overload is the lowest rate at which a trial had to be given up: round trips of 1.5 s, an own message that did
-	// not come back, a connection that broke. 0 is none that was tried.
-	Overload float64 `json:"overload_rate,omitempty"`
-	// Capacity has the medians of what the overloaded trials say.
-	Capacity *Capacity `json:"capacity,omitempty"`
-	// Limit says what ended the search: OVERLOADED and TARGET-FAILED are the server; otherwise Rate is a lower bound.
-	Limit    Verdict  `json:"limit"`
-	Reason   string   `json:"reason,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
-	// what the client can receive at this level, in the shape in which the server sends
-	Ceiling *Ceiling `json:"ceiling,omitempty"`
-	Trials  int      `json:"trials"`
-}
-
 // trier runs a trial at a nominal rate: a Level, or in tests a queue whose capacity is known.
 type trier interface {
 	try(nominal float64, window time.Duration) (Trial, error)
@@ -209,13 +177,13 @@ func (s *searcher) giveUp(t Trial) error {
 		s.silent++
 	}
 	if !s.everHeld || s.failed > failuresMax || s.silent > silencesMax {
-		return t.failure()
+		return failure(&t)
 	}
 	return nil
 }
 
 // failure is a trial's reason as an error: the target failed.
-func (t *Trial) failure() error {
+func failure(t *Trial) error {
 	return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(t.Reason, errTarget.Error()+": "))
 }
 
@@ -465,7 +433,7 @@ func (s *searcher) confirm(result *Saturation, held float64) error {
 		rate *= 1 - 0.03*float64(int(1)<<step)
 	}
 	if last.Verdict == TargetFailed { // far below what it held before
-		return last.failure()
+		return failure(&last)
 	}
 	s.warn("no rate could be sustained for %v, down to %.3g messages a second", s.Profile.Confirm, rate)
 	return nil
@@ -503,8 +471,8 @@ func (s *searcher) summarize(r *Saturation) {
 		}
 	}
 	r.Capacity = s.capacity()
-	if c := r.Capacity; c != nil && c.spread() > spreadMax {
-		s.warn("the estimates of the capacity are %.0f %% apart: it is no constant", 100*c.spread())
+	if c := r.Capacity; c != nil && c.Spread() > spreadMax {
+		s.warn("the estimates of the capacity are %.0f %% apart: it is no constant", 100*c.Spread())
 	}
 	if 2*s.noisy > s.trials {
 		s.warn("%d of %d trials were noisy: the machine was busy with something else", s.noisy, s.trials)
@@ -526,7 +494,7 @@ func (s *searcher) capacity() *Capacity {
 	if len(d) == 0 {
 		return nil
 	}
-	return &Capacity{median(d...), median(sl...), median(b...)}
+	return &Capacity{Delivered: median(d...), Slope: median(sl...), Backlog: median(b...)}
 }
 
 func median(x ...float64) float64 {

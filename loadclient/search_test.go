@@ -45,8 +45,8 @@ func (q *queue) try(nominal float64, window time.Duration) (Trial, error) {
 	if q.loseAt > 0 && nominal > q.loseAt {
 		t.OwnMissing, t.NotCompleted = 1, 1
 	}
-	if t.judge(); t.Verdict == Overloaded {
-		t.Capacity = &Capacity{capacity, capacity, capacity}
+	if judge(&t, 0); t.Verdict == Overloaded {
+		t.Capacity = &Capacity{Delivered: capacity, Slope: capacity, Backlog: capacity}
 	}
 	if q.spoil > 0 && q.trials%q.spoil == 0 {
 		t.Verdict = ClientLimited
@@ -293,7 +293,7 @@ func TestJudge(t *testing.T) {
 		{"a little noise", Trial{Noise: &Noise{Stolen: 0.01, Others: 0.05}}, OK},
 		{"busy worker, busy server", Trial{ClientBusy: []float64{0.9}, Server: busy, RTT: Latency{Mean: 300}}, Overloaded},
 	} {
-		if tt.t.judge(); tt.t.Verdict != tt.want {
+		if judge(&tt.t, 0); tt.t.Verdict != tt.want {
 			t.Errorf("%s: %s, want %s (%s)", tt.name, tt.t.Verdict, tt.want, tt.t.Reason)
 		}
 	}

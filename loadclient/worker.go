@@ -13,6 +13,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -61,7 +62,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		reference: newReference(t.Protocol.quoted()), results: newRecording(),
+		reference: newReference(quoted(t.Protocol)), results: newRecording(),
 	}
 	w.reference.reset(newTally(idBase, 0))
 	w.reference.own = func(parsed, int) {}
@@ -138,11 +139,8 @@ type bucket struct {
 	sum   float64 // ms
 }
 
-// OverTimeStep is the time between two values of Trial.OverTime.
-const OverTimeStep = bucketTime
-
 const (
-	bucketTime = 100 * time.Millisecond
+	bucketTime = results.OverTimeStep
 	// rttMax is the longest round trip told apart, in µs.
 	rttMax = 60_000_000
 )
