@@ -114,7 +114,8 @@ func (b *bench) begin(ctx context.Context) error {
 	}
 	goesOn := err == nil && !b.Fresh && b.goesOn(old)
 	if err == nil && !b.Fresh && !goesOn {
-		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, --out another folder keeps them", b.Out)
+		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, "+
+			"--out another folder keeps them", b.Out)
 	}
 	if !goesOn {
 		if err := b.removeOld(old); err != nil {
@@ -264,7 +265,8 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 	defer s.stop()
 	load := []string{
 		"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol), "--cpus", b.cpus.String(),
-		"--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--server-version", c.version, "--block", strconv.Itoa(block + 1),
+		"--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--server-version", c.version,
+		"--block", strconv.Itoa(block + 1),
 	}
 	trial := func(phase results.Phase, connections, rate int, window time.Duration) error {
 		return s.explain(b.trial(ctx, c, phase, append([]string{

@@ -24,18 +24,18 @@ import (
 type flags struct {
 	Bin       string        `help:"Folder with the built programs." default:"bin"`
 	Peers     string        `help:"Folder with the servers' manifests." default:"benchmarks/peers"`
-	Out       string        `help:"Folder for the results. Default: benchmarks/results/<date>-<host>-<suite>, and a number if that is taken." placeholder:"DIR"`
+	Out       string        `help:"Folder for the results. Default: one of its own below benchmarks/results." placeholder:"DIR"`
 	Suite     string        `help:"${suites}." default:"servers" enum:"${suites}"`
 	Only      []string      `help:"Measure only these of the suite." placeholder:"NAME,…"`
 	Levels    []int         `help:"Connections. Default: the suite's." placeholder:"N,…"`
 	Blocks    int           `help:"Times that every server is measured, in turn." default:"1"`
-	Fresh     bool          `help:"Replace the results in --out. Without it an interrupted run goes on, and a finished one is kept."`
+	Fresh     bool          `help:"Replace the results in --out. Without it an interrupted run goes on."`
 	Install   bool          `help:"Measure nothing: install the peers."`
 	Search    []string      `help:"Further arguments of sockload run, such as --search=--profile=search." placeholder:"ARG,…"`
 	Warm      time.Duration `help:"How long a server gets warm before its search." default:"3s"`
 	Check     bool          `help:"Measure nothing: name the servers that cannot be run."`
 	Report    bool          `help:"Measure nothing: write the summary and the report of the results in --out again."`
-	AllowOld  bool          `help:"With --report: show records without versions and blocks too, as if one version had made them."`
+	AllowOld  bool          `help:"With --report: show records without versions and blocks too."`
 	ServerCPU int           `help:"CPU of the servers." name:"server-cpu" default:"0"`
 	CPUs      tuning.CPUs   `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
 }

@@ -48,8 +48,10 @@ func TestPeers(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(s.stop)
-				got := load(t, b, "--target", "ws://"+s.addr+c.Path, "--protocol", string(c.Protocol), "--connections", "20", "--rate", "10000", "--window", "500ms")
-				if got.Sent != 250 || got.Received != 5000 || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
+				got := load(t, b, "--target", "ws://"+s.addr+c.Path, "--protocol", string(c.Protocol),
+					"--connections", "20", "--rate", "10000", "--window", "500ms")
+				if got.Sent != 250 || got.Received != 5000 ||
+					got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
 					t.Errorf("%+v", got)
 				}
 			})
@@ -83,7 +85,8 @@ func TestSuites(t *testing.T) {
 	if got, err := s.contestants(peers, []string{"goroutine"}); err != nil || len(got) != 1 {
 		t.Errorf("%v %v", got, err)
 	}
-	if _, err := s.contestants(peers, []string{"bun"}); err == nil || !strings.Contains(err.Error(), "the suite has sockloop, goroutine") {
+	_, err := s.contestants(peers, []string{"bun"})
+	if err == nil || !strings.Contains(err.Error(), "the suite has sockloop, goroutine") {
 		t.Error(err)
 	}
 }

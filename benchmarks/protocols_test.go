@@ -25,7 +25,8 @@ var built = sync.OnceValue(func() (err error) {
 	if binDir, err = os.MkdirTemp("", "benchmarks-test-"); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload", "./goroutine", "./fixed")
+	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload",
+		"./goroutine", "./fixed")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -82,8 +83,10 @@ func TestProtocols(t *testing.T) {
 				if protocol == string(results.WebSocket) {
 					target += "/websocket"
 				}
-				got := load(t, b, append([]string{"--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms"}, tt.client...)...)
-				if got.Sent != tt.sent || got.Received != 20*tt.sent || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
+				got := load(t, b, append([]string{"--target", target, "--protocol", protocol, "--connections", "20",
+					"--rate", tt.rate, "--window", "500ms"}, tt.client...)...)
+				if got.Sent != tt.sent || got.Received != 20*tt.sent ||
+					got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
 					t.Errorf("%+v", got)
 				}
 				if large := slices.Contains(tt.client, "--payload-bytes=1000"); large != (got.BytesPerMessage > 1000) {

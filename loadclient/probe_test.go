@@ -28,7 +28,7 @@ func TestProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unread.Close() //nolint:errcheck // nothing is left to do
+	defer unread.Close()  //nolint:errcheck // nothing is left to do
 	const bytes = 1 << 19 // fits into the two sockets' buffers
 	_ = unread.SetWriteDeadline(time.Now().Add(time.Second))
 	written, _ := unread.Write(make([]byte, bytes))

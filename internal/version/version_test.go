@@ -24,7 +24,8 @@ func TestStamped(t *testing.T) {
 		{"a revision of a module", "v0.0.0-2026", []debug.BuildSetting{revision}, "7131663"},
 		{"nothing", "(devel)", nil, ""},
 	} {
-		if got := stamped(&debug.BuildInfo{Main: debug.Module{Version: tt.module}, Settings: tt.settings}); got != tt.want {
+		info := debug.BuildInfo{Main: debug.Module{Version: tt.module}, Settings: tt.settings}
+		if got := stamped(&info); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}

@@ -31,8 +31,9 @@ func search(block, connections int, capacity float64) (s results.Saturation, tri
 	trial := func(phase results.Phase, share, rtt float64, v results.Verdict) results.Trial {
 		t := results.Trial{
 			Provenance: made(block), Connections: connections, Phase: phase, Verdict: v, Window: 3,
-			Nominal: share * capacity, Delivered: min(share, 1) * capacity, SendRate: share * capacity / float64(connections),
-			RTT: results.Latency{Mean: rtt, P50: rtt, P99: 3 * rtt}, RTTActual: results.Latency{Mean: rtt},
+			Nominal: share * capacity, Delivered: min(share, 1) * capacity,
+			SendRate: share * capacity / float64(connections),
+			RTT:      results.Latency{Mean: rtt, P50: rtt, P99: 3 * rtt}, RTTActual: results.Latency{Mean: rtt},
 			MessagesPerFrame: 2, MessagesPerRead: 5, ClientBusy: []float64{0.5}, LagP99: 0.1,
 			Server: &results.Usage{
 				CPU: min(share, 1), RSS: int64(10e6 + 1000*connections), Anon: 8e6, File: 2e6, KernelSockets: 66e6,
@@ -83,7 +84,8 @@ func folder(t *testing.T) string {
 		},
 		Suite: "peers", Base: "slow", ClientCPUs: "1", Blocks: 3, Started: time.Now(), Finished: time.Now(),
 	}
-	for name, capacity := range map[string]float64{"fast": 150e6, "fast-again": 151e6, "slow": 45_000, "fixed": 200_000} {
+	for name, capacity := range map[string]float64{"fast": 150e6, "fast-again": 151e6, "slow": 45_000,
+		"fixed": 200_000} {
 		server := results.ManifestServer{Name: name, About: "a <b>server</b>"}
 		if name == "fixed" {
 			server.Capacity = 201_000
@@ -145,7 +147,8 @@ func TestReport(t *testing.T) {
 	}
 	page := string(text)
 	for _, want := range []string{
-		"A &lt;/script&gt; CPU", "benchmarks --suite &#39;peers &amp; more&#39;", "Not measured: absent, because node is not there",
+		"A &lt;/script&gt; CPU", "benchmarks --suite &#39;peers &amp; more&#39;",
+		"Not measured: absent, because node is not there",
 		"936 of 1092 trials measured the server, 156 were CLIENT-LIMITED",
 		"156 saturation points: at 155 the server got slow, at 1 200 ms was not reached, because it broke connections",
 		"At most 75 % of the load client&#39;s own ceiling was used (fast-again, 2000 connections)",
@@ -188,16 +191,18 @@ func TestReportInABrowser(t *testing.T) {
 	tab.Show(t, chromium.Looks[0])
 	tab.Until(t, "document.querySelectorAll('#table tbody tr').length === 4")
 	for _, row := range [][]string{
-		{"fast-again", "255M/s", "226M/s", "×3.36k", "75 %"},                 // nominal, delivered, ratio, its confidence
+		{"fast-again", "255M/s", "226M/s", "×3.36k", "75 %"},               // nominal, delivered, ratio, its confidence
 		{"slow", "76k/s †", "67.2k/s", "65.2k/s (1 of 3 failed)", "12 MB"}, // 200 ms was not reached; a zero counts
 	} {
 		for _, text := range row {
-			tab.Until(t, "[...document.querySelectorAll('#table tbody tr')].some((r) => r.querySelector('b').textContent === '%s' && r.innerText.includes('%s'))", row[0], text)
+			tab.Until(t, "[...document.querySelectorAll('#table tbody tr')].some((r) => "+
+				"r.querySelector('b').textContent === '%s' && r.innerText.includes('%s'))", row[0], text)
 		}
 	}
 	tab.Do(t, `window.image = (id) => document.querySelector('#' + id + ' canvas').toDataURL();
 		window.change = (select, value) => { select.value = value; select.dispatchEvent(new Event('change')); };
-		window.differs = (id, act) => { const before = image(id); act(); return new Promise((r) => setTimeout(() => r(image(id) !== before), 100)); }`)
+		window.differs = (id, act) => { const before = image(id); act();
+			return new Promise((r) => setTimeout(() => r(image(id) !== before), 100)); }`)
 	differs := func(what, id, act string) {
 		t.Helper()
 		if got, err := chromium.Await[bool](tab, "differs('%s', () => { %s })", id, act); err != nil || !got {
@@ -205,7 +210,8 @@ func TestReportInABrowser(t *testing.T) {
 		}
 	}
 	for _, id := range charts {
-		differs("linear", id, fmt.Sprintf("const s = document.querySelectorAll('#%s .controls select'); const y = s[s.length - 1]; change(y, y.value === 'log' ? 'lin' : 'log')", id))
+		differs("linear", id, fmt.Sprintf("const s = document.querySelectorAll('#%s .controls select'); const y = "+
+			"s[s.length - 1]; change(y, y.value === 'log' ? 'lin' : 'log')", id))
 		differs("a series off", id, fmt.Sprintf("document.querySelector('#%s .keys input').click()", id))
 		differs("a series on", id, fmt.Sprintf("document.querySelector('#%s .keys input').click()", id))
 	}
@@ -214,22 +220,30 @@ func TestReportInABrowser(t *testing.T) {
 	differs("anonymous memory", "memory", "change(document.querySelectorAll('#memory select')[1], 'Anon')")
 	differs("another level", "delivered", "change(document.querySelector('#delivered select'), '25')")
 	drag := `const over = document.querySelector('#delivered .u-over'), box = over.getBoundingClientRect();
-		const at = (type, x, y, on) => on.dispatchEvent(new MouseEvent(type, {bubbles: true, clientX: box.left + x * box.width, clientY: box.top + y * box.height, button: 0, movementX: 1}));
-		at('mousemove', 0.3, 0.3, over); at('mousedown', 0.3, 0.3, over); at('mousemove', 0.7, 0.8, over); at('mouseup', 0.7, 0.8, document)`
+		const at = (type, x, y, on) => on.dispatchEvent(new MouseEvent(type, {bubbles: true,
+			clientX: box.left + x * box.width, clientY: box.top + y * box.height, button: 0, movementX: 1}));
+		at('mousemove', 0.3, 0.3, over); at('mousedown', 0.3, 0.3, over); at('mousemove', 0.7, 0.8, over);
+			at('mouseup', 0.7, 0.8, document)`
 	differs("zoom", "delivered", drag)
-	differs("all again", "delivered", "document.querySelector('#delivered .u-over').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}))")
+	differs("all again", "delivered", "document.querySelector('#delivered .u-over').dispatchEvent(new "+
+		"MouseEvent('dblclick', {bubbles: true}))")
 	tab.Do(t, `{ const over = document.querySelector('#memory .u-over'), box = over.getBoundingClientRect();
 		for (let x = 0; x < box.width; x += 5) for (let y = 0; y < box.height; y += 5) {
 			if (document.querySelector('#memory .tip').style.display === 'block') continue;
-			over.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, clientX: box.left + x, clientY: box.top + y}));
+			over.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, clientX: box.left + x,
+				clientY: box.top + y}));
 		} }`)
 	tab.Until(t, "/MB/.test(document.querySelector('#memory .tip').textContent)")
-	table, err := chromium.Await[string](tab, `new Promise((r) => { URL.createObjectURL = (blob) => { blob.text().then(r); return 'data:,'; };
+	table, err := chromium.Await[string](tab,
+		`new Promise((r) => { URL.createObjectURL = (blob) => { blob.text().then(r); return 'data:,'; };
 		document.querySelector('#cpu button').click(); })`)
-	if lines := strings.Split(strings.TrimSpace(table), "\n"); err != nil || len(lines) != 1+4*len(results.LevelsOf2011) || !strings.HasPrefix(lines[0], `"series","connections (1)","CPU for a million deliveries (s)"`) {
+	if lines := strings.Split(strings.TrimSpace(table), "\n"); err != nil ||
+		len(lines) != 1+4*len(results.LevelsOf2011) ||
+		!strings.HasPrefix(lines[0], `"series","connections (1)","CPU for a million deliveries (s)"`) {
 		t.Errorf("%v, %d lines: %.200s", err, len(lines), table)
 	}
-	if n, err := chromium.Await[int](tab, "performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"); err != nil || n != 0 {
+	if n, err := chromium.Await[int](tab, "performance.getEntriesByType('resource').filter((e) => "+
+		"!e.name.startsWith('data:')).length"); err != nil || n != 0 {
 		t.Errorf("it asked for %d resources (%v)", n, err)
 	}
 	if c := tab.Complaints(); len(c) > 0 {
@@ -245,14 +259,19 @@ func TestPictures(t *testing.T) {
 		t.Skip("no -results, no -pictures")
 	}
 	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+write(t, *picturesOf))
-	tab.Do(t, "document.querySelectorAll('header').forEach((e) => { e.style.display = 'none'; }); document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : 'none'; }); document.querySelectorAll('#saturation .controls, #saturation h2, .keys button').forEach((c) => c.remove())")
+	tab.Do(t, "document.querySelectorAll('header').forEach((e) => { e.style.display = 'none'; }); "+
+		"document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : "+
+		"'none'; }); document.querySelectorAll('#saturation .controls, #saturation h2, .keys "+
+		"button').forEach((c) => c.remove())")
 	for _, l := range chromium.Looks[:2] {
 		l.Height = 640
 		tab.Show(t, l)
 		tab.Do(t, "dispatchEvent(new Event('resize'))")
-		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - document.querySelector('#saturation .plot').clientWidth) < 2")
+		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - "+
+			"document.querySelector('#saturation .plot').clientWidth) < 2")
 		name := strings.TrimPrefix(l.Name, "wide-")
-		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,7 +73,8 @@ func pointsFound(r *results.Measurement) finding {
 	}
 	text := fmt.Sprintf("%d saturation points: at %d the server got slow", total, total-lower-broke)
 	if broke > 0 {
-		text += fmt.Sprintf(", at %d 200 ms was not reached, because it broke connections or lost messages first", broke)
+		text += fmt.Sprintf(", at %d 200 ms was not reached, because it broke connections or lost messages first",
+			broke)
 	}
 	if lower > 0 {
 		text += fmt.Sprintf(", %d are lower bounds, because the load client or the machine was the limit", lower)

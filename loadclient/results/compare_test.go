@@ -62,7 +62,8 @@ func TestCompareLevel(t *testing.T) {
 					t.Errorf("%s is %v, want %v", what, v[0], v[1])
 				}
 			}
-			if c.Slower(.05) != tt.slower || c.LooksSlower(.05) != tt.looks || len(c.Pairs) != min(len(tt.a), len(tt.b)) {
+			if c.Slower(.05) != tt.slower || c.LooksSlower(.05) != tt.looks ||
+				len(c.Pairs) != min(len(tt.a), len(tt.b)) {
 				t.Errorf("%+v", c)
 			}
 		})
@@ -161,7 +162,9 @@ func TestCompareLevelRefuses(t *testing.T) {
 	elsewhere := found(1)
 	elsewhere[0].Block = 7
 	for want, pair := range map[string][2][]Saturation{
-		"keep one protocol a file": {changed(found(1, 2), 1, func(s *Saturation) { s.Protocol = WebSocket }), found(1, 2)},
+		"keep one protocol a file": {
+			changed(found(1, 2), 1, func(s *Saturation) { s.Protocol = WebSocket }), found(1, 2),
+		},
 		"B has searches of server server and of new at 100 connections: keep one version a file": {
 			found(1, 2), changed(found(1, 2), 1, func(s *Saturation) { s.ServerVersion = "new" }),
 		},
@@ -190,7 +193,8 @@ func TestCompareFiles(t *testing.T) {
 		"a": append([]Record{machine("one")}, records(found(1, 2))...),
 		// the first was made again
 		"b": append(append([]Record{machine("another")}, records(found(8))...),
-			append([]Record{{Discarded: &Discarded{25, ""}}, {Discarded: &Discarded{100, "noise"}}}, records(found(2, 4))...)...),
+			append([]Record{{Discarded: &Discarded{25, ""}}, {Discarded: &Discarded{100, "noise"}}},
+				records(found(2, 4))...)...),
 		"raw": records(changed(changed(found(3, 6), 0, over(WebSocket)), 1, over(WebSocket))),
 		"25":  records(changed(found(1), 0, at25)),
 	})
@@ -203,7 +207,8 @@ func TestCompareFiles(t *testing.T) {
 		t.Errorf("%q", w)
 	}
 	all, err = CompareFiles(Options{}, file("a"), file("raw"))
-	if err != nil || all[0].Ratio != 3 || len(all[0].Warnings) != 1 || all[0].Warnings[0] != "A is over sockjs and B over websocket" {
+	if err != nil || all[0].Ratio != 3 || len(all[0].Warnings) != 1 ||
+		all[0].Warnings[0] != "A is over sockjs and B over websocket" {
 		t.Errorf("%+v %v", all, err)
 	}
 	if _, err := CompareFiles(Options{}, file("a"), file("25")); err == nil ||

@@ -219,7 +219,8 @@ func (m *Measurement) oneVersion() error {
 	}
 	if len(clients) > 1 {
 		return fmt.Errorf("several versions of sockload have measured: %s; "+
-			"measure again with one of them what the others have, into an empty folder or with benchmarks --fresh", clients)
+			"measure again with one of them what the others have, into an empty folder or with benchmarks --fresh",
+			clients)
 	}
 	c := m.Controls
 	if c == nil || m.ClientVersion() == c.ClientVersion() || c.ClientVersion() == "" || m.ClientVersion() == "" {

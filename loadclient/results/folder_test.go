@@ -48,13 +48,15 @@ func TestLevelSummary(t *testing.T) {
 	trial := func(phase Phase, nominal float64, rss int64, v Verdict) Record {
 		return Record{Trial: &Trial{
 			Provenance: Provenance{"client", "server", 1}, Connections: 100, Phase: phase, Nominal: nominal, Verdict: v,
-			RTT: Latency{Mean: 1, P99: nominal / 100}, Server: &Usage{CPU: 0.5, RSS: rss, Anon: rss - 4, File: 4, KernelSockets: 7},
+			RTT:    Latency{Mean: 1, P99: nominal / 100},
+			Server: &Usage{CPU: 0.5, RSS: rss, Anon: rss - 4, File: 4, KernelSockets: 7},
 		}}
 	}
 	search := func(block, connections int, rate float64, limit Verdict) Record {
 		return Record{Saturation: &Saturation{
 			Provenance:  Provenance{"client", "server", block},
-			Connections: connections, Protocol: SockJS, Rate: rate, Sustained: 0.9 * rate, MaxDelivered: rate, Limit: limit,
+			Connections: connections, Protocol: SockJS, Rate: rate, Sustained: 0.9 * rate, MaxDelivered: rate,
+			Limit:    limit,
 			Best:     &Trial{Delivered: 0.88 * rate, Server: &Usage{CPU: 0.9, RSS: 30}},
 			Capacity: &Capacity{Delivered: 0.8 * rate, Slope: 0.85 * rate, Backlog: 3 * rate},
 			Ceiling:  &Ceiling{Delivered: 4000, ClientBusy: []float64{0.5, 0.25}},
@@ -67,7 +69,8 @@ func TestLevelSummary(t *testing.T) {
 			trial(PhaseCurve, 900, 99, OK), trial(PhaseCurve, 510, 22, ClientLimited),
 			trial(PhaseLight, 100, 15, OK), trial(PhaseRecovered, 100, 16, OK),
 			search(1, 100, 1000, Overloaded), search(2, 100, 9, ClientLimited), search(1, 25, 7, ClientLimited),
-			{Discarded: &Discarded{100, "made again"}}, search(2, 100, 1300, Overloaded), search(3, 100, 800, TargetFailed),
+			{Discarded: &Discarded{100, "made again"}}, search(2, 100, 1300, Overloaded),
+			search(3, 100, 800, TargetFailed),
 		},
 		"b": {search(1, 100, 100, Overloaded), search(2, 100, 130, Overloaded), search(3, 100, 80, Overloaded)},
 	})
@@ -92,7 +95,8 @@ func TestLevelSummary(t *testing.T) {
 			t.Errorf("%s is %g, want %g", name, v[0], v[1])
 		}
 	}
-	if x.LowerBound || x.NotReached != 1 || len(x.Searches) != 3 || x.Spread < 0.2 || x.Spread > 0.3 || len(x.Strays) != 1 {
+	if x.LowerBound || x.NotReached != 1 || len(x.Searches) != 3 || x.Spread < 0.2 || x.Spread > 0.3 ||
+		len(x.Strays) != 1 {
 		t.Errorf("%+v", x)
 	}
 	if !a.At(25).LowerBound {
@@ -155,7 +159,8 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err = Load(Options{}, dir)
-	if err != nil || len(m.Servers) != 2 || len(m.Ceilings) != 1 || m.Controls == nil || m.Controls.Server("fixed") == nil {
+	if err != nil || len(m.Servers) != 2 || len(m.Ceilings) != 1 || m.Controls == nil ||
+		m.Controls.Server("fixed") == nil {
 		t.Errorf("%+v %v", m, err)
 	}
 	garbage := writeResults(t, nil, map[string][]Record{"x": nil})
@@ -192,10 +197,13 @@ func TestMixturesAreRefused(t *testing.T) {
 		want     string
 	}{
 		{"of one server", map[string][]Record{"x": records(changed(found(1, 2, 3), 2, server))}, nil,
-			"several versions of the server x are mixed: s2 in DIR/x.jsonl (block 3); server in DIR/x.jsonl (blocks 1, 2); " +
+			"several versions of the server x are mixed: s2 in DIR/x.jsonl (block 3); " +
+				"server in DIR/x.jsonl (blocks 1, 2); " +
 				"keep the lines of one of them, or measure all blocks again with one"},
-		{"of the client", map[string][]Record{"x": records(found(1, 2)), "y": records(changed(found(1), 0, client))}, nil,
-			"several versions of sockload have measured: c2 in DIR/y.jsonl (block 1); client in DIR/x.jsonl (blocks 1, 2); " +
+		{"of the client", map[string][]Record{"x": records(found(1, 2)), "y": records(changed(found(1), 0, client))},
+			nil,
+			"several versions of sockload have measured: c2 in DIR/y.jsonl (block 1); " +
+				"client in DIR/x.jsonl (blocks 1, 2); " +
 				"measure again with one of them what the others have"},
 		{"of trials", map[string][]Record{"x": append(records(found(1)), trial)}, nil, "several versions of sockload"},
 		{"of the controls", map[string][]Record{"x": records(found(1))}, records(changed(found(1), 0, client)),
@@ -220,7 +228,8 @@ func TestMixturesAreRefused(t *testing.T) {
 			if tt.want == "" && err != nil {
 				t.Error(err)
 			}
-			if want := strings.ReplaceAll(tt.want, "DIR", dir); want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			want := strings.ReplaceAll(tt.want, "DIR", dir)
+			if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		})
@@ -236,7 +245,8 @@ func TestAllowOld(t *testing.T) {
 	}
 	all := records(old)
 	again := []Record{all[0], all[1], {Discarded: &Discarded{Connections: 100}}, all[2]}
-	m, err := Load(Options{AllowOld: true}, writeResults(t, nil, map[string][]Record{"x": again, "y": records(old[:2])}))
+	dir := writeResults(t, nil, map[string][]Record{"x": again, "y": records(old[:2])})
+	m, err := Load(Options{AllowOld: true}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +254,8 @@ func TestAllowOld(t *testing.T) {
 	if len(x) != 2 || x[0].Block != 1 || x[1].Block != 2 || x[1].Rate != 2 || m.ClientVersion() != "not recorded" {
 		t.Errorf("%+v", x)
 	}
-	for _, folder := range []string{".", "controls-repeats", "transports"} { // with --allow-old, what is in the repository
+	// What is in the repository.
+	for _, folder := range []string{".", "controls-repeats", "transports"} {
 		dir := filepath.Join("../../benchmarks/results/2026-11-23-xeon-2core", folder)
 		if _, err := Load(Options{}, dir); err == nil || !strings.Contains(err.Error(), "--allow-old") {
 			t.Errorf("%s: %v", folder, err)
@@ -259,20 +270,23 @@ func TestAllowOld(t *testing.T) {
 func TestContinues(t *testing.T) {
 	t.Parallel()
 	run := func(client, server string) *Manifest {
-		return &Manifest{ClientVersion: client, Servers: []ManifestServer{{Name: "x", Version: server}, {Name: "y", Skipped: "no"}}}
+		return &Manifest{
+			ClientVersion: client, Servers: []ManifestServer{{Name: "x", Version: server}, {Name: "y", Skipped: "no"}},
+		}
 	}
 	for _, tt := range []struct{ client, server, want string }{
 		{"c", "s", ""},
 		{"c2", "s", "the interrupted run is of sockload c, and this is c2: build that version again to go on with it"},
 		{"c", "s2", "the interrupted run is of x s, and this is s2"},
 	} {
-		is, err := run(tt.client, tt.server), error(nil)
+		is := run(tt.client, tt.server)
 		is.Servers[1] = ManifestServer{Name: "y", Version: "1"} // which was not there then
-		if err = is.Continues(run("c", "s")); tt.want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
+		err := is.Continues(run("c", "s"))
+		if tt.want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
 		err = Continues(found(1), Provenance{ClientVersion: tt.client + "lient", ServerVersion: tt.server + "erver"})
-		if tt.client+tt.server == "cs" != (err == nil) || err != nil && !strings.Contains(err.Error(), "give another --out") {
+		if tt.want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), "give another --out") {
 			t.Errorf("%s %s: %v", tt.client, tt.server, err)
 		}
 	}

@@ -67,8 +67,8 @@ func (m *Manifest) Write(dir string) error {
 // one version of client and servers measures.
 func (m *Manifest) Continues(old *Manifest) error {
 	differ := func(program, was, is string) error {
-		return fmt.Errorf("the interrupted run is of %s %s, and this is %s: build that version again to go on with it, "+
-			"--fresh replaces it, --out another folder keeps it", program, orOld(was), orOld(is))
+		return fmt.Errorf("the interrupted run is of %s %s, and this is %s: build that version again "+
+			"to go on with it, --fresh replaces it, --out another folder keeps it", program, orOld(was), orOld(is))
 	}
 	if m.ClientVersion != old.ClientVersion {
 		return differ("sockload", old.ClientVersion, m.ClientVersion)

@@ -92,7 +92,8 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 			}
 			blocks := fmt.Sprintf("%d (%s–%s)", len(x.Searches), long(x.Low), long(x.High))
 			row(w, fmt.Sprint(n), s.Name, saturation(&x), blocks, measured(x.MaxDelivered), x.Sustained.String(),
-				measured(x.SustainedDelivered), number(x.P99Half), m.ratio(s, n), limits(x.Searches), share(x.CeilingShare))
+				measured(x.SustainedDelivered), number(x.P99Half), m.ratio(s, n), limits(x.Searches),
+				share(x.CeilingShare))
 		}
 	}
 }

@@ -48,15 +48,18 @@ func TestMarkdown(t *testing.T) {
 		},
 	}, map[string][]Record{
 		"sockloop": {
-			trial(PhaseIdle, 1, 10), trial(PhaseLight, 1e5, 14), trial(PhaseRecovered, 1e5, 15), trial(PhaseCurve, 60e6, 17),
+			trial(PhaseIdle, 1, 10), trial(PhaseLight, 1e5, 14), trial(PhaseRecovered, 1e5, 15),
+			trial(PhaseCurve, 60e6, 17),
 			search(1, 80e6, nil), search(2, 125e6, nil), search(3, 120e6, func(s *Saturation) { s.Sustained = 0 }),
 		},
 		"goroutine": {
-			search(1, 0.2e6, nil), search(2, 0.1e6, func(s *Saturation) { s.Warnings = []string{"20 of 30 trials were noisy"} }),
+			search(1, 0.2e6, nil),
+			search(2, 0.1e6, func(s *Saturation) { s.Warnings = []string{"20 of 30 trials were noisy"} }),
 			search(3, 0.21e6, func(s *Saturation) { s.Limit = TargetFailed }),
 		},
 		"fixed": {
-			search(1, 220_000, func(s *Saturation) { s.Limit = ClientLimited }), search(2, 224_000, nil), search(3, 226_000, nil),
+			search(1, 220_000, func(s *Saturation) { s.Limit = ClientLimited }),
+			search(2, 224_000, nil), search(3, 226_000, nil),
 		},
 	})
 	m, err := Load(Options{}, dir)

@@ -15,7 +15,8 @@ const (
 // Protocols lists them all.
 func Protocols() []string {
 	return []string{
-		string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource), string(SocketIO), string(SocketIO08),
+		string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource), string(SocketIO),
+		string(SocketIO08),
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package results has what the load client has measured: the records, how they are written and read, and what they come
-// to: the figures of a level, comparisons, and tables. It measures nothing, and whoever reads results needs nothing else.
+// to, which is the figures of a level, comparisons, and tables. It measures nothing, and whoever reads results needs
+// nothing else.
 package results
 
 import (
@@ -118,7 +119,8 @@ func Unfinished(records []Record, command []string) []Saturation {
 func Continues(found []Saturation, now Provenance) error {
 	for _, s := range found {
 		if s.ClientVersion != now.ClientVersion || s.ServerVersion != now.ServerVersion {
-			return fmt.Errorf("the interrupted run was made by sockload %s against server %s, and these are %s and %s: "+
+			return fmt.Errorf("the interrupted run was made by sockload %s against server %s, "+
+				"and these are %s and %s: "+
 				"run those versions to go on with it, or give another --out to begin anew",
 				orOld(s.ClientVersion), orOld(s.ServerVersion), now.ClientVersion, now.ServerVersion)
 		}

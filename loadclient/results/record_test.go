@@ -34,13 +34,15 @@ func TestRecordsComeBack(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	r := NewWriter(&b)
-	for _, x := range []Record{{Machine: ThisMachine()}, {Trial: &Trial{Connections: 25, Verdict: OK}}, {Saturation: &Saturation{Rate: 1e6}}} {
+	for _, x := range []Record{{Machine: ThisMachine()}, {Trial: &Trial{Connections: 25, Verdict: OK}},
+		{Saturation: &Saturation{Rate: 1e6}}} {
 		if err := r.Write(x); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := Read(bytes.NewReader(b.Bytes()))
-	if err != nil || len(got) != 3 || got[1].Trial.Connections != 25 || got[2].Saturation.Rate != 1e6 || got[0].Machine.CPUs == 0 {
+	if err != nil || len(got) != 3 || got[1].Trial.Connections != 25 || got[2].Saturation.Rate != 1e6 ||
+		got[0].Machine.CPUs == 0 {
 		t.Errorf("%+v %v", got, err)
 	}
 	if !json.Valid(bytes.Split(b.Bytes(), []byte("\n"))[0]) {
@@ -48,7 +50,7 @@ func TestRecordsComeBack(t *testing.T) {
 	}
 }
 
-// The seven columns of 2011, in their order.
+// The seven columns of 2011, in their order, and behind them the nominal and the delivered rate.
 func TestCSV(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
@@ -56,7 +58,8 @@ func TestCSV(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := Trial{Connections: 25, Nominal: 2500, Delivered: 2490, Window: 3, Sent: 303, SentLate: 3, Verdict: OK, RTTActual: Latency{Count: 303, Min: 0.6, Mean: 1.25, Max: 7.4, StdDev: 0.5}}
+	x := Trial{Connections: 25, Nominal: 2500, Delivered: 2490, Window: 3, Sent: 303, SentLate: 3, Verdict: OK,
+		RTTActual: Latency{Count: 303, Min: 0.6, Mean: 1.25, Max: 7.4, StdDev: 0.5}}
 	limited := x
 	limited.Verdict = ClientLimited
 	for _, trial := range []Trial{x, limited} {
@@ -64,7 +67,9 @@ func TestCSV(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := "concurrency,effective_rate,N,min,mean,max,stdev,nominal_rate,delivered_rate\n25,100.000,303,1,1.250,7,0.500,2500.000,2490.000\n"; b.String() != want {
+	want := "concurrency,effective_rate,N,min,mean,max,stdev,nominal_rate,delivered_rate\n" +
+		"25,100.000,303,1,1.250,7,0.500,2500.000,2490.000\n"
+	if b.String() != want {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }
@@ -75,7 +80,8 @@ func TestReadIsStrict(t *testing.T) {
 	const good = `{"saturation":{"connections":25,"client_version":"c","block":2}}`
 	for _, tt := range []struct{ name, text, want string }{
 		{"no JSON", good + "\nhello\n", "line 2: invalid character"},
-		{"a field that no record has", good + "\n\n" + `{"saturation":{"speed":9}}`, `line 3: json: unknown field "speed"`},
+		{"a field that no record has", good + "\n\n" + `{"saturation":{"speed":9}}`,
+			`line 3: json: unknown field "speed"`},
 		{"a record that nobody knows", good + "\n" + `{"weather":{}}`, `line 2: json: unknown field "weather"`},
 		{"cut off", good + "\n" + `{"saturation":{"connec`, "line 2: unexpected EOF"},
 		{"two on a line", good + "\n" + good + good, "line 2: something follows the record"},

@@ -13,8 +13,8 @@ import (
 type comparing struct {
 	A         string  `arg:"" help:"Result file to compare with." type:"existingfile"`
 	B         string  `arg:"" help:"Result file that is compared." type:"existingfile"`
-	Threshold float64 `help:"B is a regression when all of its interval is below 1 and its ratio below 1 less this share." default:"0.02"`
-	AllowOld  bool    `help:"Compare records without versions and blocks too: a pair is then the first of each, and so on."`
+	Threshold float64 `help:"Share by which B may be slower. A regression takes five pairs besides." default:"0.02"`
+	AllowOld  bool    `help:"Compare records without versions and blocks too, in the order of the files."`
 	JSON      bool    `help:"Print the comparison as JSON lines."`
 }
 

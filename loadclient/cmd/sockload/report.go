@@ -15,7 +15,7 @@ import (
 type reporting struct {
 	Results  []string `arg:"" help:"Result files of run --out, one a server, and folders of them." type:"path"`
 	AllowOld bool     `help:"Show records without versions and blocks too, as if one version had made them."`
-	Out      string   `help:"File to write. Default: report.html in the folder, or beside the first file." placeholder:"FILE"`
+	Out      string   `help:"File to write. Default: report.html in the folder of the results." placeholder:"FILE"`
 }
 
 // Run writes the report.
