@@ -22,9 +22,9 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the programs into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine \
+	$(GO) build -trimpath -buildvcs=auto -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine \
 	  ./benchmarks/goroutine-batched ./benchmarks/fixed ./benchmarks/limit
-	$(GO) build -trimpath -o bin/benchmarks ./benchmarks
+	$(GO) build -trimpath -buildvcs=auto -o bin/benchmarks ./benchmarks
 
 .PHONY: run-server
 run-server: build ## Run the server: CPU=0 PORT=8080 ARGS="…"

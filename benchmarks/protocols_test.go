@@ -13,7 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -68,7 +68,7 @@ func TestProtocols(t *testing.T) {
 		{"idle", "2000", 50, []string{"--handshake-timeout=50ms", "--keep-alive-timeout=50ms"}, nil},
 		{"large messages, read at leisure", "10000", 250, nil, []string{"--payload-bytes=1000", "--read=relaxed"}},
 	} {
-		for _, protocol := range loadclient.Protocols() {
+		for _, protocol := range results.Protocols() {
 			if strings.HasPrefix(protocol, "socket.io") { // which sockloop does not speak
 				continue
 			}
@@ -80,7 +80,7 @@ func TestProtocols(t *testing.T) {
 				}
 				t.Cleanup(s.stop)
 				target := "ws://" + s.addr + "/broadcast"
-				if protocol == string(loadclient.WebSocket) {
+				if protocol == string(results.WebSocket) {
 					target += "/websocket"
 				}
 				got := load(t, b, append([]string{"--target", target, "--protocol", protocol, "--connections", "20",
@@ -98,7 +98,7 @@ func TestProtocols(t *testing.T) {
 }
 
 // load runs sockload trial and reads its result.
-func load(t *testing.T, b bench, args ...string) (got loadclient.Trial) {
+func load(t *testing.T, b bench, args ...string) (got results.Trial) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(b.Bin, "sockload"), append([]string{"trial", "--json"}, args...)...)
 	var out, log bytes.Buffer

@@ -21,7 +21,7 @@ import (
 // CeilingOf measures the client's ceiling for what a search has found: at its level, in the shape in which the server
 // sends, with the broadcaster on the server's CPU. It is known for WebSockets only; for anything else it is nil.
 func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window time.Duration) (*Ceiling, error) {
-	if found.Best == nil || found.Best.Received == 0 || found.Protocol.streams() {
+	if found.Best == nil || found.Best.Received == 0 || found.Protocol.Streams() {
 		return nil, nil
 	}
 	config := CalibrateConfig{
@@ -41,54 +41,11 @@ func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window 
 	return &c, nil
 }
 
-// Ceiling is what the client can receive at most at a level, from a server that does nothing but send.
-type Ceiling struct {
-	Connections int     `json:"connections"`
-	Shape       Shape   `json:"shape"`
-	Verify      Verify  `json:"verify,omitempty"`
-	Delivered   float64 `json:"delivered_rate"` // messages a second, over all connections
-	// Sending is the same while the client sent as many messages as at the search's best trial; 0 is not measured.
-	Sending    float64   `json:"delivered_rate_while_sending,omitempty"`
-	ClientBusy []float64 `json:"client_busy"`
-}
-
-// Rate is what the client could receive if it did nothing else: what it received, by the time that it took for it. A
-// broadcaster of single frames is slower than its client.
-func (c *Ceiling) Rate() float64 {
-	if busy := busiest(c.ClientBusy); busy > 0 {
-		return c.Delivered / busy
-	}
-	return c.Delivered
-}
-
-// Shape is how a server's messages reach a client; how many it can receive depends on it more than on anything else.
-type Shape string
-
-const (
-	Single    Shape = "single"    // a frame with one message a write
-	Coalesced Shape = "coalesced" // many such frames a write
-	Arrays    Shape = "arrays"    // frames of many messages, as a SockJS server may send them
-)
-
-// Shapes are all shapes.
-var Shapes = []Shape{Single, Coalesced, Arrays}
-
 // Messages in a write of a null broadcaster.
 const (
 	coalescedMessages = 1000
 	arrayMessages     = 4000
 )
-
-// Shape is the one that shows how many messages like a trial's the client can receive at most. Of single frames that is
-// coalesced: a client that falls behind finds many of them at once, while one that keeps up with a write at a time
-// tells more of what writing costs than of itself.
-func (t *Trial) Shape() Shape {
-	const many = 4
-	if t.MessagesPerFrame >= many {
-		return Arrays
-	}
-	return Coalesced
-}
 
 // CalibrateConfig is how the client's ceiling is measured.
 type CalibrateConfig struct {

@@ -73,11 +73,11 @@ func dial(ctx context.Context, t Target, i int) (d dialed, err error) {
 			d = dialed{fd: -1, sender: -1}
 		}
 	}()
-	if t.Protocol.streams() {
+	if t.Protocol.Streams() {
 		d.session = fmt.Sprintf("/000/%08x-%d", rand.Uint32(), i)
 	}
 	open := func(rw io.ReadWriter) ([]byte, error) { return t.open(rw, d.session) }
-	if d.fd, d.rest, err = dialTCP(ctx, t, i, open); err != nil || !t.Protocol.streams() {
+	if d.fd, d.rest, err = dialTCP(ctx, t, i, open); err != nil || !t.Protocol.Streams() {
 		return d, err
 	}
 	d.sender, _, err = dialTCP(ctx, t, i, nil)

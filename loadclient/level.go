@@ -74,15 +74,6 @@ func (c *LevelConfig) Check() error {
 	return nil
 }
 
-// ReadPolicy is when the client reads what has arrived. It changes what sending costs the server on the same machine,
-// so results are comparable only with the same policy.
-type ReadPolicy string
-
-const (
-	Prompt  ReadPolicy = "prompt"  // as soon as there is something
-	Relaxed ReadPolicy = "relaxed" // what has gathered, at most every millisecond
-)
-
 // OpenLevel opens all connections and starts the workers.
 func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
 	if c.Drain == 0 {
@@ -200,7 +191,7 @@ func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, er
 		ends = append(ends, o.end)
 	}
 	seen := <-observed
-	seen.queues.end(l)
+	l.noteLeft(seen.queues)
 	defer func() {
 		for range l.workers {
 			l.resume <- struct{}{}

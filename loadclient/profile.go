@@ -36,12 +36,6 @@ type Ramp struct {
 	NominalMax float64       // received messages a second from which no higher rate is tried; 0 is none
 }
 
-// LevelsOf2011 are the numbers of connections of the benchmark of 2011.
-var LevelsOf2011 = []int{25, 50, 75, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000}
-
-// QuickLevels are four of them.
-var QuickLevels = []int{25, 100, 500, 2000}
-
 // The window and the thresholds of 2011, and of everything that wants to be compared with it.
 const (
 	windowOf2011 = 3 * time.Second

@@ -15,40 +15,12 @@ import (
 	"strings"
 )
 
-// Protocol is how messages travel on a connection.
-type Protocol string
-
-const (
-	SockJS       Protocol = "sockjs"        // SockJS over WebSocket: sent as ["m"], received as a["m1","m2",…]
-	WebSocket    Protocol = "websocket"     // a text frame a message
-	XHRStreaming Protocol = "xhr-streaming" // SockJS over HTTP: received on an endless response, sent by xhr_send
-	EventSource  Protocol = "eventsource"   // the same, received as server-sent events
-	SocketIO     Protocol = "socket.io"     // Socket.IO 3 and 4 (Engine.IO 4), event "message"
-	SocketIO08   Protocol = "socket.io-0.8" // Socket.IO as it was in 2011
-)
-
-// Protocols lists them all.
-func Protocols() []string {
-	return []string{string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource), string(SocketIO), string(SocketIO08)}
-}
-
-// streams tells whether the protocol is SockJS over HTTP.
-func (p Protocol) streams() bool { return p == XHRStreaming || p == EventSource }
-
 // quoted tells whether messages are received as JSON strings.
-func (p Protocol) quoted() bool { return p.streams() || dialects[p].quoted }
-
-// Sockets is how many TCP connections a client needs.
-func (p Protocol) Sockets() int {
-	if p.streams() {
-		return 2
-	}
-	return 1
-}
+func quoted(p Protocol) bool { return p.Streams() || dialects[p].quoted }
 
 // newLink makes a client's link of the connections that were dialed for it.
 func newLink(c *conn, d dialed) link {
-	if c.w.target.Protocol.streams() {
+	if c.w.target.Protocol.Streams() {
 		return newStreamLink(c, d)
 	}
 	return newWebSocketLink(c, d)
@@ -84,7 +56,7 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 			t.Path = "/socket.io"
 		}
 	}
-	if t.Path == "" && !p.streams() {
+	if t.Path == "" && !p.Streams() {
 		t.Path = "/"
 	}
 	return t, nil
@@ -92,7 +64,7 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 
 // String is the target's URL.
 func (t Target) String() string {
-	if t.Protocol.streams() {
+	if t.Protocol.Streams() {
 		return "http://" + t.Addr + t.Path
 	}
 	return "ws://" + t.Addr + t.Path

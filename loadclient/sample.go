@@ -6,18 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Verify is how much of what arrives a client looks at.
-type Verify string
-
-const (
-	// VerifyAll compares every byte of every connection.
-	VerifyAll Verify = "all"
-	// VerifySample counts every connection by its frames' bytes, and takes those off the socket without copying them
-	// (MSG_TRUNC, tcp(7)); a share of the connections, which changes during a trial so that each has its turn, is
-	// compared byte by byte. In the end every connection must have as many bytes as those that were compared.
-	VerifySample Verify = "sample"
-)
-
 // turns is how many shares the connections are read in, one after the other.
 const turns = 16
 

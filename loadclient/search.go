@@ -31,40 +31,6 @@ const (
 	reopenings = 3
 )
 
-// Saturation is what a search found at one level. Rates are nominal unless they are called delivered: messages sent a
-// second × connections, what 2011 called received.
-type Saturation struct {
-	Time        time.Time `json:"time"`
-	Target      string    `json:"target"`
-	Protocol    Protocol  `json:"protocol"`
-	Connections int       `json:"connections"`
-	Publishers  int       `json:"publishers,omitempty"` // of the connections, those that send; 0 is all
-	Verify      Verify    `json:"verify,omitempty"`
-	Profile     string    `json:"profile"`
-	// Rate is where the mean round trip crosses the threshold, between the highest rate that held and the lowest that
-	// did not; a lower bound unless Limit is OVERLOADED.
-	Rate float64 `json:"saturation_rate"`
-	Held float64 `json:"held_rate"`
-	Fell float64 `json:"fell_rate"`
-	Best *Trial  `json:"best_trial"` // the one that was sustained, else the last at the highest rate that held
-	// Sustained is the highest rate that the server was found to carry for 10 s with flat round trips; it does not
-	// depend on the window. 0 is that it carried none of those tried.
-	Sustained float64 `json:"sustained_rate"`
-	// MaxDelivered is the most that was really received in a window.
-	MaxDelivered float64 `json:"max_delivered_rate"`
-	// Overload is the lowest rate at which a trial had to be given up: round trips of 1.5 s, an own message that did not
-	// come back, a connection that broke. 0 is none that was tried.
-	Overload float64 `json:"overload_rate,omitempty"`
-	// Limit says what ended the search upwards: OVERLOADED and TARGET-FAILED are the server, CLIENT-LIMITED the client,
-	// NOISY that the machine never got quiet, OK the end of a ramp.
-	Limit    Verdict  `json:"limit"`
-	Reason   string   `json:"reason,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
-	Ceiling  *Ceiling `json:"ceiling,omitempty"` // what the client can receive at this level, in the server's shape
-	Trials   int      `json:"trials"`
-	Invalid  int      `json:"invalid_trials"` // of them, those that said nothing of the server
-}
-
 // trier runs a trial at a nominal rate: a Level, or in tests a server in virtual time.
 type trier interface {
 	try(nominal float64, window time.Duration) (Trial, error)
@@ -189,7 +155,7 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 		if err := s.giveUp(t); err != nil {
 			return t, err
 		}
-		if t.says() || try == attempts {
+		if t.Says() || try == attempts {
 			return t, nil
 		}
 		if t.Verdict == Noisy {
@@ -202,9 +168,6 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 	}
 }
 
-// says tells whether a trial says something of the server.
-func (t *Trial) says() bool { return t.Valid() || t.Verdict == TargetFailed }
-
 // giveUp is an error when the target is broken, and not only too slow.
 func (s *searcher) giveUp(t Trial) error {
 	if t.Verdict != TargetFailed {
@@ -216,13 +179,13 @@ func (s *searcher) giveUp(t Trial) error {
 		s.silent++
 	}
 	if !s.everHeld || s.failed > failuresMax || s.silent > silencesMax {
-		return t.failure()
+		return failure(&t)
 	}
 	return nil
 }
 
 // failure is a trial's reason as an error: the target failed.
-func (t *Trial) failure() error {
+func failure(t *Trial) error {
 	return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(t.Reason, errTarget.Error()+": "))
 }
 
@@ -236,10 +199,10 @@ func nothingHeld(nominal float64) error {
 func (s *searcher) note(t *Trial) {
 	t.Phase = s.phase
 	s.trials++
-	if !t.says() {
+	if !t.Says() {
 		s.invalid++
 	}
-	if t.says() && t.Window >= s.Profile.Window.Seconds() {
+	if t.Says() && t.Window >= s.Profile.Window.Seconds() {
 		s.counted = append(s.counted, *t)
 	}
 	if s.holds(*t) && t.Nominal > s.carried.Nominal {
@@ -270,7 +233,7 @@ func (s *searcher) probe() (lo, hi float64, err error) {
 				return lo, hi, nil
 			}
 			rate *= 2
-		case !t.says():
+		case !t.Says():
 			return lo, 0, nil
 		case lo > 0:
 			return lo, rate, nil
@@ -354,7 +317,7 @@ func (s *searcher) decide(rate float64, b *bracket) error {
 		if err != nil {
 			return err
 		}
-		if !t.says() {
+		if !t.Says() {
 			if p.held+p.fell == 0 {
 				b.unknown = t
 				return nil
@@ -469,7 +432,7 @@ func (s *searcher) decideSustained(rate float64) (best *Trial, held bool, err er
 		switch {
 		case err != nil:
 			return nil, false, err
-		case !t.says():
+		case !t.Says():
 			s.warn("what is sustained could not be measured at %.3g messages a second: %s", rate, t.Reason)
 			return nil, true, nil
 		case s.sustains(t):
@@ -503,7 +466,7 @@ func (s *searcher) curve(result *Saturation, b bracket) error {
 				return err
 			}
 		}
-		if share > 1 && (s.hardStop(t) || !t.says()) {
+		if share > 1 && (s.hardStop(t) || !t.Says()) {
 			return nil
 		}
 	}

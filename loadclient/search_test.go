@@ -46,7 +46,7 @@ func (q *queue) try(nominal float64, window time.Duration) (Trial, error) {
 	if q.loseAt > 0 && nominal > q.loseAt {
 		t.OwnMissing, t.NotCompleted = 1, 1
 	}
-	t.judge()
+	judge(&t, 0)
 	if q.spoil > 0 && q.trials%q.spoil == 0 {
 		t.Verdict = ClientLimited
 	}
@@ -296,7 +296,7 @@ func TestJudge(t *testing.T) {
 		{"a little noise", Trial{Noise: &Noise{Stolen: 0.01, Others: 0.05}}, OK},
 		{"waited for its CPU", Trial{Noise: &Noise{Waited: 0.2}}, Noisy},
 	} {
-		if tt.t.judge(); tt.t.Verdict != tt.want {
+		if judge(&tt.t, 0); tt.t.Verdict != tt.want {
 			t.Errorf("%s: %s, want %s (%s)", tt.name, tt.t.Verdict, tt.want, tt.t.Reason)
 		}
 	}
@@ -366,7 +366,7 @@ func (s *trials) try(nominal float64, window time.Duration) (Trial, error) {
 		t.Delivered = nominal
 	}
 	if t.Verdict == "" {
-		t.judge()
+		judge(&t, 0)
 	}
 	return t, nil
 }

@@ -3,35 +3,12 @@ package loadclient
 import (
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/sockloop/sockloop/loadclient/results"
 )
-
-// Verdict says what a trial is good for. Only OK and OVERLOADED measure the server.
-type Verdict string
-
-const (
-	OK            Verdict = "OK"
-	Overloaded    Verdict = "OVERLOADED"     // the server fell behind
-	ClientLimited Verdict = "CLIENT-LIMITED" // we fell behind, so nothing is known of the server
-	Noisy         Verdict = "NOISY"          // the machine was busy with something else
-	TargetFailed  Verdict = "TARGET-FAILED"  // a connection broke, or messages were lost, repeated or out of order
-)
-
-// Latency is a distribution of round trips in milliseconds.
-type Latency struct {
-	Count  int64   `json:"count"`
-	Mean   float64 `json:"mean"`
-	StdDev float64 `json:"stdev"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-	P50    float64 `json:"p50"`
-	P90    float64 `json:"p90"`
-	P99    float64 `json:"p99"`
-	P999   float64 `json:"p999"`
-}
 
 func newLatency(h *hdrhistogram.Histogram) Latency {
 	ms := func(us int64) float64 { return float64(us) / 1000 }
@@ -45,15 +22,12 @@ func newLatency(h *hdrhistogram.Histogram) Latency {
 	return l
 }
 
-// Quantiles are those of a trial's spectrum, in percent.
-var Quantiles = []float64{0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 100}
-
 func spectrum(h *hdrhistogram.Histogram) []float64 {
 	if h.TotalCount() == 0 {
 		return nil
 	}
-	all := make([]float64, len(Quantiles))
-	for i, q := range Quantiles {
+	all := make([]float64, len(results.Quantiles))
+	for i, q := range results.Quantiles {
 		all[i] = float64(h.ValueAtQuantile(q)) / 1000
 	}
 	return all
@@ -69,93 +43,6 @@ func overTime(buckets []bucket) []float64 {
 	}
 	return all
 }
-
-// Trial is the result of one fixed rate at one level. Rates are messages a second.
-type Trial struct {
-	Time        time.Time  `json:"time"`
-	Target      string     `json:"target"`
-	Protocol    Protocol   `json:"protocol"`
-	Connections int        `json:"connections"`
-	Publishers  int        `json:"publishers,omitempty"` // of the connections, those that send; 0 is all
-	Room        int        `json:"room,omitempty"`       // connections that hear each other; 0 is all
-	Phase       Phase      `json:"phase,omitempty"`
-	Read        ReadPolicy `json:"read_policy,omitempty"`
-	Verify      Verify     `json:"verify,omitempty"`
-	Window      float64    `json:"window_s"`
-	SendRate    float64    `json:"send_rate"`      // over all connections
-	Nominal     float64    `json:"nominal_rate"`   // send rate × connections that hear a message: what 2011 called received
-	Delivered   float64    `json:"delivered_rate"` // really received in the window
-	Verdict     Verdict    `json:"verdict"`
-	Reason      string     `json:"reason,omitempty"`
-
-	RTT       Latency `json:"rtt_ms"`           // from when a message was due
-	RTTActual Latency `json:"rtt_from_send_ms"` // from when it was sent: 2011's definition
-	// Arrival is from when a message was due until a receiver had it, over a sample of all receivers and all senders.
-	Arrival Latency `json:"arrival_ms"`
-	LagP99  float64 `json:"schedule_lag_p99_ms"`
-	// Rest is the longest that the schedule rested between two looks at it, so that messages may share a write. It is
-	// in the lag.
-	Rest float64 `json:"schedule_rest_ms,omitempty"`
-	// Spectrum has the round trips from when messages were due at Quantiles, OverTime their means by when they were
-	// due, each a tenth of a second; -1 where none came back. Both are in ms.
-	Spectrum []float64 `json:"rtt_spectrum_ms,omitempty"`
-	OverTime []float64 `json:"rtt_over_time_ms,omitempty"`
-
-	Sent         int `json:"sent"`
-	SentLate     int `json:"sent_after_window"`
-	Expected     int `json:"expected"` // sent × connections that hear a message
-	Received     int `json:"received"`
-	Lost         int `json:"lost"`
-	Duplicated   int `json:"duplicated"`
-	Reordered    int `json:"reordered"`
-	Foreign      int `json:"foreign"`       // messages that are not of this run
-	Stragglers   int `json:"own_order"`     // connections that received another order than the first
-	NotCompleted int `json:"not_completed"` // messages missing when the drain ended: lost, or later than that
-	OwnMissing   int `json:"own_missing"`   // of these, those that their sender misses
-
-	MessagesPerFrame float64   `json:"messages_per_frame"`
-	MessagesPerRead  float64   `json:"messages_per_read"`
-	MessagesPerWrite float64   `json:"messages_per_write"` // of the client
-	BytesPerMessage  float64   `json:"bytes_per_message"`
-	ClientBusy       []float64 `json:"client_busy"` // of each worker, 0 to 1
-	// growth of the round trip a second of schedule: load/capacity − 1 when overloaded
-	Slope  float64 `json:"rtt_slope"`
-	Queues *Queues `json:"queues,omitempty"`
-	Server *Usage  `json:"server,omitempty"`
-	Noise  *Noise  `json:"noise,omitempty"`
-
-	threshold float64 // mean round trip in ms that is too long
-}
-
-// Phase is why a trial was made.
-type Phase string
-
-const (
-	PhaseProbe   Phase = "probe"   // for the order of magnitude, too short to count
-	PhaseBracket Phase = "bracket" // around the saturation point
-	PhaseConfirm Phase = "confirm" // that a rate can be sustained
-	PhaseCurve   Phase = "curve"   // a point of the curve
-	PhaseRamp    Phase = "ramp"    // a step of the ramp of 2011
-
-	// Of a benchmark, around the search.
-	PhaseIdle      Phase = "idle"      // connections without messages
-	PhaseWarm      Phase = "warm-up"   // before anything counts
-	PhaseLight     Phase = "light"     // a light load before the search
-	PhaseRecovered Phase = "recovered" // the same a minute after its overloads
-)
-
-// Busiest is how busy the busiest worker of the client was, 0 to 1.
-func (t *Trial) Busiest() float64 { return busiest(t.ClientBusy) }
-
-func busiest(workers []float64) float64 {
-	if len(workers) == 0 {
-		return 0
-	}
-	return slices.Max(workers)
-}
-
-// Valid tells whether the trial says something of the server.
-func (t *Trial) Valid() bool { return t.Verdict == OK || t.Verdict == Overloaded }
 
 // Limits of validity: beyond them the trial measured something else than the server.
 const (
@@ -175,36 +62,36 @@ const (
 
 // judge gives the verdict. Whose fault long round trips are is read off the queues: what lay unread in the client's own
 // sockets was the client's, everything else the server's, whatever the CPUs of both did.
-func (t *Trial) judge() {
-	if t.threshold == 0 {
-		t.threshold = saturationRTT
+func judge(t *Trial, threshold float64) {
+	if threshold == 0 {
+		threshold = saturationRTT
 	}
-	over := t.RTT.Mean >= t.threshold || t.NotCompleted > 0
+	over := t.RTT.Mean >= threshold || t.NotCompleted > 0
 	t.Verdict, t.Reason = OK, ""
 	if over {
-		t.Verdict, t.Reason = Overloaded, t.Queues.where(t)
+		t.Verdict, t.Reason = Overloaded, t.Queues.Where(t)
 	}
-	for _, rule := range []func(bool) (Verdict, string){t.failed, t.noisy, t.clientLimited} {
-		if v, reason := rule(over); v != "" {
+	for _, rule := range []func(*Trial, bool) (Verdict, string){failed, noisy, clientLimited} {
+		if v, reason := rule(t, over); v != "" {
 			t.Verdict, t.Reason = v, reason
 			return
 		}
 	}
 }
 
-func (t *Trial) failed(bool) (Verdict, string) {
+func failed(t *Trial, _ bool) (Verdict, string) {
 	switch {
 	case t.Sent > 0 && t.Received == 0:
 		return TargetFailed, "nothing came back"
 	case t.Lost+t.Duplicated+t.Reordered > 0:
 		return TargetFailed, fmt.Sprintf("%d lost, %d duplicated, %d reordered", t.Lost, t.Duplicated, t.Reordered)
-	case t.NotCompleted > 0 && t.Queues.emptyAtTheEnd():
+	case t.NotCompleted > 0 && t.Queues.EmptyAtTheEnd():
 		return TargetFailed, fmt.Sprintf("%d messages are missing, and nothing of them is on its way", t.NotCompleted)
 	}
 	return "", ""
 }
 
-func (t *Trial) noisy(bool) (Verdict, string) {
+func noisy(t *Trial, _ bool) (Verdict, string) {
 	switch {
 	case t.Noise == nil:
 	case t.Noise.Stolen > stolenMax:
@@ -217,16 +104,16 @@ func (t *Trial) noisy(bool) (Verdict, string) {
 	return "", ""
 }
 
-func (t *Trial) clientLimited(over bool) (Verdict, string) {
+func clientLimited(t *Trial, over bool) (Verdict, string) {
 	late, reason := t.LagP99-t.Rest, ""
 	switch {
 	case float64(t.SentLate) > notSentMax*float64(t.Sent):
 		reason = fmt.Sprintf("%.1f %% of the messages were sent after the window", 100*float64(t.SentLate)/float64(t.Sent))
 	case t.LagP99 > lagMax || late > lagNegligible && late > lagShareMax*t.RTT.Mean:
 		reason = fmt.Sprintf("the schedule lagged %.1f ms at p99", t.LagP99)
-	case over && t.Queues != nil && t.Queues.unreadTime(t) > unreadMax*t.RTT.Mean:
+	case over && t.Queues != nil && t.Queues.UnreadTime(t) > unreadMax*t.RTT.Mean:
 		reason = fmt.Sprintf("%.1f MB lay unread in the client's sockets, %.0f ms of what it received",
-			float64(t.Queues.Unread)/1e6, t.Queues.unreadTime(t))
+			float64(t.Queues.Unread)/1e6, t.Queues.UnreadTime(t))
 	default:
 		return "", ""
 	}
@@ -239,7 +126,7 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 		Time: p.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol, Connections: l.Connections, Read: l.Read,
 		Publishers: l.Publishers, Room: l.Room, Verify: l.Verify,
 		Window: p.window.Seconds(), SendRate: p.schedule.rate, Nominal: p.schedule.rate * float64(l.hearers()),
-		Server: seen.usage, Noise: seen.noise, Queues: seen.queues, threshold: l.Threshold,
+		Server: seen.usage, Noise: seen.noise, Queues: seen.queues,
 	}
 	all := newRecording()
 	all.reset(p.window)
@@ -275,7 +162,7 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 		t.MessagesPerFrame, t.MessagesPerRead = n/float64(max(frames, 1)), n/float64(max(reads, 1))
 	}
 	t.MessagesPerWrite = float64(t.Sent) / float64(max(writes, 1))
-	t.judge()
+	judge(&t, l.Threshold)
 	return t
 }
 
@@ -294,7 +181,7 @@ func (l *Level) integrity(t *Trial, sent []senderTally) {
 				switch {
 				case c.alone != nil:
 					t.Stragglers++
-					t.compare(c.alone.tally, due, 1)
+					compare(t, c.alone.tally, due, 1)
 				case c.pos == r.end:
 					follow++
 				case c.pos > r.end && r.tally.messages >= whole: // more bytes than those that were compared had
@@ -303,13 +190,13 @@ func (l *Level) integrity(t *Trial, sent []senderTally) {
 					t.NotCompleted += max(1, whole-r.countAt(c.pos))
 				}
 			}
-			t.compare(r.tally, due, follow)
+			compare(t, r.tally, due, follow)
 		}
 	}
 }
 
 // compare adds the difference between a tally, which the given number of connections share, and what was sent.
-func (t *Trial) compare(got *tally, sent []senderTally, connections int) {
+func compare(t *Trial, got *tally, sent []senderTally, connections int) {
 	if connections == 0 {
 		return
 	}

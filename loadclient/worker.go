@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -73,7 +74,7 @@ func (w *worker) reference(m audience, blockBytes int) *reference {
 			return w.rooms[i]
 		}
 	}
-	r := newReference(w.target.Protocol.quoted(), m, blockBytes)
+	r := newReference(quoted(w.target.Protocol), m, blockBytes)
 	w.rooms = append(w.rooms, r)
 	return r
 }
@@ -149,11 +150,8 @@ type bucket struct {
 	sum   float64 // ms
 }
 
-// OverTimeStep is the time between two values of Trial.OverTime.
-const OverTimeStep = bucketTime
-
 const (
-	bucketTime = 100 * time.Millisecond
+	bucketTime = results.OverTimeStep
 	// rttMax is the longest round trip told apart, in µs.
 	rttMax = 60_000_000
 )

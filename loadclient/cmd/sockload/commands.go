@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // levels are numbers of connections.
 type levels []int
 
 var named = map[string]levels{
-	"quick": loadclient.QuickLevels,
-	"full":  loadclient.LevelsOf2011,
+	"quick": results.QuickLevels,
+	"full":  results.LevelsOf2011,
 }
 
 // UnmarshalText reads quick, full or a list.
@@ -59,7 +60,7 @@ type search struct {
 	Drain     time.Duration `help:"How long the last messages of a trial may take after its window." default:"5s"`
 	Ceiling   bool          `help:"Measure the client's own ceiling at each level too, so that results say which share of it was used." default:"true" negatable:""`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
-	CSV       string        `help:"File for the trials in the seven columns of 2011." name:"csv" placeholder:"FILE"`
+	CSV       string        `help:"File for the trials in the seven columns of 2011, and their nominal and delivered rates." name:"csv" placeholder:"FILE"`
 }
 
 // profile is the profile with what the flags change.
@@ -120,7 +121,11 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.resume(profile)
+	first, err := s.level(profile.Levels[0])
+	if err != nil {
+		return err
+	}
+	found, err := s.resume(profile, s.provenance(first))
 	if err != nil {
 		return err
 	}
@@ -129,7 +134,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, max(2, loadclient.Protocol(s.Protocol).Sockets())*slices.Max(profile.Levels)); err != nil {
+	if err := s.prepare(out, max(2, results.Protocol(s.Protocol).Sockets())*slices.Max(profile.Levels)); err != nil {
 		return err
 	}
 	if len(found) > 0 {
@@ -152,7 +157,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	for _, f := range found {
-		if f.Limit == loadclient.ClientLimited {
+		if f.Limit == results.ClientLimited {
 			return errInvalid
 		}
 	}
@@ -160,7 +165,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 }
 
 // searchAll searches the levels that are left, and adds to what was found.
-func (s *search) searchAll(ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]loadclient.Saturation) error {
+func (s *search) searchAll(ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]results.Saturation) error {
 	idBase, done := 1, len(*found)
 	for i, n := range profile.Levels {
 		level, err := s.level(n)
@@ -174,18 +179,21 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 		}
 		out.level(i, n)
 		var failure error
-		result, err := loadclient.Search(ctx, loadclient.SearchConfig{Level: level, Profile: profile}, func(t loadclient.Trial) {
+		made := s.provenance(level)
+		result, err := loadclient.Search(ctx, loadclient.SearchConfig{Level: level, Profile: profile}, func(t results.Trial) {
+			t.Provenance = made
 			out.trial(t)
 			failure = cmp.Or(failure, files.trial(t))
 		}, out.watch)
 		if err == nil && s.Ceiling {
 			result.Ceiling, err = loadclient.CeilingOf(ctx, result, level, profile.Window)
 		}
+		result.Provenance = made
 		out.levelDone()
 		if err := cmp.Or(err, failure); err != nil {
 			return err
 		}
-		if err := files.record(loadclient.Record{Saturation: &result}); err != nil {
+		if err := files.record(results.Record{Saturation: &result}); err != nil {
 			return err
 		}
 		out.saturation(result)
@@ -194,13 +202,17 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 	return nil
 }
 
-// resume finds what an interrupted run of this very command has measured already.
-func (s *search) resume(profile loadclient.Profile) ([]loadclient.Saturation, error) {
+// resume finds what an interrupted run of this very command has measured already, and which block this is. Of a run by
+// other versions it is an error.
+func (s *search) resume(profile loadclient.Profile, now results.Provenance) ([]results.Saturation, error) {
 	if f, err := os.Stat(s.Out); err != nil || !f.Mode().IsRegular() { // a new file, or a pipe
 		return nil, nil
 	}
-	records, err := loadclient.ReadFile(s.Out)
-	found := loadclient.Unfinished(records, os.Args)
+	records, err := results.ReadFile(s.Out)
+	found := results.Unfinished(records, os.Args)
+	if s.Block == 0 {
+		s.Block = results.NextBlock(records)
+	}
 	if err != nil || len(found) >= len(profile.Levels) { // that run was finished, so this is another
 		return nil, err
 	}
@@ -209,7 +221,10 @@ func (s *search) resume(profile loadclient.Profile) ([]loadclient.Saturation, er
 			return nil, nil
 		}
 	}
-	return found, nil
+	if len(found) > 0 {
+		s.Block = max(found[0].Block, 1)
+	}
+	return found, results.Continues(found, now)
 }
 
 // trial is the command for one rate.
@@ -250,7 +265,8 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		if err != nil {
 			return err
 		}
-		limited = limited || result.Verdict == loadclient.ClientLimited
+		result.Provenance = t.provenance(c)
+		limited = limited || result.Verdict == results.ClientLimited
 		unexpected = cmp.Or(unexpected, judge(t.Expect, &result))
 		if t.JSON {
 			err = json.NewEncoder(out.out).Encode(result)
@@ -267,7 +283,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 	return unexpected
 }
 
-func (t *trial) once(level *loadclient.Level) (loadclient.Trial, error) {
+func (t *trial) once(level *loadclient.Level) (results.Trial, error) {
 	if t.Rate == 0 {
 		return level.Idle(t.Window)
 	}
@@ -297,13 +313,13 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 	for _, n := range c.Levels {
 		for _, shape := range c.Shapes {
 			ceiling, err := loadclient.Calibrate(ctx, loadclient.CalibrateConfig{
-				Connections: n, Shape: loadclient.Shape(shape), CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU, Window: c.Window,
+				Connections: n, Shape: results.Shape(shape), CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU, Window: c.Window,
 			})
 			if err != nil {
 				return err
 			}
 			out.ceiling(ceiling)
-			if err := files.record(loadclient.Record{Ceiling: &ceiling}); err != nil {
+			if err := files.record(results.Record{Ceiling: &ceiling}); err != nil {
 				return err
 			}
 		}
@@ -315,20 +331,20 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 // to is said at once. A run that goes on appends to what it had.
 type outputs struct {
 	files    []*os.File
-	recorder *loadclient.Recorder
-	csv      *loadclient.CSV
+	recorder *results.Writer
+	csv      *results.CSV
 }
 
-func openOutputs(results, csv string, goesOn bool) (*outputs, error) {
+func openOutputs(out, csv string, goesOn bool) (*outputs, error) {
 	o := &outputs{}
-	if results != "" {
-		f, err := o.open(results, os.O_APPEND)
+	if out != "" {
+		f, err := o.open(out, os.O_APPEND)
 		if err != nil {
 			return nil, err
 		}
-		o.recorder = loadclient.NewRecorder(f)
+		o.recorder = results.NewWriter(f)
 		if !goesOn {
-			if err := o.record(loadclient.Record{Machine: loadclient.ThisMachine()}); err != nil {
+			if err := o.record(results.Record{Machine: results.ThisMachine()}); err != nil {
 				return nil, fmt.Errorf("results cannot be written: %w", err)
 			}
 		}
@@ -342,7 +358,7 @@ func openOutputs(results, csv string, goesOn bool) (*outputs, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o.csv, err = loadclient.NewCSV(f, goesOn); err != nil {
+		if o.csv, err = results.NewCSV(f, goesOn); err != nil {
 			return nil, fmt.Errorf("results cannot be written: %w", err)
 		}
 	}
@@ -367,15 +383,15 @@ const resultBytesMax = 16 << 20
 
 var errSmallDisk = errors.New("there is hardly room on the disk")
 
-func (o *outputs) record(r loadclient.Record) error {
+func (o *outputs) record(r results.Record) error {
 	if o.recorder == nil {
 		return nil
 	}
-	return o.recorder.Record(r)
+	return o.recorder.Write(r)
 }
 
-func (o *outputs) trial(t loadclient.Trial) error {
-	err := o.record(loadclient.Record{Trial: &t})
+func (o *outputs) trial(t results.Trial) error {
+	err := o.record(results.Record{Trial: &t})
 	if o.csv != nil {
 		err = cmp.Or(err, o.csv.Write(t))
 	}

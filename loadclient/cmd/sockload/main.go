@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -58,6 +61,8 @@ var errInterrupted = errors.New("interrupted; with --out, the same command goes 
 var errInvalid = errors.New("the load client was the limit: give it more or quieter CPUs (--cpus)")
 
 type commands struct {
+	Version kong.VersionFlag `help:"Print the version."`
+
 	Run       search    `cmd:"" default:"withargs" help:"Find the saturation point at each level of connections."`
 	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
@@ -72,8 +77,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	parser, err := kong.New(&c, kong.Name("sockload"), kong.Description("A load client for SockJS and WebSocket broadcast servers."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{
-			"target": "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(loadclient.Protocols(), ","),
-			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(), "policies": string(loadclient.Prompt) + "," + string(loadclient.Relaxed),
+			"version": version.Own(),
+			"target":  "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(results.Protocols(), ","),
+			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(), "policies": string(results.Prompt) + "," + string(results.Relaxed),
 		})
 	if err != nil {
 		return err
@@ -130,7 +136,9 @@ type target struct {
 	Payload  int    `help:"Size of a message at least, in bytes. Those of 2011 have 15 to 18." name:"payload-bytes" default:"0" placeholder:"BYTES"`
 	Read     string `help:"When to read: prompt (at once) or relaxed (what gathers in a millisecond). It changes the server's cost." default:"prompt" enum:"${policies}"`
 	load
-	ServerPID int `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
+	ServerPID     int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
+	ServerVersion string `help:"Version of the server, for the records. Default: that of its program, if it is on this machine and Go built it." placeholder:"VERSION"`
+	Block         int    `help:"Number of the block, when servers are measured in turn: only what has the same number is compared. Default: the one after those in --out." placeholder:"N"`
 }
 
 // load is who sends to whom, and how much of what arrives is looked at.
@@ -155,11 +163,20 @@ func (l *load) apply(c *loadclient.LevelConfig) error {
 
 // sockets is how many TCP connections so many clients need.
 func (t *target) sockets(connections int) int {
-	return connections * loadclient.Protocol(t.Protocol).Sockets()
+	return connections * results.Protocol(t.Protocol).Sockets()
+}
+
+// provenance is what the records say of who made them.
+func (t *target) provenance(c loadclient.LevelConfig) results.Provenance {
+	return results.Provenance{
+		ClientVersion: version.Own(),
+		ServerVersion: cmp.Or(t.ServerVersion, c.Probe.Version(), results.UnknownVersion),
+		Block:         max(t.Block, 1),
+	}
 }
 
 func (t *target) level(connections int) (loadclient.LevelConfig, error) {
-	to, err := loadclient.ParseTarget(t.Target, loadclient.Protocol(t.Protocol))
+	to, err := loadclient.ParseTarget(t.Target, results.Protocol(t.Protocol))
 	if err != nil {
 		return loadclient.LevelConfig{}, err
 	}
@@ -167,7 +184,7 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 		return loadclient.LevelConfig{}, fmt.Errorf("--payload-bytes %d: want 0 to %d", t.Payload, payloadMax)
 	}
 	to.PayloadBytes = t.Payload
-	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: loadclient.ReadPolicy(t.Read)}
+	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: results.ReadPolicy(t.Read)}
 	if err := t.apply(&c); err != nil {
 		return c, err
 	}
@@ -187,7 +204,7 @@ const payloadMax = 60 << 10
 // shapes lists how the calibrator's messages may come.
 func shapes() string {
 	var all []string
-	for _, s := range loadclient.Shapes {
+	for _, s := range results.Shapes {
 		all = append(all, string(s))
 	}
 	return strings.Join(all, ",")
