@@ -153,7 +153,7 @@ func TestWrongTargets(t *testing.T) {
 		{"a web page", answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "sockjs", "answers 200 OK instead of opening a WebSocket"},
 		{"closes at once", faulty(room.Faults{CloseAtOnce: true}), "sockjs", "closed the connection"},
 		{"closes in the middle", faulty(room.Faults{CloseAfter: 300}), "sockjs", "the target failed"},
-		{"stops answering in the middle", faulty(room.Faults{SilentAfter: 300}), "sockjs", "nothing came back"},
+		{"stops answering in the middle", faulty(room.Faults{SilentAfter: 300}), "sockjs", "the target failed"},
 		{"repeats", faulty(room.Faults{RepeatEvery: 10}), "sockjs", "duplicated"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
