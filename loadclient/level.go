@@ -98,7 +98,10 @@ func (l *Level) open(ctx context.Context) error {
 			err = adoptErr
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return l.settle(ctx)
 }
 
 // Close ends the workers and their connections.

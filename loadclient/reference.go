@@ -9,10 +9,11 @@ const blockBytes = 4 << 20
 // on. A broadcast gives every connection the same bytes, so whoever is first adds them here, where they are parsed, and
 // all others need only compare: that checks every byte of every connection, and costs a fraction of parsing it again.
 //
-// Positions count the messages' bytes, with a comma behind every one, whatever frames they came in; so servers that cut
-// their frames differently from connection to connection are compared all the same.
+// Positions count the messages' bytes, with a separator behind every one, whatever frames they came in; so servers that
+// cut their frames differently from connection to connection are compared all the same.
 type reference struct {
 	quoted  bool     // messages are JSON strings
+	form    *form    // of the messages; nil for those of 2011
 	blocks  []*block // nil where all have passed
 	passed  int      // that many
 	spare   []*block
@@ -35,11 +36,27 @@ type block struct {
 
 func newReference(quoted bool) *reference { return &reference{quoted: quoted} }
 
+// What stands behind a message: behind a JSON string the comma of its array, behind any other text a byte that is in
+// none (RFC 3629 section 1).
+var (
+	comma   = []byte{','}
+	textEnd = []byte{0xff}
+)
+
+// separator is what stands behind a message.
+func (r *reference) separator() []byte {
+	if r.quoted {
+		return comma
+	}
+	return textEnd
+}
+
 // reset empties the reference and keeps its memory.
 func (r *reference) reset(t *tally) {
 	r.spare = append(r.spare, r.blocks[r.passed:]...)
 	r.blocks, r.passed = r.blocks[:0], 0
 	r.end, r.begun, r.tally = 0, 0, t
+	t.form = r.form
 	r.partial = r.partial[:0]
 }
 
@@ -111,24 +128,28 @@ func (r *reference) parse() {
 	}
 }
 
-// countAt is how many messages are complete at a position.
+// countAt is how many messages are complete at a position. Where messages have commas of their own, it may be one off.
 func (r *reference) countAt(pos int) int {
 	if pos == r.end {
 		return r.tally.messages
 	}
 	b := r.blocks[pos/blockBytes]
-	return b.before.messages + bytes.Count(b.bytes[:pos%blockBytes], comma)
+	n := bytes.Count(b.bytes[:pos%blockBytes], r.separator())
+	if r.quoted && r.form != nil {
+		n /= 1 + r.form.commas
+	}
+	return b.before.messages + n
 }
 
 // cutMessage takes a message off the front of p, or a comma, for which text is nil. A size of 0 means that p ends
-// before the message does. Quoted messages are complete with their closing quote, others with the comma behind them.
+// before the message does. Quoted messages are complete with their closing quote, others with the byte behind them.
 func cutMessage(p []byte, quoted bool) (text []byte, size int) {
 	if !quoted {
-		comma := bytes.IndexByte(p, ',')
-		if comma < 0 {
+		end := bytes.IndexByte(p, textEnd[0])
+		if end < 0 {
 			return nil, 0
 		}
-		return p[:comma], comma + 1
+		return p[:end], end + 1
 	}
 	if p[0] != '"' {
 		return nil, 1

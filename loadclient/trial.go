@@ -75,6 +75,7 @@ type Trial struct {
 	Time        time.Time  `json:"time"`
 	Target      string     `json:"target"`
 	Protocol    Protocol   `json:"protocol"`
+	Insecure    bool       `json:"certificate_unchecked,omitempty"`
 	Connections int        `json:"connections"`
 	Phase       Phase      `json:"phase,omitempty"`
 	Read        ReadPolicy `json:"read_policy,omitempty"`
@@ -103,10 +104,11 @@ type Trial struct {
 	Lost         int `json:"lost"`
 	Duplicated   int `json:"duplicated"`
 	Reordered    int `json:"reordered"`
-	Foreign      int `json:"foreign"`       // messages that are not of this run
-	Stragglers   int `json:"own_order"`     // connections that received another order than the first
-	NotCompleted int `json:"not_completed"` // messages missing when the drain ended: lost, or later than that
-	OwnMissing   int `json:"own_missing"`   // of these, those that their sender misses
+	Foreign      int `json:"foreign"`             // messages that are not of this run
+	Greetings    int `json:"greetings,omitempty"` // the same, but expected
+	Stragglers   int `json:"own_order"`           // connections that received another order than the first
+	NotCompleted int `json:"not_completed"`       // messages missing when the drain ended: lost, or later than that
+	OwnMissing   int `json:"own_missing"`         // of these, those that their sender misses
 
 	MessagesPerFrame float64   `json:"messages_per_frame"`
 	MessagesPerRead  float64   `json:"messages_per_read"`
@@ -250,7 +252,7 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 	t := Trial{
 		Time: p.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol, Connections: l.Connections, Read: l.Read,
 		Window: p.window.Seconds(), SendRate: p.schedule.rate, Nominal: p.schedule.rate * float64(l.Connections), Server: seen.usage, Noise: seen.noise,
-		threshold: l.Threshold,
+		threshold: l.Threshold, Insecure: l.Target.Insecure(),
 	}
 	all := newRecording()
 	all.reset(p.window)
@@ -318,6 +320,7 @@ func (t *Trial) compare(got *tally, sent []senderTally, connections int) {
 	t.Duplicated += duplicated * connections
 	t.Reordered += got.reordered * connections
 	t.Foreign += got.foreign * connections
+	t.Greetings += got.greetings * connections
 	if t.Received < t.Expected && duplicated == 0 {
 		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: only the next trial can tell
 		return

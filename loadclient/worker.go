@@ -27,7 +27,10 @@ type worker struct {
 	epoll  int
 	read   []byte
 	events []unix.EpollEvent
+	plain  []byte // what TLS has decrypted
+	clear  []byte // what it is to encrypt
 
+	stencils  *stencils // of what is sent
 	plan      schedule
 	next      int // messages of the schedule looked at
 	window    time.Duration
@@ -61,8 +64,9 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		reference: newReference(t.Protocol.quoted()), results: newRecording(),
+		reference: newReference(quoted(t.Protocol)), results: newRecording(), stencils: newStencils(t),
 	}
+	w.reference.form = newForm(t)
 	w.reference.reset(newTally(idBase, 0))
 	w.reference.own = func(parsed, int) {}
 	w.reference.slowest = w.slowest
@@ -82,7 +86,7 @@ func (w *worker) adopt(d dialed, index int) error {
 	if err := c.link.receive(c.link.sockets()[0], d.rest); err != nil {
 		return fmt.Errorf("%w: %s: %w", errTarget, w.target, err)
 	}
-	return nil
+	return w.greet(c)
 }
 
 // add has the worker's epoll watch a socket.
@@ -385,7 +389,7 @@ func (l *liveCounters) publish(w *worker) {
 
 // unblock goes on with a socket that had been full.
 func (w *worker) unblock(s *socket) error {
-	if err := s.write(s.unsent); err != nil || s.waiting {
+	if err := s.push(s.unsent); err != nil || s.waiting {
 		return err
 	}
 	return s.c.link.drained(s)
@@ -413,6 +417,9 @@ func (w *worker) receive(s *socket) error {
 	}
 	w.reads++
 	w.bytes += n
+	if s.secure != nil {
+		return s.secure.receive(w.read[:n])
+	}
 	return s.c.link.receive(s, w.read[:n])
 }
 

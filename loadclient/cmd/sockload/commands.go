@@ -129,7 +129,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, max(2, loadclient.Protocol(s.Protocol).Sockets())*slices.Max(profile.Levels)); err != nil {
+	if err := s.prepare(out, max(2, loadclient.Sockets(loadclient.Protocol(s.Protocol)))*slices.Max(profile.Levels)); err != nil {
 		return err
 	}
 	if len(found) > 0 {

@@ -65,11 +65,13 @@ type commands struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c commands
 	left := false
-	parser, err := kong.New(&c, kong.Name("sockload"), kong.Description("A load client for SockJS and WebSocket broadcast servers."),
+	parser, err := kong.New(&c, kong.Name("sockload"),
+		kong.Description("A load client for SockJS and WebSocket broadcast servers."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, kong.Vars{
 			"target": "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(loadclient.Protocols(), ","),
-			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(), "policies": string(loadclient.Prompt) + "," + string(loadclient.Relaxed),
+			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(),
+			"policies": string(loadclient.Prompt) + "," + string(loadclient.Relaxed),
 		})
 	if err != nil {
 		return err
@@ -100,7 +102,8 @@ func (c *client) prepare(out *console, connections int) error {
 		return err
 	}
 	if need := 2*dialersPeak + connections + descriptorsReserved; need > have {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d: raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
+		return fmt.Errorf("%d connections need %d open files and the limit is %d: "+
+			"raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
 	}
 	here, missing, err := tuning.Pin(c.CPUs)
 	if err != nil {
@@ -121,28 +124,85 @@ const (
 // target is what the commands that load a server have.
 type target struct {
 	client
-	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
+	Target    string `help:"${target_help}" default:"${target}" placeholder:"URL"`
 	Protocol  string `help:"${protocols}." default:"sockjs" enum:"${protocols}"`
-	Payload   int    `help:"Size of a message at least, in bytes. Those of 2011 have 15 to 18." name:"payload-bytes" default:"0" placeholder:"BYTES"`
-	Read      string `help:"When to read: prompt (at once) or relaxed (what gathers in a millisecond). It changes the server's cost." default:"prompt" enum:"${policies}"`
-	ServerPID int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
+	Read      string `help:"${read_help}" default:"prompt" enum:"${policies}"`
+	ServerPID int    `help:"${pid_help}" name:"server-pid" placeholder:"PID"`
+
+	CA          string   `help:"${ca_help}" name:"ca" placeholder:"FILE"`
+	Insecure    bool     `help:"${insecure_help}"`
+	Header      []string `help:"${header_help}" sep:"none" placeholder:"'NAME: VALUE'"`
+	Cookie      []string `help:"${cookie_help}" sep:"none" placeholder:"NAME=VALUE"`
+	Subprotocol []string `help:"${subprotocol_help}" sep:"none" placeholder:"NAME"`
+	BearerFile  string   `help:"${bearer_help}" placeholder:"FILE"`
+
+	SendFirst    []string `help:"${send_first_help}" sep:"none" placeholder:"TEXT"`
+	Greeting     string   `help:"${greeting_help}" placeholder:"REGEXP"`
+	Payload      string   `help:"${payload_help}" placeholder:"TEMPLATE"`
+	PayloadBytes string   `help:"${payload_bytes_help}" placeholder:"SIZES"`
+}
+
+// targetHelp is what the flags of a target do.
+var targetHelp = kong.Vars{
+	"target_help": "URL of the broadcast service: ws, wss, http or https; a query and user:password@ are sent along.",
+	"read_help": "When to read: prompt (at once) or relaxed (what gathers in a millisecond). " +
+		"It changes the server's cost.",
+	"pid_help": "Process of the server, to read its CPU time and memory. " +
+		"Default: who listens, if it is on this machine.",
+	"ca_help":          "Of wss and https: certificates in PEM to be trusted, beside the system's.",
+	"insecure_help":    "Of wss and https: check no certificate. The results say so.",
+	"header_help":      "Header of every request, such as 'X-Tenant: 7'. Repeat it for more.",
+	"cookie_help":      "Cookie of every request. Repeat it for more.",
+	"subprotocol_help": "Subprotocol to offer; the server must choose one that is. Repeat it for more.",
+	"bearer_help":      "Tokens for 'Authorization: Bearer', one a line; connections take them in turn.",
+	"send_first_help": "Message of each connection before anything is measured, such as a join. " +
+		"{id} is the connection's number. Repeat it for more.",
+	"greeting_help": "Messages that are not ours and are expected, such as a welcome or 'x joined': " +
+		"not counted as foreign.",
+	"payload_help": "What a message looks like: {id} and {time}, and {seq} and {pad} where they are wanted, " +
+		"in any text. Default: {id}:{time}, as in 2011.",
+	"payload_bytes_help": "Size of a message at least: 100, 100-2000 (evenly), p50=100,p99=4000, " +
+		"or a file with a size and a weight a line. Default: as small as it may be.",
 }
 
 // sockets is how many TCP connections so many clients need.
 func (t *target) sockets(connections int) int {
-	return connections * loadclient.Protocol(t.Protocol).Sockets()
+	return connections * loadclient.Sockets(loadclient.Protocol(t.Protocol))
+}
+
+// prepare does the same for a target, and says what of it is not as it should be.
+func (t *target) prepare(out *console, sockets int) error {
+	to, err := t.parse()
+	if err != nil {
+		return err
+	}
+	if to.Insecure() {
+		out.note("--insecure: the certificate of %s is not checked", to.Addr)
+	}
+	return t.client.prepare(out, sockets)
+}
+
+// parse reads the target and what is wanted of it.
+func (t *target) parse() (loadclient.Target, error) {
+	to, err := loadclient.ParseTarget(t.Target, loadclient.Protocol(t.Protocol))
+	if err != nil {
+		return to, err
+	}
+	return to, loadclient.TargetOptions{
+		CA: t.CA, Insecure: t.Insecure, Headers: t.Header, Cookies: t.Cookie, Subprotocols: t.Subprotocol,
+		BearerFile: t.BearerFile, SendFirst: t.SendFirst, Greeting: t.Greeting,
+		Payload: t.Payload, PayloadBytes: t.PayloadBytes,
+	}.Apply(&to)
 }
 
 func (t *target) level(connections int) (loadclient.LevelConfig, error) {
-	to, err := loadclient.ParseTarget(t.Target, loadclient.Protocol(t.Protocol))
+	to, err := t.parse()
 	if err != nil {
 		return loadclient.LevelConfig{}, err
 	}
-	if t.Payload < 0 || t.Payload > payloadMax {
-		return loadclient.LevelConfig{}, fmt.Errorf("--payload-bytes %d: want 0 to %d", t.Payload, payloadMax)
+	c := loadclient.LevelConfig{
+		Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: loadclient.ReadPolicy(t.Read),
 	}
-	to.PayloadBytes = t.Payload
-	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: loadclient.ReadPolicy(t.Read)}
 	pid := t.ServerPID
 	if pid == 0 {
 		pid, _ = loadclient.FindListener(to.Addr)
@@ -152,9 +212,6 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 	}
 	return c, err
 }
-
-// payloadMax is what servers take in one message, ours by default too.
-const payloadMax = 60 << 10
 
 // shapes lists how the calibrator's messages may come.
 func shapes() string {
