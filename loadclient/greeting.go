@@ -32,7 +32,7 @@ func (w *worker) greet(c *conn) error {
 const (
 	// quietAfterGreeting is how long a server says nothing that has said all it had to say to newcomers, and
 	// greetingTimeMax how long that is waited for: one that always says something is measured all the same.
-	quietAfterGreeting = 100 * time.Millisecond
+	quietAfterGreeting = 250 * time.Millisecond
 	greetingTimeMax    = 10 * time.Second
 	greetingPoll       = 5 * time.Millisecond
 )

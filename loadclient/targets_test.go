@@ -104,6 +104,7 @@ type chat struct {
 	announce     string                     // to all of each who joins
 
 	mu      sync.Mutex
+	aside   string // to all, once, behind the next message
 	members []*websocket.Conn
 	joined  []string
 }
@@ -152,8 +153,14 @@ func (c *chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (c *chat) say(p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	texts := [][]byte{p}
+	if c.aside != "" {
+		texts, c.aside = append(texts, []byte(c.aside)), ""
+	}
 	for _, m := range c.members {
-		_ = m.WriteMessage(websocket.TextMessage, p)
+		for _, text := range texts {
+			_ = m.WriteMessage(websocket.TextMessage, text)
+		}
 	}
 }
 
@@ -413,15 +420,16 @@ func TestChatThatGreets(t *testing.T) {
 		greetings, foreign int
 	}{{"", 0, 0}, {"somebody, joined", 5, 0}, {"hello", 0, 5}}
 	for _, tt := range rest {
-		if tt.say != "" {
-			time.AfterFunc(60*time.Millisecond, func() { c.say([]byte(tt.say)) })
-		}
+		c.mu.Lock()
+		c.aside = tt.say
+		c.mu.Unlock()
 		got, err := l.Trial(500, 200*time.Millisecond)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got.Received != 500 || got.Greetings != tt.greetings || got.Foreign != tt.foreign || got.Stragglers != 0 {
-			t.Errorf("%q: %d received, %d greetings, %d foreign, %d stragglers", tt.say, got.Received, got.Greetings, got.Foreign, got.Stragglers)
+			t.Errorf("%q: %d received, %d greetings, %d foreign, %d stragglers",
+				tt.say, got.Received, got.Greetings, got.Foreign, got.Stragglers)
 		}
 	}
 }
