@@ -31,7 +31,8 @@ var built = sync.OnceValue(func() (err error) {
 	if binDir, err = os.MkdirTemp("", "benchmarks-test-"); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload", "./goroutine", "./fixed")
+	build := exec.Command("go", "build", "-o", binDir,
+		"../server/cmd/sockloop", "../loadclient/cmd/sockload", "./goroutine", "./fixed")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -73,7 +74,8 @@ func TestProtocols(t *testing.T) {
 		{"idle", "2000", 50, []string{"--handshake-timeout=50ms", "--keep-alive-timeout=50ms"}, nil},
 		{"large messages, read at leisure", "10000", 250, nil, []string{"--payload-bytes=1000", "--read=relaxed"}},
 		{"templates over TLS", "10000", 250, []string{"--response-limit=4096"}, []string{
-			`--payload={"id":{id},"at":{time},"n":{seq},"text":"ü{pad}"}`, "--payload-bytes=60-90", "--send-first=hello {id}",
+			`--payload={"id":{id},"at":{time},"n":{seq},"text":"ü{pad}"}`, "--payload-bytes=60-90",
+			"--send-first=hello {id}",
 		}},
 	} {
 		for _, protocol := range loadclient.Protocols() {
@@ -97,9 +99,11 @@ func TestProtocols(t *testing.T) {
 					target += "/websocket"
 				}
 				got := load(t, b, append([]string{
-					"--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms",
+					"--target", target, "--protocol", protocol, "--connections", "20",
+					"--rate", tt.rate, "--window", "500ms",
 				}, args...)...)
-				if got.Sent != tt.sent || got.Received != 20*tt.sent || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
+				wrong := got.Lost + got.Duplicated + got.Reordered + got.Foreign + got.Stragglers + got.NotCompleted
+				if got.Sent != tt.sent || got.Received != 20*tt.sent || wrong != 0 {
 					t.Errorf("%+v", got)
 				}
 				if large := slices.Contains(tt.client, "--payload-bytes=1000"); large != (got.BytesPerMessage > 1000) {

@@ -97,8 +97,8 @@ func dial(ctx context.Context, t Target, i int) (d dialed, err error) {
 	return d, err
 }
 
-// dialTCP connects to the target, with TLS if it wants that, opens what open opens, and returns what the server has sent
-// already.
+// dialTCP connects to the target, with TLS if it wants that, opens what open opens, and returns what the server has
+// sent already.
 func dialTCP(
 	ctx context.Context, t Target, i int, open func(io.ReadWriter) ([]byte, error),
 ) (ch channel, rest []byte, err error) {

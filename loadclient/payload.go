@@ -129,8 +129,8 @@ func quote(text string) string {
 	return b.String()[1 : b.Len()-len("\"\n")]
 }
 
-// form is how messages are read: the pieces of a template as they come back, and what else is expected. A nil form reads
-// those of 2011.
+// form is how messages are read: the pieces of a template as they come back, and what else is expected. A nil form
+// reads those of 2011.
 type form struct {
 	pieces   []piece // nil for those of 2011
 	quoted   bool

@@ -87,8 +87,8 @@ func (s *secure) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// receive decrypts what a socket has read, and hands it to the socket's link. It goes on until all is taken: what waited
-// in the tls.Conn would wait for as long as the descriptor is quiet.
+// receive decrypts what a socket has read, and hands it to the socket's link. It goes on until all is taken: what
+// waited in the tls.Conn would wait for as long as the descriptor is quiet.
 func (s *secure) receive(data []byte) error {
 	s.in = data
 	socket, w := s.socket, s.socket.c.w

@@ -56,8 +56,8 @@ func deal(quantile func(float64) float64) []int {
 	return all
 }
 
-// parsePercentiles reads p50=100,p99=4000. Between two percentiles sizes are spread evenly, below the first from nothing
-// on; the last is the largest.
+// parsePercentiles reads p50=100,p99=4000. Between two percentiles sizes are spread evenly, below the first from
+// nothing on; the last is the largest.
 func parsePercentiles(s string) ([]int, error) {
 	type point struct {
 		share float64
@@ -98,7 +98,7 @@ func sizesOfFile(name string) ([]int, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf(
-			"--payload-bytes: want a size, 100-2000, p50=100,p99=4000, or a file with a size and a weight a line: %w", err)
+			"--payload-bytes: want 100, 100-2000, p50=100,p99=4000, or a file with a size and a weight a line: %w", err)
 	}
 	type share struct {
 		size   int
@@ -117,7 +117,7 @@ func sizesOfFile(name string) ([]int, error) {
 			x.weight, err = strconv.ParseFloat(fields[1], 64)
 		}
 		if err != nil || len(fields) != 2 || !isNumber(fields[0]) || !(x.weight > 0 && x.weight < 1e300) {
-			return nil, fmt.Errorf("--payload-bytes %s: line %d: want a size and a weight, such as 100 0.5", name, number)
+			return nil, fmt.Errorf("--payload-bytes %s: line %d: want a size and a weight: 100 0.5", name, number)
 		}
 		if x.size, err = parseSize(name, fields[0]); err != nil {
 			return nil, err
@@ -130,8 +130,8 @@ func sizesOfFile(name string) ([]int, error) {
 	slices.SortFunc(all, func(a, b share) int { return a.size - b.size })
 	for _, x := range all {
 		if x.weight < sum/sizesDealt {
-			return nil, fmt.Errorf("--payload-bytes %s: size %d has less than a hundredth of all weight, and sizes are "+
-				"dealt in hundredths: leave it out, or give it more", name, x.size)
+			return nil, fmt.Errorf("--payload-bytes %s: size %d has less than a hundredth of all weight, and sizes "+
+				"are dealt in hundredths: leave it out, or give it more", name, x.size)
 		}
 	}
 	return deal(func(q float64) float64 {

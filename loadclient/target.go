@@ -36,9 +36,9 @@ type Target struct {
 	Payload      Payload        // what is sent; the zero value is that of 2011
 }
 
-// ParseTarget reads a URL: ws://host:port/path?query, or wss, http, https. With SockJS the path is the service's prefix,
-// and connections open at prefix/0/0/websocket; a path that ends in /websocket is taken as it is. A name and a password
-// become basic authorization. What cannot be part of a request is refused.
+// ParseTarget reads a URL: ws://host:port/path?query, or wss, http, https. With SockJS the path is the service's
+// prefix, and connections open at prefix/0/0/websocket; a path that ends in /websocket is taken as it is. A name and a
+// password become basic authorization. What cannot be part of a request is refused.
 func ParseTarget(s string, p Protocol) (Target, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) {
@@ -184,7 +184,7 @@ func (o TargetOptions) trust(t *Target) error {
 		t.TLS.RootCAs = x509.NewCertPool()
 	}
 	if !t.TLS.RootCAs.AppendCertsFromPEM(text) {
-		return fmt.Errorf("--ca %s: there is no certificate in it: want PEM, which has -----BEGIN CERTIFICATE-----", o.CA)
+		return fmt.Errorf("--ca %s: there is no certificate in it: want PEM, with -----BEGIN CERTIFICATE-----", o.CA)
 	}
 	return nil
 }
@@ -234,7 +234,7 @@ func (o TargetOptions) headers(t *Target) error {
 			t.Host = value
 			continue
 		case key == "Authorization" && t.Header.Get(key) != "":
-			return errors.New("--header 'Authorization: …': there is one already: give one, or the URL's user and password")
+			return errors.New("--header 'Authorization: …': there is one already: give one, or user and password")
 		}
 		if t.Header == nil {
 			t.Header = http.Header{}
@@ -314,7 +314,8 @@ func (o TargetOptions) conversation(t *Target) (err error) {
 		return nil
 	}
 	if t.Greeting, err = regexp.Compile(o.Greeting); err != nil {
-		return fmt.Errorf("--greeting %q is no regular expression (https://pkg.go.dev/regexp/syntax): %w", o.Greeting, err)
+		return fmt.Errorf("--greeting %q is no regular expression (https://pkg.go.dev/regexp/syntax): %w",
+			o.Greeting, err)
 	}
 	return nil
 }

