@@ -5,8 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -223,7 +225,7 @@ func TestTLSThatIsNotTrusted(t *testing.T) {
 		{"no authority", "wss://" + host, TargetOptions{}, "is not trusted"},
 		{"another authority", "wss://" + host, TargetOptions{CA: otherCA(t)}, "--ca FILE, or --insecure"},
 		{"another name", "wss://localhost:" + port, TargetOptions{CA: caOf(t, s)}, "is for another name"},
-		{"no TLS there", strings.Replace(plain.URL, "http", "wss", 1), TargetOptions{}, "not speak TLS: give it as ws://"},
+		{"no TLS there", strings.Replace(plain.URL, "http", "wss", 1), TargetOptions{}, "speak TLS: give it as ws://"},
 		{"TLS there", "ws://" + host, TargetOptions{}, "it speaks TLS: give it as wss://"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -656,5 +658,71 @@ func TestProtocolsAreDeclared(t *testing.T) {
 	}
 	if len(Protocols()) != 6 || quoted(WebSocket) || !quoted(EventSource) || Sockets(XHRStreaming) != 2 {
 		t.Error("the table is not what it was")
+	}
+}
+
+// What a server sends together with its answer to the handshake is not lost.
+func TestFramesBehindTheHandshake(t *testing.T) {
+	t.Parallel()
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		const upgraded = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+		_, _ = fmt.Fprintf(c, "%s%s\r\n\r\n%s", upgraded,
+			base64.StdEncoding.EncodeToString(sum[:]), "the rest")
+		_, _ = io.Copy(io.Discard, c)
+	}))
+	d, err := dial(t.Context(), target(t, strings.Replace(s.URL, "http", "ws", 1), WebSocket, TargetOptions{}), 0)
+	defer d.close()
+	if err != nil || string(d.rest) != "the rest" {
+		t.Errorf("%q %v", d.rest, err)
+	}
+}
+
+// A level whose server greets is not open before the server is quiet.
+func TestLevelSettles(t *testing.T) {
+	t.Parallel()
+	s := serve(t, &chat{join: "JOIN", welcome: "welcome"})
+	to := target(t, strings.Replace(s.URL, "http", "ws", 1), WebSocket, TargetOptions{SendFirst: []string{"JOIN"}})
+	l := &Level{LevelConfig: LevelConfig{Target: to, Connections: 5, IDBase: 1}}
+	defer l.Close()
+	if err := l.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := l.workers[0].bytes, 5*len("\x81\x07welcome"); got != want {
+		t.Errorf("%d bytes of greetings, want %d", got, want)
+	}
+}
+
+// Messages with commas of their own are counted at any place of the stream, and read without allocation.
+func TestTemplatesWithCommas(t *testing.T) {
+	to := target(t, "ws://h", SockJS, TargetOptions{Payload: `{"id":{id},"at":{time},"x":1}`})
+	w, err := newWorker(to, -1, testBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	for i := range testConns {
+		c := &conn{w: w, index: i}
+		c.link = newLink(c, nothingDialed)
+		w.conns = append(w.conns, c)
+	}
+	plan := schedule{rate: 1000, connections: testConns, messages: 1, block: 1_000_000}
+	w.prepare(trialPlan{schedule: plan, window: 1e9})
+	var texts []string
+	for i := range 100 {
+		texts = append(texts, fmt.Sprintf(`{"id":%d,"at":%d,"x":1}`, testBase+i%testConns, testStamp))
+	}
+	feed(t, w.conns[0], wire(SockJS, texts), nil)
+	feed(t, w.conns[1], wire(SockJS, texts[:40]), nil)
+	if got := w.delivered(); got != 140 || w.reference.tally.foreign != 0 {
+		t.Errorf("%d delivered, %d foreign", got, w.reference.tally.foreign)
+	}
+	message := []byte(quote(texts[0]))
+	if n := testing.AllocsPerRun(100, func() { w.reference.form.parse(message, testBase, testConns) }); n != 0 {
+		t.Errorf("%v allocations to read a message", n)
 	}
 }

@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // client is what every command that measures has.
 type client struct {
-	CPUs tuning.CPUs `help:"CPUs to run on, a worker each, such as 1-3. Not the server's." name:"cpus" placeholder:"SET"`
+	CPUs tuning.CPUs `help:"CPUs to run on, a worker each: 1-3, not the server's." name:"cpus" placeholder:"SET"`
 }
 
 // prepare raises the limits, for so many sockets, and moves the process to its CPUs, those of them that are there.
