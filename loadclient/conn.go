@@ -8,6 +8,8 @@ type link interface {
 	ready() bool
 	// send sends n messages that bear a time.
 	send(n int, stamp int64) error
+	// say sends messages that are not of the schedule.
+	say(texts []string) error
 	// receive takes what was read from one of the link's sockets, cut anywhere.
 	receive(s *socket, data []byte) error
 	// drained tells that a socket that was full has taken everything.
@@ -75,12 +77,10 @@ func (c *conn) reset() {
 	c.alone = nil
 }
 
-var comma = []byte{','}
-
 // frameEnd follows a frame that had messages.
 func (c *conn) frameEnd() {
 	c.w.frames++
-	c.elements(comma)
+	c.elements(c.reference.separator())
 	if c.w.plan.sample {
 		c.takeTurn()
 	}

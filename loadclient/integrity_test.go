@@ -23,7 +23,12 @@ func payload(sender int, stamp int64) string { return fmt.Sprintf("%d:%d", testB
 // newTestWorker is a worker whose connections have no sockets: bytes are fed by hand.
 func newTestWorker(t *testing.T, p Protocol) *worker {
 	t.Helper()
-	w, err := newWorker(Target{Protocol: p}, -1, testBase)
+	return newTestWorkerOf(t, Target{Protocol: p})
+}
+
+func newTestWorkerOf(t *testing.T, to Target) *worker {
+	t.Helper()
+	w, err := newWorker(to, -1, testBase)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,10 +37,11 @@ func newTestWorker(t *testing.T, p Protocol) *worker {
 	for i := range testConns {
 		c := &conn{w: w, index: i, place: i, reference: r}
 		r.conns = append(r.conns, c)
-		c.link = newLink(c, dialed{fd: -1, sender: -1})
+		c.link = newLink(c, nothingDialed)
 		w.conns = append(w.conns, c)
 	}
-	w.prepare(trialPlan{schedule: schedule{rate: 1000, connections: testConns, messages: 1, block: 1_000_000}, window: 1e9})
+	plan := schedule{rate: 1000, connections: testConns, messages: 1, block: 1_000_000}
+	w.prepare(trialPlan{schedule: plan, window: 1e9})
 	return w
 }
 
@@ -55,7 +61,7 @@ func wire(p Protocol, frames ...[]string) []byte {
 			out = codec.AppendWebSocketTexts(out, b)
 		case SocketIO, SocketIO08:
 			for _, text := range texts {
-				d := dialects[p]
+				d := declared(p).dialect
 				out = codec.AppendFrame(out, ws.OpText, []byte(d.sendBefore+text+d.sendAfter))
 			}
 		case XHRStreaming:
@@ -303,7 +309,7 @@ func TestOtherFrames(t *testing.T) {
 		{SocketIO, `44{"message":"no"}`, "", true}, {SocketIO, `42["another","x"]`, "", true},
 		{SocketIO08, "2::", "2::", false}, {SocketIO08, "1::", "", false}, {SocketIO08, "0::", "", true}, {SocketIO08, "7:::error", "", true}, {SocketIO08, "4:::{}", "", true},
 	} {
-		answer, err := dialects[tt.protocol].other(tt.frame)
+		answer, err := declared(tt.protocol).dialect.other(tt.frame)
 		if answer != tt.answer || (err != nil) != tt.ends {
 			t.Errorf("%s %s: %q %v", tt.protocol, tt.frame, answer, err)
 		}
@@ -338,7 +344,7 @@ func TestTemplate(t *testing.T) {
 	for p, want := range map[Protocol]string{
 		SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`, SocketIO: `42["message","107:1700000000123"]`, SocketIO08: `3:::107:1700000000123`,
 	} {
-		tpl := newTemplate(Target{Protocol: p}, 107)
+		tpl := newStencils(Target{Protocol: p}).template(107)
 		stream := tpl.append(nil, 1_600_000_000_000, 1)
 		stream = tpl.append(stream[:0], 1_700_000_000_123, 2)
 		r := codec.MessageReader{Role: ws.StateServerSide, BytesMax: 100}

@@ -63,13 +63,17 @@ func (c *LevelConfig) senders() int { return cmp.Or(c.Publishers, c.Connections)
 func (c *LevelConfig) Check() error {
 	switch {
 	case c.Publishers < 0 || c.Publishers > c.Connections:
-		return fmt.Errorf("%d publishers of %d connections: want at most as many (--publishers)", c.Publishers, c.Connections)
+		return fmt.Errorf("%d publishers of %d connections: want at most as many (--publishers)",
+			c.Publishers, c.Connections)
 	case c.Room < 0 || c.Room > 0 && c.Connections%c.Room != 0:
 		return fmt.Errorf("rooms of %d among %d connections: want a divisor of that (--rooms)", c.Room, c.Connections)
 	case c.Room > 0 && c.Room < c.Connections && c.Publishers > 0:
 		return errors.New("rooms and publishers: choose one, --rooms or --publishers")
 	case c.Verify == VerifySample && c.Target.Protocol != SockJS:
 		return fmt.Errorf("a sample can be verified of frames with many messages only, which is protocol %s", SockJS)
+	case c.Verify == VerifySample && c.Target.TLS != nil:
+		return errors.New("a sample cannot be verified over TLS, which must be decrypted whole: " +
+			"use --verify all, or a target without TLS (ws:// or http://)")
 	}
 	return nil
 }
@@ -122,7 +126,10 @@ func (l *Level) open(ctx context.Context) error {
 			err = adoptErr
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return l.settle(ctx)
 }
 
 // adopt gives a connection to its worker.

@@ -222,7 +222,7 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s: %s %v, want %s", tt.url, got, err, tt.want)
 		}
 	}
-	for _, url := range []string{"", "host:81", "ftp://host/", "ws://", "wss://host/", ":"} {
+	for _, url := range []string{"", "host:81", "ftp://host/", "ws://", ":", "ws://host/#top", "ws://host/?a b", "ws://host:0/", "ws://host:65536/"} {
 		if _, err := ParseTarget(url, SockJS); err == nil {
 			t.Errorf("%q was taken", url)
 		}

@@ -2,6 +2,7 @@ package loadclient
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -104,10 +105,15 @@ func TestPatternsThatCannotBe(t *testing.T) {
 		{Connections: 10, Room: 3},
 		{Connections: 10, Room: 5, Publishers: 2},
 		{Connections: 10, Verify: VerifySample, Target: Target{Protocol: WebSocket}},
+		{Connections: 10, Verify: VerifySample, Target: Target{Protocol: SockJS, TLS: &tls.Config{}}},
 	} {
-		if l, err := OpenLevel(context.Background(), c); err == nil {
+		l, err := OpenLevel(context.Background(), c)
+		if err == nil {
 			l.Close()
 			t.Errorf("%+v is taken", c)
+		}
+		if IsTargetFailure(err) {
+			t.Errorf("%+v is tried: %v", c, err)
 		}
 	}
 }

@@ -15,10 +15,11 @@ const (
 // on. A broadcast gives every connection the same bytes, so whoever is first adds them here, where they are parsed, and
 // all others need only compare: that checks every byte of every connection, and costs a fraction of parsing it again.
 //
-// Positions count the messages' bytes, with a comma behind every one, whatever frames they came in; so servers that cut
-// their frames differently from connection to connection are compared all the same.
+// Positions count the messages' bytes, with a separator behind every one, whatever frames they came in; so servers that
+// cut their frames differently from connection to connection are compared all the same.
 type reference struct {
-	quoted     bool // messages are JSON strings
+	quoted     bool  // messages are JSON strings
+	form       *form // of the messages
 	blockBytes int
 	room       audience
 	conns      []*conn // the worker's that hear it
@@ -53,11 +54,26 @@ type passing struct {
 	due int64 // ns
 }
 
-func newReference(quoted bool, m audience, blockBytes int) *reference {
-	r := &reference{quoted: quoted, room: m, blockBytes: blockBytes}
+func newReference(f *form, m audience, blockBytes int) *reference {
+	r := &reference{form: f, quoted: f.quoted, room: m, blockBytes: blockBytes}
 	r.reset(newTally(0, 0))
 	r.heard = func(int, int, int64, int) {}
 	return r
+}
+
+// What stands behind a message: behind a JSON string the comma of its array, behind any other text a byte that is in
+// none (RFC 3629 section 1).
+var (
+	comma   = []byte{','}
+	textEnd = []byte{0xff}
+)
+
+// separator is what stands behind a message.
+func (r *reference) separator() []byte {
+	if r.quoted {
+		return comma
+	}
+	return textEnd
 }
 
 // reset empties the reference and keeps its memory.
@@ -65,6 +81,7 @@ func (r *reference) reset(t *tally) {
 	r.spare = append(r.spare, r.blocks[r.passed:]...)
 	r.blocks, r.passed = r.blocks[:0], 0
 	r.end, r.begun, r.tally, r.passes, r.strayed = 0, 0, t, r.passes[:0], 0
+	t.form = r.form
 	r.partial = r.partial[:0]
 }
 
@@ -148,8 +165,8 @@ func (r *reference) slowest() int {
 	return pos
 }
 
-// countAt is how many messages are complete at a position. Ahead of the reference, where nobody has looked at the bytes
-// yet, it is what so many bytes had so far.
+// countAt is how many messages are complete at a position; where they have commas of their own, it may be one off. Ahead
+// of the reference, where nobody has looked at the bytes yet, it is what so many bytes had so far.
 func (r *reference) countAt(pos int) int {
 	switch {
 	case pos == r.end:
@@ -158,18 +175,22 @@ func (r *reference) countAt(pos int) int {
 		return int(float64(r.tally.messages) * float64(pos) / float64(max(r.end, 1)))
 	}
 	b := r.blocks[pos/r.blockBytes]
-	return b.before.messages + bytes.Count(b.bytes[:pos%r.blockBytes], comma)
+	n := bytes.Count(b.bytes[:pos%r.blockBytes], r.separator())
+	if r.quoted {
+		n /= 1 + r.form.commas
+	}
+	return b.before.messages + n
 }
 
 // cutMessage takes a message off the front of p, or a comma, for which text is nil. A size of 0 means that p ends
-// before the message does. Quoted messages are complete with their closing quote, others with the comma behind them.
+// before the message does. Quoted messages are complete with their closing quote, others with the byte behind them.
 func cutMessage(p []byte, quoted bool) (text []byte, size int) {
 	if !quoted {
-		comma := bytes.IndexByte(p, ',')
-		if comma < 0 {
+		end := bytes.IndexByte(p, textEnd[0])
+		if end < 0 {
 			return nil, 0
 		}
-		return p[:comma], comma + 1
+		return p[:end], end + 1
 	}
 	if p[0] != '"' {
 		return nil, 1

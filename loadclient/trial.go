@@ -124,7 +124,7 @@ func clientLimited(t *Trial, over bool) (Verdict, string) {
 func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 	t := Trial{
 		Time: p.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol, Connections: l.Connections, Read: l.Read,
-		Publishers: l.Publishers, Room: l.Room, Verify: l.Verify,
+		Publishers: l.Publishers, Room: l.Room, Verify: l.Verify, Insecure: l.Target.Insecure(),
 		Window: p.window.Seconds(), SendRate: p.schedule.rate, Nominal: p.schedule.rate * float64(l.hearers()),
 		Server: seen.usage, Noise: seen.noise, Queues: seen.queues,
 	}
@@ -204,6 +204,7 @@ func compare(t *Trial, got *tally, sent []senderTally, connections int) {
 	t.Duplicated += duplicated * connections
 	t.Reordered += got.reordered * connections
 	t.Foreign += got.foreign * connections
+	t.Greetings += got.greetings * connections
 	if t.Received < t.Expected && duplicated == 0 {
 		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: the queues tell
 		return

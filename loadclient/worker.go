@@ -27,7 +27,11 @@ type worker struct {
 	epoll  int
 	read   []byte
 	events []unix.EpollEvent
+	plain  []byte // what TLS has decrypted
+	clear  []byte // what it is to encrypt
 
+	stencils  *stencils // of what is sent
+	form      *form     // of what is received
 	plan      trialPlan
 	next      int // messages of the schedule looked at
 	window    time.Duration
@@ -62,7 +66,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		results: newRecording(),
+		stencils: newStencils(t), form: newForm(t), results: newRecording(),
 	}
 	return w, nil
 }
@@ -74,7 +78,7 @@ func (w *worker) reference(m audience, blockBytes int) *reference {
 			return w.rooms[i]
 		}
 	}
-	r := newReference(quoted(w.target.Protocol), m, blockBytes)
+	r := newReference(w.form, m, blockBytes)
 	w.rooms = append(w.rooms, r)
 	return r
 }
@@ -93,7 +97,7 @@ func (w *worker) adopt(d dialed, index int, r *reference) error {
 	if err := c.link.receive(c.link.sockets()[0], d.rest); err != nil {
 		return fmt.Errorf("%w: %s: %w", errTarget, w.target, err)
 	}
-	return nil
+	return w.greet(c)
 }
 
 // add has the worker's epoll watch a socket.
@@ -432,7 +436,7 @@ func (l *liveCounters) publish(w *worker) {
 
 // unblock goes on with a socket that had been full.
 func (w *worker) unblock(s *socket) error {
-	if err := s.write(s.unsent); err != nil || s.waiting {
+	if err := s.push(s.unsent); err != nil || s.waiting {
 		return err
 	}
 	return s.c.link.drained(s)
@@ -490,6 +494,9 @@ func (w *worker) received(s *socket, n int, err error) error {
 	}
 	w.reads++
 	w.bytes += n
+	if s.secure != nil {
+		return s.secure.receive(w.read[:n])
+	}
 	return s.c.link.receive(s, w.read[:n])
 }
 

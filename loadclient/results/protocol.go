@@ -12,25 +12,6 @@ const (
 	SocketIO08   Protocol = "socket.io-0.8" // Socket.IO as it was in 2011
 )
 
-// Protocols lists them all.
-func Protocols() []string {
-	return []string{
-		string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource), string(SocketIO),
-		string(SocketIO08),
-	}
-}
-
-// Streams tells whether the protocol is SockJS over HTTP.
-func (p Protocol) Streams() bool { return p == XHRStreaming || p == EventSource }
-
-// Sockets is how many TCP connections a client needs.
-func (p Protocol) Sockets() int {
-	if p.Streams() {
-		return 2
-	}
-	return 1
-}
-
 // ReadPolicy is when the client reads what has arrived. It changes what sending costs the server on the same machine,
 // so results are comparable only with the same policy.
 type ReadPolicy string

@@ -42,6 +42,7 @@ type Trial struct {
 	Time        time.Time  `json:"time"`
 	Target      string     `json:"target"`
 	Protocol    Protocol   `json:"protocol"`
+	Insecure    bool       `json:"certificate_unchecked,omitempty"`
 	Connections int        `json:"connections"`
 	Publishers  int        `json:"publishers,omitempty"` // of the connections, those that send; 0 is all
 	Room        int        `json:"room,omitempty"`       // connections that hear each other; 0 is all
@@ -75,10 +76,11 @@ type Trial struct {
 	Lost         int `json:"lost"`
 	Duplicated   int `json:"duplicated"`
 	Reordered    int `json:"reordered"`
-	Foreign      int `json:"foreign"`       // messages that are not of this run
-	Stragglers   int `json:"own_order"`     // connections that received another order than the first
-	NotCompleted int `json:"not_completed"` // messages missing when the drain ended: lost, or later than that
-	OwnMissing   int `json:"own_missing"`   // of these, those that their sender misses
+	Foreign      int `json:"foreign"`             // messages that are not of this run
+	Greetings    int `json:"greetings,omitempty"` // the same, but expected
+	Stragglers   int `json:"own_order"`           // connections that received another order than the first
+	NotCompleted int `json:"not_completed"`       // messages missing when the drain ended: lost, or later than that
+	OwnMissing   int `json:"own_missing"`         // of these, those that their sender misses
 
 	MessagesPerFrame float64   `json:"messages_per_frame"`
 	MessagesPerRead  float64   `json:"messages_per_read"`

@@ -134,7 +134,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, max(2, results.Protocol(s.Protocol).Sockets())*slices.Max(profile.Levels)); err != nil {
+	if err := s.prepare(out, max(2, loadclient.Sockets(results.Protocol(s.Protocol)))*slices.Max(profile.Levels)); err != nil {
 		return err
 	}
 	if len(found) > 0 {
