@@ -67,6 +67,9 @@ type straggler struct {
 	partial []byte
 }
 
+// target is the server, as the connection's room has it.
+func (c *conn) target() Target { return c.w.target.in(c.reference.room.number()) }
+
 // reset prepares the connection for a trial.
 func (c *conn) reset() {
 	c.sent, c.own, c.pos, c.next = 0, 0, 0, 0

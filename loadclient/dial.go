@@ -52,8 +52,8 @@ func (d dialed) close() {
 	}
 }
 
-// dialAll opens n connections, or none.
-func dialAll(ctx context.Context, t Target, n int) ([]dialed, error) {
+// dialAll opens n connections, so many a room, or none.
+func dialAll(ctx context.Context, t Target, n, room int) ([]dialed, error) {
 	conns := make([]dialed, n)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dialers)
@@ -63,7 +63,7 @@ func dialAll(ctx context.Context, t Target, n int) ([]dialed, error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			conns[i], err = dial(ctx, t, i)
+			conns[i], err = dial(ctx, t.in(i/room), i)
 			return err
 		})
 	}

@@ -74,6 +74,9 @@ func (c *LevelConfig) Check() error {
 	case c.Verify == VerifySample && c.Target.TLS != nil:
 		return errors.New("a sample cannot be verified over TLS, which must be decrypted whole: " +
 			"use --verify all, or a target without TLS (ws:// or http://)")
+	case c.Room == 0 && c.Target.perRoom():
+		return fmt.Errorf("%s stands for the number of a room, and there are none: give their size with --rooms",
+			roomPlace)
 	}
 	return nil
 }
@@ -120,7 +123,7 @@ func (l *Level) open(ctx context.Context) error {
 		l.workers = append(l.workers, w)
 	}
 	blockBytes := max(blockBytesMin, min(blockBytesMax, blockBytesMax*l.hearers()/l.Connections))
-	conns, err := dialAll(ctx, l.Target, l.Connections)
+	conns, err := dialAll(ctx, l.Target, l.Connections, l.hearers())
 	for i, d := range conns { // all of them, so that they are closed with their workers
 		if adoptErr := l.adopt(d, i, blockBytes); err == nil { // one line says enough
 			err = adoptErr

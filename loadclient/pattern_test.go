@@ -1,10 +1,13 @@
 package loadclient
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"github.com/sockloop/sockloop/loadclient/internal/room"
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // once opens a level with a configuration and runs one trial.
@@ -106,6 +110,8 @@ func TestPatternsThatCannotBe(t *testing.T) {
 		{Connections: 10, Room: 5, Publishers: 2},
 		{Connections: 10, Verify: VerifySample, Target: Target{Protocol: WebSocket}},
 		{Connections: 10, Verify: VerifySample, Target: Target{Protocol: SockJS, TLS: &tls.Config{}}},
+		{Connections: 10, Target: Target{Protocol: SockJS, Path: "/chat/{room}"}},
+		{Connections: 10, Target: Target{Protocol: SockJS, Path: "/chat", Query: "room={room}"}},
 	} {
 		l, err := OpenLevel(context.Background(), c)
 		if err == nil {
@@ -114,6 +120,63 @@ func TestPatternsThatCannotBe(t *testing.T) {
 		}
 		if IsTargetFailure(err) {
 			t.Errorf("%+v is tried: %v", c, err)
+		}
+	}
+}
+
+// Each room has a URL of its own, and hears nothing of the others; connections are dealt to workers all the same.
+func TestRoomsInTheURL(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	chats := map[string]*chat{}
+	srv := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		c := chats[r.RequestURI]
+		if c == nil {
+			c = &chat{}
+			chats[r.RequestURI] = c
+		}
+		mu.Unlock()
+		c.ServeHTTP(w, r)
+	}))
+	url := "ws" + srv.URL[len("http"):] + "/a%2Fb/{room}?again={room}"
+	o := TargetOptions{Payload: `{"id":{id},"at":{time},"n":{seq},"x":"{pad}"}`, PayloadBytes: "60-90"}
+	l, err := OpenLevel(t.Context(), LevelConfig{
+		Target: target(t, url, WebSocket, o), Connections: 12, Room: 4, IDBase: 95, CPUs: tuning.CPUs{0, 0},
+		Drain: 20 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got, err := l.Trial(480, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := got.Foreign + got.Lost + got.Duplicated + got.NotCompleted + got.Stragglers
+	if got.Sent != 48 || got.Received != 4*48 || got.RTT.Count != 48 || wrong != 0 || got.Target != url {
+		t.Errorf("%+v", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range 3 {
+		if c := chats[fmt.Sprintf("/a%%2Fb/%d?again=%d", i, i)]; c == nil || len(c.members) != 4 || len(chats) != 3 {
+			t.Errorf("room %d: %+v of %d", i, c, len(chats))
+		}
+	}
+}
+
+// Requests that are made later go to the room as well.
+func TestRoomsOfStreams(t *testing.T) {
+	t.Parallel()
+	w := newTestWorkerOf(t, target(t, "http://h/chat/{room}", EventSource, TargetOptions{}))
+	c := &conn{w: w, index: 7, reference: w.reference(audience{6, 3}, blockBytesMin)}
+	l := newLink(c, nothingDialed).(*streamLink)
+	for want, request := range map[string][]byte{
+		"GET /chat/2/eventsource HTTP/1.1\r\n": l.request, "POST /chat/2/xhr_send HTTP/1.1\r\n": l.postHead,
+	} {
+		if !bytes.HasPrefix(request, []byte(want)) {
+			t.Errorf("%q, want %q", request, want)
 		}
 	}
 }

@@ -48,6 +48,9 @@ type block struct {
 // audience is who hears whom: connections from first on.
 type audience struct{ first, size int }
 
+// number is the room's, from 0 on.
+func (m audience) number() int { return m.first / m.size }
+
 // passing is where a message is complete, and when it was due.
 type passing struct {
 	end int

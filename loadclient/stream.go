@@ -49,7 +49,7 @@ type streamTransport struct {
 }
 
 func newStreamLink(c *conn, d dialed) *streamLink {
-	t := c.w.target
+	t := c.target()
 	l := &streamLink{
 		c: c, transport: *declared(t.Protocol).stream, inBody: true,
 		request: t.streamRequest(d.opening),

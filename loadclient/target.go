@@ -21,8 +21,8 @@ import (
 // Target is a server to load.
 type Target struct {
 	Addr     string // host:port
-	Path     string // of the request that opens a connection
-	Query    string // of every request, without its question mark
+	Path     string // of the request that opens a connection; {room} in it is the room's number
+	Query    string // of every request, without its question mark; the same of {room}
 	Protocol Protocol
 	Origin   string // header of the handshake, none when empty
 
@@ -53,7 +53,7 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 		return Target{}, fmt.Errorf("target %q: in the query, write spaces, quotes and angle brackets as %%20, %%22, …",
 			u.Redacted())
 	}
-	t := Target{Addr: u.Host, Path: u.EscapedPath(), Query: u.RawQuery, Protocol: p, Host: u.Host}
+	t := Target{Addr: u.Host, Path: escapedPath(u), Query: u.RawQuery, Protocol: p, Host: u.Host}
 	port := ":80"
 	if u.Scheme == "wss" || u.Scheme == "https" {
 		port = ":443"
@@ -74,6 +74,33 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 		t.Header = http.Header{"Authorization": {"Basic " + login}}
 	}
 	return t, nil
+}
+
+// roomPlace is what stands for the number of a connection's room in a target's path and query.
+const roomPlace = "{room}"
+
+// escapedPath is a URL's path as it is asked for, but {room} as it was written.
+func escapedPath(u *url.URL) string {
+	if !strings.Contains(u.RawPath, roomPlace) {
+		return u.EscapedPath()
+	}
+	// To package url braces are a wrong encoding, for which it would choose one of its own for the whole path.
+	escaped := url.PathEscape(roomPlace)
+	u.RawPath = strings.ReplaceAll(u.RawPath, roomPlace, escaped)
+	return strings.ReplaceAll(u.EscapedPath(), escaped, roomPlace)
+}
+
+// perRoom tells whether each room has a URL of its own.
+func (t Target) perRoom() bool { return strings.Contains(t.request(t.Path), roomPlace) }
+
+// in is the target as the connections of a room ask for it.
+func (t Target) in(room int) Target {
+	if t.perRoom() {
+		number := strconv.Itoa(room)
+		t.Path = strings.ReplaceAll(t.Path, roomPlace, number)
+		t.Query = strings.ReplaceAll(t.Query, roomPlace, number)
+	}
+	return t
 }
 
 // hidden is a URL that could not be read, without what may be a password.

@@ -95,7 +95,7 @@ func (w *worker) adopt(d dialed, index int, r *reference) error {
 		}
 	}
 	if err := c.link.receive(c.link.sockets()[0], d.rest); err != nil {
-		return fmt.Errorf("%w: %s: %w", errTarget, w.target, err)
+		return fmt.Errorf("%w: %s: %w", errTarget, c.target(), err)
 	}
 	return w.greet(c)
 }
@@ -508,7 +508,7 @@ func (w *worker) broken(c *conn, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		err = errors.New("the server closed the connection")
 	}
-	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, w.target, err)
+	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, c.target(), err)
 }
 
 func (w *worker) sent() int {

@@ -49,6 +49,7 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"template", []string{"trial", "--payload", "{id}"}, "want {id} and {time}, each once", exitUsage},
 		{"header", []string{"trial", "--header", "A, b: c"}, "want 'Name: value'", exitUsage},
 		{"authority", []string{"trial", "--target", "wss://127.0.0.1:1/", "--ca", "/nonexistent"}, "no such file", exitUsage},
+		{"room", []string{"trial", "--target", "ws://127.0.0.1:1/{room}"}, "give their size with --rooms", exitUsage},
 		{"sample of TLS", []string{"trial", "--target", "wss://127.0.0.1:1/", "--verify", "sample"},
 			"use --verify all, or a target without TLS", exitUsage},
 		{"insecure without TLS", []string{"trial", "--insecure"}, "are for wss:// and https://", exitUsage},
