@@ -159,6 +159,7 @@ func (c *conn) stray(p []byte) {
 	c.passMarks()
 	r := c.reference
 	r.strayed++
+	r.readers--
 	here := r.blocks[c.pos/r.blockBytes]
 	c.alone = &straggler{tally: new(tally)}
 	here.before.copyTo(c.alone.tally)

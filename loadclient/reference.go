@@ -32,6 +32,7 @@ type reference struct {
 	heard   func(sender, count int, stamp int64, end int) // called for each message, with the position behind it
 	passes  []passing                                     // places at which arrival is timed, in order
 	strayed int                                           // of the connections
+	readers int                                           // of them, those that are neither strayed nor skimmed
 
 	begun   int    // position of the first message that is not complete
 	partial []byte // its bytes, when they do not lie in one block
@@ -155,6 +156,17 @@ func (r *reference) parse() {
 		}
 		r.begun += size
 	}
+}
+
+// countReaders counts the connections that are read.
+func (r *reference) countReaders() int {
+	n := 0
+	for _, c := range r.conns {
+		if !c.skims {
+			n++
+		}
+	}
+	return n
 }
 
 // slowest is the position that all connections which compare have reached.

@@ -16,7 +16,8 @@ type reached struct {
 }
 
 // takeTurn decides, between two frames, whether the connection's next one is read. Who has had no turn is read until it
-// has; who is ahead of the reference can be compared with nothing.
+// has; who is ahead of the reference can be compared with nothing. The last of a room that is read goes on until another
+// one is: else the reference would stay where it is, and all would be ahead of it for good.
 func (c *conn) takeTurn() {
 	if !c.skims {
 		c.read = true
@@ -28,10 +29,16 @@ func (c *conn) takeTurn() {
 	now := int(w.clock() * turns / int64(w.window))
 	mine := c.place % min(turns, len(w.conns))
 	due := mine == now%min(turns, len(w.conns)) || !c.read && mine < now
-	if c.skims && due && c.pos > c.reference.end {
-		return
+	r := c.reference
+	switch {
+	case due == !c.skims:
+	case due && c.pos <= r.end:
+		c.skims = false
+		r.readers++
+	case !due && r.readers > 1:
+		c.skims = true
+		r.readers--
 	}
-	c.skims = !due
 }
 
 // skip counts bytes of messages that nobody looks at.

@@ -266,6 +266,9 @@ func (w *worker) prepare(p trialPlan) {
 		}
 	}
 	for _, r := range w.rooms {
+		if r.readers = r.countReaders(); r.readers == 0 && len(r.conns) > 0 {
+			r.conns[0].skims, r.readers = false, 1
+		}
 		r.reset(newTally(w.idBase+r.room.first, max(0, min(r.room.size, p.schedule.connections-r.room.first))))
 		r.heard = func(sender, count int, stamp int64, end int) { w.heard(r, byIndex[sender], sender, count, stamp, end) }
 	}
