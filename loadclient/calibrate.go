@@ -92,7 +92,8 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 		return Ceiling{}, err
 	}
 	if t.Foreign+t.Stragglers > 0 {
-		return Ceiling{}, fmt.Errorf("the client misread the broadcaster: %d foreign messages, %d stragglers", t.Foreign, t.Stragglers)
+		return Ceiling{}, fmt.Errorf("the client misread the broadcaster: %d foreign messages, %d stragglers",
+			t.Foreign, t.Stragglers)
 	}
 	return Ceiling{
 		Connections: c.Connections, Shape: c.Shape, Verify: c.Verify, Delivered: t.Delivered, ClientBusy: t.ClientBusy,

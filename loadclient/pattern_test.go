@@ -49,7 +49,8 @@ func newRoom(t *testing.T, f room.Faults) string {
 func TestTrialVerifiesASample(t *testing.T) {
 	t.Parallel()
 	got := once(t, newRoom(t, room.Faults{}), LevelConfig{Connections: 40, Verify: VerifySample}, 500)
-	if got.Sent != 200 || got.Received != 8000 || got.RTT.Count != 200 || got.NotCompleted+got.Lost+got.Duplicated+got.Stragglers != 0 {
+	if got.Sent != 200 || got.Received != 8000 || got.RTT.Count != 200 ||
+		got.NotCompleted+got.Lost+got.Duplicated+got.Stragglers != 0 {
 		t.Errorf("%+v", got)
 	}
 	if got.Verify != VerifySample || got.Arrival.Count < 40 {
@@ -60,10 +61,12 @@ func TestTrialVerifiesASample(t *testing.T) {
 // What one connection misses or has twice shows in the number of its bytes, though nobody looks at them.
 func TestSampleSeesFaults(t *testing.T) {
 	t.Parallel()
-	if got := once(t, newRoom(t, room.Faults{LoseEvery: 10}), LevelConfig{Connections: 40, Verify: VerifySample, Drain: time.Second}, 500); got.NotCompleted == 0 {
+	c := LevelConfig{Connections: 40, Verify: VerifySample, Drain: time.Second}
+	if got := once(t, newRoom(t, room.Faults{LoseEvery: 10}), c, 500); got.NotCompleted == 0 {
 		t.Errorf("a loss is not seen: %+v", got)
 	}
-	if got := once(t, newRoom(t, room.Faults{RepeatEvery: 10}), LevelConfig{Connections: 40, Verify: VerifySample, Drain: time.Second}, 500); got.Duplicated == 0 || got.Verdict != TargetFailed {
+	got := once(t, newRoom(t, room.Faults{RepeatEvery: 10}), c, 500)
+	if got.Duplicated == 0 || got.Verdict != TargetFailed {
 		t.Errorf("a duplicate is not seen: %+v", got)
 	}
 }
@@ -71,7 +74,8 @@ func TestSampleSeesFaults(t *testing.T) {
 func TestPublishersAmongMany(t *testing.T) {
 	t.Parallel()
 	got := once(t, newRoom(t, room.Faults{}), LevelConfig{Connections: 20, Publishers: 3}, 500)
-	if got.Sent != 200 || got.Received != 4000 || got.Nominal != 10_000 || got.RTT.Count != 200 || got.NotCompleted != 0 {
+	if got.Sent != 200 || got.Received != 4000 || got.Nominal != 10_000 || got.RTT.Count != 200 ||
+		got.NotCompleted != 0 {
 		t.Errorf("%+v", got)
 	}
 	if got.Arrival.Count < 20*50 || got.Arrival.Mean <= 0 {

@@ -180,8 +180,8 @@ func (r *reference) slowest() int {
 	return pos
 }
 
-// countAt is how many messages are complete at a position; where they have commas of their own, it may be one off. Ahead
-// of the reference, where nobody has looked at the bytes yet, it is what so many bytes had so far.
+// countAt is how many messages are complete at a position; where they have commas of their own, it may be one off.
+// Ahead of the reference, where nobody has looked at the bytes yet, it is what so many bytes had so far.
 func (r *reference) countAt(pos int) int {
 	switch {
 	case pos == r.end:

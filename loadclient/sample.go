@@ -16,8 +16,8 @@ type reached struct {
 }
 
 // takeTurn decides, between two frames, whether the connection's next one is read. Who has had no turn is read until it
-// has; who is ahead of the reference can be compared with nothing. The last of a room that is read goes on until another
-// one is: else the reference would stay where it is, and all would be ahead of it for good.
+// has; who is ahead of the reference can be compared with nothing. The last of a room that is read goes on until
+// another one is: else the reference would stay where it is, and all would be ahead of it for good.
 func (c *conn) takeTurn() {
 	if !c.skims {
 		c.read = true
@@ -66,7 +66,8 @@ func (c *conn) passed(pos int) int64 {
 // discard takes up to n bytes off a socket without copying them.
 func (w *worker) discard(s *socket, n int) (int, error) {
 	n = min(n, len(w.read))
-	got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&w.read[0])), uintptr(n), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+	got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&w.read[0])), uintptr(n),
+		unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

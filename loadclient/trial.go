@@ -14,7 +14,8 @@ func newLatency(h *hdrhistogram.Histogram) Latency {
 	ms := func(us int64) float64 { return float64(us) / 1000 }
 	l := Latency{
 		Count: h.TotalCount(), Mean: h.Mean() / 1000, StdDev: h.StdDev() / 1000, Min: ms(h.Min()), Max: ms(h.Max()),
-		P50: ms(h.ValueAtQuantile(50)), P90: ms(h.ValueAtQuantile(90)), P99: ms(h.ValueAtQuantile(99)), P999: ms(h.ValueAtQuantile(99.9)),
+		P50: ms(h.ValueAtQuantile(50)), P90: ms(h.ValueAtQuantile(90)),
+		P99: ms(h.ValueAtQuantile(99)), P999: ms(h.ValueAtQuantile(99.9)),
 	}
 	if n := float64(l.Count); n > 1 { // the sample's deviation, as in 2011
 		l.StdDev *= math.Sqrt(n / (n - 1))
@@ -108,7 +109,8 @@ func clientLimited(t *Trial, over bool) (Verdict, string) {
 	late, reason := t.LagP99-t.Rest, ""
 	switch {
 	case float64(t.SentLate) > notSentMax*float64(t.Sent):
-		reason = fmt.Sprintf("%.1f %% of the messages were sent after the window", 100*float64(t.SentLate)/float64(t.Sent))
+		reason = fmt.Sprintf("%.1f %% of the messages were sent after the window",
+			100*float64(t.SentLate)/float64(t.Sent))
 	case t.LagP99 > lagMax || late > lagNegligible && late > lagShareMax*t.RTT.Mean:
 		reason = fmt.Sprintf("the schedule lagged %.1f ms at p99", t.LagP99)
 	case over && t.Queues != nil && t.Queues.UnreadTime(t) > unreadMax*t.RTT.Mean:
@@ -123,7 +125,8 @@ func clientLimited(t *Trial, over bool) (Verdict, string) {
 // gather makes one result of what the workers measured.
 func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 	t := Trial{
-		Time: p.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol, Connections: l.Connections, Read: l.Read,
+		Time: p.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol,
+		Connections: l.Connections, Read: l.Read,
 		Publishers: l.Publishers, Room: l.Room, Verify: l.Verify, Insecure: l.Target.Insecure(),
 		Window: p.window.Seconds(), SendRate: p.schedule.rate, Nominal: p.schedule.rate * float64(l.hearers()),
 		Server: seen.usage, Noise: seen.noise, Queues: seen.queues,

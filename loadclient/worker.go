@@ -270,7 +270,9 @@ func (w *worker) prepare(p trialPlan) {
 			r.conns[0].skims, r.readers = false, 1
 		}
 		r.reset(newTally(w.idBase+r.room.first, max(0, min(r.room.size, p.schedule.connections-r.room.first))))
-		r.heard = func(sender, count int, stamp int64, end int) { w.heard(r, byIndex[sender], sender, count, stamp, end) }
+		r.heard = func(sender, count int, stamp int64, end int) {
+			w.heard(r, byIndex[sender], sender, count, stamp, end)
+		}
 	}
 }
 
@@ -280,8 +282,8 @@ const timedMax = 50
 // passingTime is how far apart messages are due at least whose arrival is timed.
 const passingTime = int64(time.Millisecond)
 
-// heard follows the count-th message of a sender that the first connection of a room has received whole. c is the sender
-// if it is the worker's own.
+// heard follows the count-th message of a sender that the first connection of a room has received whole. c is the
+// sender if it is the worker's own.
 func (w *worker) heard(r *reference, c *conn, sender, count int, stamp int64, end int) {
 	if s := w.plan.schedule; count <= s.dueOf(sender, s.messages) { // else it was never sent
 		due := int64(s.due(s.index(sender, count-1)))
@@ -328,7 +330,8 @@ func (w *worker) sendDue(now time.Duration) error {
 	}
 	from := w.next
 	w.next = due
-	rest := time.Duration(min(due-from, w.plan.schedule.connections)*len(w.senders)/w.plan.schedule.connections) * restPerWrite
+	writes := min(due-from, w.plan.schedule.connections) * len(w.senders) / w.plan.schedule.connections
+	rest := time.Duration(writes) * restPerWrite
 	if w.returned > 0 {
 		rest = max(rest, time.Duration(float64(w.rttSum)/float64(w.returned)*restShare))
 	}

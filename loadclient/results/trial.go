@@ -51,7 +51,7 @@ type Trial struct {
 	Verify      Verify     `json:"verify,omitempty"`
 	Window      float64    `json:"window_s"`
 	SendRate    float64    `json:"send_rate"`      // over all connections
-	Nominal     float64    `json:"nominal_rate"`   // send rate × connections that hear a message: what 2011 called received
+	Nominal     float64    `json:"nominal_rate"`   // send rate × connections that hear a message: received in 2011
 	Delivered   float64    `json:"delivered_rate"` // really received in the window
 	Verdict     Verdict    `json:"verdict"`
 	Reason      string     `json:"reason,omitempty"`

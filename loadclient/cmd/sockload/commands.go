@@ -69,9 +69,11 @@ func (s *search) profile() (loadclient.Profile, error) {
 	if err != nil {
 		return p, err
 	}
-	changed := s.Window+s.Threshold+s.Overload+s.Confirm != 0 || s.Drain != drainOf2011 || s.Precision != 0 || s.Repeats != 0 || s.Curve != nil
+	changed := s.Window+s.Threshold+s.Overload+s.Confirm != 0 ||
+		s.Drain != drainOf2011 || s.Precision != 0 || s.Repeats != 0 || s.Curve != nil
 	if changed && p.Name == "classic-2011" {
-		return p, errors.New("classic-2011 is exactly the benchmark of 2011, and only --levels may be changed: use --profile classic or search for another window or threshold")
+		return p, errors.New("classic-2011 is exactly the benchmark of 2011, and only --levels may be changed: " +
+			"use --profile classic or search for another window or threshold")
 	}
 	if s.Levels != nil {
 		p.Levels = s.Levels
@@ -93,7 +95,8 @@ func (s *search) profile() (loadclient.Profile, error) {
 	case p.Window < 100*time.Millisecond:
 		return p, fmt.Errorf("--window %v: want at least 100ms", p.Window)
 	case p.SaturationRTT <= 0 || p.OverloadRTT <= p.SaturationRTT:
-		return p, fmt.Errorf("--threshold %v, --overload %v: want round trips, the second longer than the first", time.Duration(p.SaturationRTT*1e6), time.Duration(p.OverloadRTT*1e6))
+		return p, fmt.Errorf("--threshold %v, --overload %v: want round trips, the second longer than the first",
+			time.Duration(p.SaturationRTT*1e6), time.Duration(p.OverloadRTT*1e6))
 	case p.Confirms > 0 && p.Confirm < p.Window:
 		return p, fmt.Errorf("--confirm %v: want at least the window, %v", p.Confirm, p.Window)
 	case slices.ContainsFunc(p.Curve, func(x float64) bool { return x <= 0 || x > 100 }):
@@ -134,7 +137,8 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, max(2, loadclient.Sockets(results.Protocol(s.Protocol)))*slices.Max(profile.Levels)); err != nil {
+	sockets := max(2, loadclient.Sockets(results.Protocol(s.Protocol))) // the ceiling takes two
+	if err := s.prepare(out, sockets*slices.Max(profile.Levels)); err != nil {
 		return err
 	}
 	if len(found) > 0 {
@@ -165,7 +169,9 @@ func (s *search) Run(ctx context.Context, out *console) error {
 }
 
 // searchAll searches the levels that are left, and adds to what was found.
-func (s *search) searchAll(ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]results.Saturation) error {
+func (s *search) searchAll(
+	ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]results.Saturation,
+) error {
 	idBase, done := 1, len(*found)
 	for i, n := range profile.Levels {
 		level, err := s.level(n)
@@ -180,7 +186,8 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 		out.level(i, n)
 		var failure error
 		made := s.provenance(level)
-		result, err := loadclient.Search(ctx, loadclient.SearchConfig{Level: level, Profile: profile}, func(t results.Trial) {
+		config := loadclient.SearchConfig{Level: level, Profile: profile}
+		result, err := loadclient.Search(ctx, config, func(t results.Trial) {
 			t.Provenance = made
 			out.trial(t)
 			failure = cmp.Or(failure, files.trial(t))
@@ -241,7 +248,8 @@ type trial struct {
 // Run runs the trials.
 func (t *trial) Run(ctx context.Context, out *console) error {
 	if t.Connections < 1 || t.Rate < 0 || t.Window < 100*time.Millisecond || t.Count < 1 {
-		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: want at least 1, 0 or more, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
+		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: "+
+			"want at least 1, 0 or more, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
 	}
 	if err := t.prepare(out, t.sockets(t.Connections)); err != nil {
 		return err
@@ -313,7 +321,8 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 	for _, n := range c.Levels {
 		for _, shape := range c.Shapes {
 			ceiling, err := loadclient.Calibrate(ctx, loadclient.CalibrateConfig{
-				Connections: n, Shape: results.Shape(shape), CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU, Window: c.Window,
+				Connections: n, Shape: results.Shape(shape), CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU,
+				Window: c.Window,
 			})
 			if err != nil {
 				return err
@@ -372,8 +381,10 @@ func (o *outputs) open(path string, mode int) (io.Writer, error) {
 	}
 	o.files = append(o.files, f)
 	var disk unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &disk); err == nil && disk.Blocks > 0 && disk.Bavail*uint64(disk.Bsize) < resultBytesMax {
-		return nil, fmt.Errorf("results cannot be written: %s: %w: make %d MB free, or write elsewhere", path, errSmallDisk, resultBytesMax>>20)
+	if err := unix.Fstatfs(int(f.Fd()), &disk); err == nil && disk.Blocks > 0 &&
+		disk.Bavail*uint64(disk.Bsize) < resultBytesMax {
+		return nil, fmt.Errorf("results cannot be written: %s: %w: make %d MB free, or write elsewhere",
+			path, errSmallDisk, resultBytesMax>>20)
 	}
 	return f, nil
 }
