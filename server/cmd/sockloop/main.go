@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/server"
 	"github.com/sockloop/sockloop/server/conformance"
 	"github.com/sockloop/sockloop/server/demo"
@@ -30,7 +31,8 @@ func main() {
 }
 
 type commands struct {
-	Config kong.ConfigFlag `help:"YAML file with flags, under the name of their command." placeholder:"FILE"`
+	Config  kong.ConfigFlag  `help:"YAML file with flags, under the name of their command." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Print the version."`
 
 	Serve  serve  `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close, and a page at /."`
 	Doctor doctor `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
@@ -44,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		kong.Description("A SockJS and WebSocket broadcast server on one epoll loop."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOOP"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Configuration(loadConfig),
-		kong.Vars{"transports": strings.Join(server.Transports(), ", ")})
+		kong.Vars{"transports": strings.Join(server.Transports(), ", "), "version": version.Own()})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/sockloop/sockloop/internal/version"
 )
 
 func TestBadInputIsOneLine(t *testing.T) {
@@ -287,4 +289,13 @@ func TestConfigurationComesFromThreePlaces(t *testing.T) {
 	t.Setenv("SOCKLOOP_CONNECTIONS_MAX", "100000002")
 	fails("100000002")
 	fails("100000003", "--connections-max", "100000003")
+}
+
+// A result file says which server it measured: in the form that the load client tells its own version in.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var out, log bytes.Buffer
+	if err := run([]string{"--version"}, &out, &log); err != nil || out.String() != version.Own()+"\n" {
+		t.Errorf("%q %v", out.String(), err)
+	}
 }
