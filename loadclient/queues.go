@@ -2,6 +2,7 @@ package loadclient
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -49,6 +50,10 @@ func (l *Level) queues() Queues {
 // noteLeft notes what is left when the trial is over.
 func (l *Level) noteLeft(q *Queues) {
 	left := l.queues()
+	q.Quiet = math.MaxFloat64
+	for _, w := range l.workers {
+		q.Quiet = min(q.Quiet, (time.Since(w.start)-time.Duration(w.readAt)).Seconds()*1000)
+	}
 	q.Left = left.Unread + max(0, left.Unsent)
 }
 

@@ -288,7 +288,7 @@ func TestJudge(t *testing.T) {
 		{"client's queue, quick answers", Trial{RTT: Latency{Mean: 100}, Delivered: 1e6, BytesPerMessage: 20, Queues: &Queues{Unread: 4e6}}, OK},
 		{"server's queue", Trial{RTT: Latency{Mean: 300}, Delivered: 1e6, BytesPerMessage: 20, Queues: &Queues{Unread: 1e6, Unsent: 4e6}}, Overloaded},
 		{"a server that sleeps", Trial{RTT: Latency{Mean: 300}, Server: &Usage{CPU: 0.07}, ClientBusy: []float64{0.26}, Queues: &Queues{}}, Overloaded},
-		{"missing, on a quiet stream", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{}}, TargetFailed},
+		{"missing, on a quiet stream", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Quiet: 2000}}, TargetFailed},
 		{"missing, on its way", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Left: 10}}, Overloaded},
 		{"missing, server elsewhere", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Unsent: -1}}, Overloaded},
 		{"stolen", Trial{Noise: &Noise{Stolen: 0.04}, RTT: Latency{Mean: 300}}, Noisy},

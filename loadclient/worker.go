@@ -44,6 +44,7 @@ type worker struct {
 
 	frames, reads, bytes int
 	writes               int
+	readAt               int64 // when something was read last, in ns since the start of the trial
 	returned             int   // own messages
 	rttSum               int64 // ns
 	idle                 time.Duration
@@ -251,7 +252,7 @@ func (w *worker) rest(d time.Duration) {
 
 func (w *worker) prepare(p trialPlan) {
 	w.plan, w.start, w.next, w.window, w.rested = p, p.start, 0, p.window, 0
-	w.frames, w.reads, w.bytes, w.writes, w.returned, w.rttSum = 0, 0, 0, 0, 0, 0
+	w.frames, w.reads, w.bytes, w.writes, w.returned, w.rttSum, w.readAt = 0, 0, 0, 0, 0, 0, 0
 	w.sentTally = make([]senderTally, p.schedule.connections)
 	w.results.reset(p.window)
 	w.senders = w.senders[:0]
@@ -500,6 +501,7 @@ func (w *worker) received(s *socket, n int, err error) error {
 	}
 	w.reads++
 	w.bytes += n
+	w.readAt = w.clock()
 	if s.secure != nil {
 		return s.secure.receive(w.read[:n])
 	}

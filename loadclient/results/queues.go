@@ -12,6 +12,8 @@ type Queues struct {
 	Unsent int64 `json:"server_unsent_bytes"`
 	// Left is what lay in both when the trial ended.
 	Left int64 `json:"left_bytes"`
+	// Quiet is for how long nothing had come by then, in ms.
+	Quiet float64 `json:"quiet_ms"`
 }
 
 // UnreadTime is how long the client takes to receive what lay unread, in ms.
@@ -23,8 +25,13 @@ func (q *Queues) UnreadTime(t *Trial) float64 {
 	return float64(q.Unread) / perSecond * 1000
 }
 
-// EmptyAtTheEnd tells that nothing was on its way any more.
-func (q *Queues) EmptyAtTheEnd() bool { return q != nil && q.Left == 0 && q.Unsent >= 0 }
+// quietMin is the silence, in ms, behind which a server on this machine has nothing more to say.
+const quietMin = 1000
+
+// EmptyAtTheEnd tells that nothing was on its way any more: nothing lay in a socket, and nothing had come for a second.
+func (q *Queues) EmptyAtTheEnd() bool {
+	return q != nil && q.Left == 0 && q.Unsent >= 0 && q.Quiet >= quietMin
+}
 
 // Where says in words where the bytes of an overloaded trial waited.
 func (q *Queues) Where(t *Trial) string {
