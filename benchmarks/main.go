@@ -79,7 +79,8 @@ var suites = map[string]suite{
 		full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"},
 	},
 	"controls": {
-		names: []string{"sockloop", "sockloop-again", "fixed", "fixed-batched"}, base: "sockloop", levels: []int{100, 2000},
+		names: []string{"sockloop", "sockloop-again", "fixed", "fixed-batched"}, base: "sockloop",
+		levels: []int{100, 2000},
 	},
 }
 

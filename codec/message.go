@@ -1,8 +1,8 @@
 package codec
 
-// Message is one message of a session: its text, which a raw WebSocket sends, and its JSON form, which a SockJS broadcast
-// splices; if it did not arrive in that, JSON makes it when first asked for. Its slices are borrowed from whatever it was
-// made of.
+// Message is one message of a session: its text, which a raw WebSocket sends, and its JSON form, which a SockJS
+// broadcast splices; if it did not arrive in that, JSON makes it when first asked for. Its slices are borrowed from
+// whatever it was made of.
 type Message struct {
 	json   []byte
 	text   []byte

@@ -19,5 +19,6 @@ func serveJSONPSend(x *exchange, r *route, session string) {
 		}
 		payload, owned = []byte(form.Get("d")), true
 	}
-	x.takeMessages(r, session, payload, owned, func() { x.text(http.StatusOK, "ok") }) // some browsers show an error on 204
+	// Some browsers show an error on 204.
+	x.takeMessages(r, session, payload, owned, func() { x.text(http.StatusOK, "ok") })
 }

@@ -133,8 +133,8 @@ func (l *loop) refusesSessions(tooMany bool) bool {
 }
 
 // Send queues a message for this session alone. It leaves at the end of the turn, behind whatever the session was sent
-// before, broadcasts included. m is borrowed. The error is ErrClosed, also when the message was too much for the session's
-// outbox, which ends it as a slow consumer; nothing of the message is sent then.
+// before, broadcasts included. m is borrowed. The error is ErrClosed, also when the message was too much for the
+// session's outbox, which ends it as a slow consumer; nothing of the message is sent then.
 func (s *Session) Send(m *Message) error {
 	if s.state != open {
 		return ErrClosed

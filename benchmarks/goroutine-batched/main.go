@@ -39,7 +39,8 @@ type flags struct {
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("A goroutine-per-connection SockJS broadcast server that batches, to compare with."))
+	kong.Parse(&f,
+		kong.Description("A goroutine-per-connection SockJS broadcast server that batches, to compare with."))
 	if err := run(f); err != nil {
 		fmt.Fprintln(os.Stderr, "goroutine-batched:", err)
 		os.Exit(1)
@@ -87,7 +88,7 @@ func handler(h *hub) http.Handler {
 		if err != nil {
 			return // it has been answered
 		}
-		early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+		early, _ := rw.Peek(rw.Reader.Buffered())
 		if err := h.join(conn, early); err != nil {
 			_ = conn.Close()
 		}

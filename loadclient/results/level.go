@@ -140,9 +140,7 @@ func (x *LevelSummary) blocks() {
 		}
 	}
 	x.Low, x.High, x.Spread = slices.Min(rates), slices.Max(rates), logDeviation(found)
-	for _, i := range strays(rates) {
-		x.Strays = append(x.Strays, i)
-	}
+	x.Strays = append(x.Strays, strays(rates)...)
 }
 
 // trials adds what trials of certain phases say.
