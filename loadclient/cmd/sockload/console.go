@@ -169,19 +169,23 @@ func (c *console) table(found []results.Saturation) {
 	if !c.quiet {
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w, "connections\tsaturation/s nominal\tdelivered/s at most\tsustained/s nominal\tdelivered/s\tof the client's ceiling\toverload/s\tmean ms\tp99 ms\tlimit\t")
+	fmt.Fprintln(w, "connections\tsaturation/s nominal\tdelivered/s at most\tsustained/s nominal\t"+
+		"delivered/s\tof the client's ceiling\toverload/s\tmean ms\tp99 ms\tlimit\t")
 	for _, s := range found {
 		limit := string(s.Limit)
 		if s.Limit == results.TargetFailed {
 			limit += ", 200 ms was not reached"
 		}
-		delivered := 0.0
-		if s.Sustained > 0 {
-			delivered = s.Best.Delivered
+		delivered, mean, p99 := 0.0, "–", "–"
+		if s.Best != nil { // else no rate held
+			mean, p99 = fmt.Sprintf("%.1f", s.Best.RTT.Mean), fmt.Sprintf("%.1f", s.Best.RTT.P99)
+			if s.Sustained > 0 {
+				delivered = s.Best.Delivered
+			}
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s\t\n",
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
 			s.Connections, results.Short(s.Rate), results.Short(s.MaxDelivered), orNone(s.Sustained), orNone(delivered),
-			share(s), orNone(s.Overload), s.Best.RTT.Mean, s.Best.RTT.P99, limit)
+			share(s), orNone(s.Overload), mean, p99, limit)
 	}
 	_ = w.Flush()
 }

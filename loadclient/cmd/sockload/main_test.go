@@ -445,3 +445,13 @@ func TestReportCommand(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A level at which no rate held has a line in the table too.
+func TestTableOfNothing(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	(&console{out: &out}).table([]results.Saturation{{Connections: 25, Limit: results.Noisy}})
+	if got := out.String(); !strings.Contains(got, "25") || !strings.Contains(got, "NOISY") {
+		t.Errorf("%q", got)
+	}
+}
