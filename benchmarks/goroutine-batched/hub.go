@@ -58,7 +58,10 @@ type hub struct {
 type tasks struct{ nudge, ping, end bool }
 
 func newHub(l limits) *hub {
-	h := &hub{limits: l, pacer: pacer{perSecond: l.capacity}, clients: map[*client]struct{}{}, stream: newStream(l.logBytesMax), gone: make(chan struct{})}
+	h := &hub{
+		limits: l, pacer: pacer{perSecond: l.capacity}, clients: map[*client]struct{}{},
+		stream: newStream(l.logBytesMax), gone: make(chan struct{}),
+	}
 	h.work.L, h.room.L, h.wake.L = &h.mu, &h.mu, &h.parked
 	h.now.Store(time.Now().Unix())
 	go h.run()

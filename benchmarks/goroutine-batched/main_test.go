@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -269,5 +270,39 @@ func TestJoinAfterTheEnd(t *testing.T) {
 		if _, _, err = c.ReadMessage(); !errors.Is(err, io.ErrUnexpectedEOF) && !websocket.IsUnexpectedCloseError(err) {
 			t.Error(err)
 		}
+	}
+}
+
+// SIGTERM ends the program without an error, and the clients hear of it.
+func TestTermination(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- run(flags{Addr: addr}) }()
+	for wait := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(wait) {
+			t.Fatal("it does not listen")
+		}
+	}
+	c := join(t, addr)
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, p, err := c.ReadMessage(); err != nil || string(p) != `c[3000,"Go away!"]` {
+		t.Errorf("%q %v", p, err)
+	}
+	_, _, _ = c.ReadMessage()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -64,7 +64,8 @@ func discard(sockets []int) (c count, err error) {
 	}
 	defer unix.Close(poller) //nolint:errcheck // nothing is lost
 	for _, s := range sockets {
-		if err := unix.EpollCtl(poller, unix.EPOLL_CTL_ADD, s, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s)}); err != nil {
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s)}
+		if err := unix.EpollCtl(poller, unix.EPOLL_CTL_ADD, s, &event); err != nil {
 			return c, os.NewSyscallError("epoll_ctl", err)
 		}
 	}
