@@ -117,7 +117,7 @@ func handler(h *hub) http.Handler {
 		if err != nil {
 			return // it has been answered
 		}
-		early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+		early, _ := rw.Peek(rw.Reader.Buffered())
 		if err := h.join(conn, early); err != nil {
 			_ = conn.Close()
 		}
