@@ -267,7 +267,7 @@ func (c *client) writeSome(fd uintptr) (done bool) {
 		case syscall.EAGAIN:
 			if !c.blocked {
 				c.blocked = true
-				c.writeErr = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+				c.writeErr = c.conn.SetWriteDeadline(time.Now().Add(c.hub.limits.writing))
 			}
 			return c.writeErr != nil
 		default:

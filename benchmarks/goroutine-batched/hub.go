@@ -17,18 +17,18 @@ const (
 	gatheredBytesMax = 1 << 20
 	heartbeat        = 25 * time.Second
 	readTimeout      = heartbeat + 10*time.Second
-	writeTimeout     = 10 * time.Second
 )
 
 // limits are what a reader may cost the others.
 type limits struct {
 	logBytesMax int
 	patience    time.Duration // in which a reader that a full log waits for must take a segment
+	writing     time.Duration // that one call's bytes may take
 	capacity    float64       // deliveries a second of a server that has a fixed capacity; 0 is as many as it can
 }
 
-// defaultLimits are sockloop's: 16 MiB of log, 4 MiB/s of a reader.
-var defaultLimits = limits{logBytesMax: 16 << 20, patience: segmentBytes * time.Second / (4 << 20)}
+// defaultLimits are sockloop's: 16 MiB of log, 4 MiB/s of a reader; and 10 s of a write.
+var defaultLimits = limits{logBytesMax: 16 << 20, patience: segmentBytes * time.Second / (4 << 20), writing: 10 * time.Second}
 
 // hub is everybody who hears everybody.
 type hub struct {

@@ -19,7 +19,8 @@ import (
 // start starts a server with a room, and returns its room and address.
 func start(t *testing.T) (h *hub, addr string) {
 	t.Helper()
-	h = newHub(limits{logBytesMax: 1 << 20, patience: 300 * time.Millisecond})
+	// The time for writing is so long that only patience ends who is slow.
+	h = newHub(limits{logBytesMax: 1 << 20, patience: 300 * time.Millisecond, writing: time.Hour})
 	s := httptest.NewServer(handler(h))
 	t.Cleanup(func() {
 		h.close(time.Second)
