@@ -28,7 +28,11 @@ type limits struct {
 }
 
 // defaultLimits are sockloop's: 16 MiB of log, 4 MiB/s of a reader; and 10 s of a write.
-var defaultLimits = limits{logBytesMax: 16 << 20, patience: segmentBytes * time.Second / (4 << 20), writing: 10 * time.Second}
+var defaultLimits = limits{
+	logBytesMax: 16 << 20,
+	patience:    segmentBytes * time.Second / (4 << 20),
+	writing:     10 * time.Second,
+}
 
 // hub is everybody who hears everybody.
 type hub struct {
