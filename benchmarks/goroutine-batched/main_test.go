@@ -158,6 +158,40 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// Who publishes more than the log holds and reads nothing is closed, though the hub does not read it meanwhile.
+func TestSlowPublisher(t *testing.T) {
+	t.Parallel()
+	_, addr := start(t)
+	good, bad := join(t, addr), join(t, addr)
+	if err := bad.UnderlyingConn().(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan bool)
+	go func() {
+		text := []byte(`["` + strings.Repeat("z", 60<<10) + `"]`)
+		for bad.WriteMessage(websocket.TextMessage, text) == nil { //nolint:revive // until it is refused
+		}
+		close(refused)
+	}()
+	heard := make(chan error)
+	go func() {
+		for {
+			messages, err := hear(good, 1)
+			if err != nil || messages[0] == "end" {
+				heard <- err
+				return
+			}
+		}
+	}()
+	<-refused
+	if err := good.WriteMessage(websocket.TextMessage, []byte(`["end"]`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-heard; err != nil {
+		t.Error(err)
+	}
+}
+
 // A server that ends says goodbye to all, after what was published before.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
