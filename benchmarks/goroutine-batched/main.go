@@ -8,8 +8,9 @@
 // call: nothing is copied or queued for a connection, and a writer that was late catches up with larger calls.
 //
 // The log has 16 MiB. When it is full the hub waits, publishers are not read meanwhile, and the readers that are the
-// farthest behind have to take 4 MiB/s (among many, their part of 512 MiB/s), or they are closed. A call whose bytes
-// have not left after 10 s ends its connection too. Pings go through the log, so they cost what a message costs.
+// farthest behind have to take 4 MiB/s (among many, their part of 512 MiB/s) but for stalls of a second, or they are
+// closed. A call whose bytes have not left after 10 s ends its connection too. Pings go through the log, so they cost
+// what a message costs.
 //
 // What was tried, at 25 connections and 10 million deliveries a second (one window of 2 s each, in turn on a quiet
 // virtual machine of 2 CPUs, AMD EPYC, Linux 6.18, Go 1.26.8; the server on one of them; a single window decides nothing
