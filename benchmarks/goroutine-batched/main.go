@@ -12,9 +12,9 @@
 // closed. A call whose bytes have not left after 10 s ends its connection too. Pings go through the log, so they cost
 // what a message costs.
 //
-// What was tried, at 25 connections and 10 million deliveries a second (one window of 2 s each, in turn on a quiet
-// virtual machine of 2 CPUs, AMD EPYC, Linux 6.18, Go 1.26.8; the server on one of them; a single window decides nothing
-// under a tenth or two):
+// What was tried, at 25 connections and 10 million deliveries a second: one window of 2 s each, in turn, all of them OK
+// to sockload; virtual machine of 2 CPUs, AMD EPYC, Linux 6.18, Go 1.26.8, the server on one of them. It was an earlier
+// build, before a reader might stall for a second. A single window decides nothing under a tenth or two:
 //
 //	                                                      mean      p99   messages a frame
 //	as it is                                            1.4 ms   7.1 ms   54
@@ -36,11 +36,13 @@
 // With --capacity it is a control. The hub then spends messages × connections / capacity seconds on each frame, spinning
 // while the other goroutines read and write, and hands it out when they are over. Time that it lacked the CPU is made up
 // for as long as messages wait, so the capacity is exact in the mean, to a nanosecond a frame (TestPacer); a frame is
-// the grain: 3,200 messages of 20 bytes, which at 2000 connections and 100 million a second take 65 ms. It ends where
-// the kernel does, because reading and sending need the CPU too: 100 million a second of 20 bytes are 2 GB/s, and a send
-// of 64 KiB costs 22 to 33 µs where 5 GB/s are the wall, so two thirds of that CPU; benchmarks/limit says what the wall
-// is on a machine. At 25 connections 4 million messages a second must be read for it, which one CPU may not do: use it
-// from 100 connections on, and a smaller capacity on slower machines.
+// the grain: 3,200 messages of 20 bytes, which at 2000 connections and 100 million a second take 65 ms.
+//
+// It ends where the kernel does, because reading and sending need the CPU too. Reckoned, not measured: 100 million a
+// second of 20 bytes are 2 GB/s or 30,500 sends of 64 KiB, which are 40 % of a CPU where the wall is 5 GB/s, and all of
+// it where a busy cache makes a send cost 33 µs; benchmarks/limit says what it is. At 25 connections 4 million messages
+// a second would have to be read beside, which one CPU may not do. That a load client finds the capacity has not been
+// shown on a quiet machine yet.
 package main
 
 import (
