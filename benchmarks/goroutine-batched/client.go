@@ -38,6 +38,8 @@ type client struct {
 	words []byte
 	last  bool // nothing follows the words
 	said  atomic.Bool
+
+	gone atomic.Bool // the writing goroutine has ended
 }
 
 func newClient(h *hub, conn net.Conn) (*client, error) {
@@ -89,7 +91,7 @@ func (c *client) readSome(fd uintptr) (done bool) {
 	buffer := buffers.Get().(*[readBytes]byte)
 	defer buffers.Put(buffer)
 	for {
-		if !c.hub.waitForRoom() {
+		if !c.hub.waitForRoom() || c.gone.Load() {
 			c.readErr = net.ErrClosed
 			return true
 		}
@@ -197,6 +199,7 @@ var openFrame = codec.AppendFrame(nil, ws.OpText, []byte(codec.OpenFrame))
 // write sends what is new in the log, all at once, until the client leaves or is too slow.
 func (c *client) write() {
 	defer func() {
+		c.gone.Store(true) // who floods the server leaves no pause in which Close would end its reading
 		c.hub.leave(c)     // before Close, which waits for the reading goroutine, which may wait for the hub
 		_ = c.conn.Close() // nothing more can be done for it
 	}()
@@ -267,7 +270,7 @@ func (c *client) writeSome(fd uintptr) (done bool) {
 		case syscall.EAGAIN:
 			if !c.blocked {
 				c.blocked = true
-				c.writeErr = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+				c.writeErr = c.conn.SetWriteDeadline(time.Now().Add(c.hub.limits.writing))
 			}
 			return c.writeErr != nil
 		default:

@@ -17,18 +17,24 @@ const (
 	gatheredBytesMax = 1 << 20
 	heartbeat        = 25 * time.Second
 	readTimeout      = heartbeat + 10*time.Second
-	writeTimeout     = 10 * time.Second
 )
 
 // limits are what a reader may cost the others.
 type limits struct {
 	logBytesMax int
-	patience    time.Duration // in which a reader that a full log waits for must take a segment
+	patience    time.Duration // in which a reader that a full log waits for must take a segment, in the mean
+	stall       time.Duration // that a full log waits beyond that
+	writing     time.Duration // that one call's bytes may take
 	capacity    float64       // deliveries a second of a server that has a fixed capacity; 0 is as many as it can
 }
 
-// defaultLimits are sockloop's: 16 MiB of log, 4 MiB/s of a reader.
-var defaultLimits = limits{logBytesMax: 16 << 20, patience: segmentBytes * time.Second / (4 << 20)}
+// defaultLimits are sockloop's: 16 MiB of log, 4 MiB/s of a reader; and a second of a stall, 10 s of a write.
+var defaultLimits = limits{
+	logBytesMax: 16 << 20,
+	patience:    segmentBytes * time.Second / (4 << 20),
+	stall:       time.Second,
+	writing:     10 * time.Second,
+}
 
 // hub is everybody who hears everybody.
 type hub struct {
@@ -42,8 +48,9 @@ type hub struct {
 	clients  map[*client]struct{}
 	closed   bool
 
-	pacer  pacer   // the hub's own
-	stream *stream // the last segment changes under mu only
+	pacer  pacer         // the hub's own
+	waited time.Duration // the hub's own: for readers, less the patience for what they have taken since
+	stream *stream       // the last segment changes under mu only
 
 	parked sync.Mutex // with wake: writers that have sent everything wait for more
 	wake   sync.Cond
@@ -196,25 +203,21 @@ func (h *hub) wakeAll() {
 }
 
 // makeRoom makes room for n bytes in the log's last segment. When the log is full it waits for the readers that are
-// farthest behind, who have to take what is left of a segment in the time that patience gives them; else they are
-// closed.
+// farthest behind. They have to take a segment in the time that patience gives them, in the mean, and may stall for a
+// moment beside; else they are closed.
 func (h *hub) makeRoom(n int) {
 	if h.stream.room(n) {
 		return
 	}
-	for waited := time.Duration(0); ; waited += pause {
-		if h.trim(); !h.stream.full() {
-			break
-		}
-		if waited == 0 {
-			h.wakeAll()
-		}
-		if waited > h.patience() {
-			h.closeSlowest()
-			waited = 0
-		}
+	for h.trim(); h.stream.full(); h.trim() {
+		h.wakeAll()
 		time.Sleep(pause)
+		if h.waited += pause; h.waited > h.patience()+h.limits.stall {
+			h.closeSlowest()
+			h.waited = 0
+		}
 	}
+	h.waited = max(0, h.waited-h.patience())
 	h.mu.Lock()
 	h.stream.extend(n)
 	h.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 // start starts a server with a room, and returns its room and address.
 func start(t *testing.T) (h *hub, addr string) {
 	t.Helper()
-	h = newHub(limits{logBytesMax: 1 << 20, patience: 300 * time.Millisecond})
+	// The time for writing is so long that only patience ends who is slow.
+	h = newHub(limits{logBytesMax: 1 << 20, patience: 300 * time.Millisecond, writing: time.Hour})
 	s := httptest.NewServer(handler(h))
 	t.Cleanup(func() {
 		h.close(time.Second)
@@ -156,6 +158,40 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// Who publishes more than the log holds and reads nothing is closed, though the hub does not read it meanwhile.
+func TestSlowPublisher(t *testing.T) {
+	t.Parallel()
+	_, addr := start(t)
+	good, bad := join(t, addr), join(t, addr)
+	if err := bad.UnderlyingConn().(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan bool)
+	go func() {
+		text := []byte(`["` + strings.Repeat("z", 60<<10) + `"]`)
+		for bad.WriteMessage(websocket.TextMessage, text) == nil { //nolint:revive // until it is refused
+		}
+		close(refused)
+	}()
+	heard := make(chan error)
+	go func() {
+		for {
+			messages, err := hear(good, 1)
+			if err != nil || messages[0] == "end" {
+				heard <- err
+				return
+			}
+		}
+	}()
+	<-refused
+	if err := good.WriteMessage(websocket.TextMessage, []byte(`["end"]`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-heard; err != nil {
+		t.Error(err)
+	}
+}
+
 // A server that ends says goodbye to all, after what was published before.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
@@ -269,5 +305,39 @@ func TestJoinAfterTheEnd(t *testing.T) {
 		if _, _, err = c.ReadMessage(); !errors.Is(err, io.ErrUnexpectedEOF) && !websocket.IsUnexpectedCloseError(err) {
 			t.Error(err)
 		}
+	}
+}
+
+// SIGTERM ends the program without an error, and the clients hear of it.
+func TestTermination(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- run(flags{Addr: addr}) }()
+	for wait := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(wait) {
+			t.Fatal("it does not listen")
+		}
+	}
+	c := join(t, addr)
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, p, err := c.ReadMessage(); err != nil || string(p) != `c[3000,"Go away!"]` {
+		t.Errorf("%q %v", p, err)
+	}
+	_, _, _ = c.ReadMessage()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
