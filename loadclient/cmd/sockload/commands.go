@@ -145,7 +145,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		expected[i] = profile.Expected(n)
 	}
 	out.begin(expected)
-	err = s.searchAll(ctx, out, profile, files, &found)
+	err = s.searchAll(ctx, out, profile, s.provenance(first), files, &found)
 	out.done()
 	if ctx.Err() != nil {
 		err = errInterrupted
@@ -165,7 +165,10 @@ func (s *search) Run(ctx context.Context, out *console) error {
 }
 
 // searchAll searches the levels that are left, and adds to what was found.
-func (s *search) searchAll(ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]results.Saturation) error {
+func (s *search) searchAll(
+	ctx context.Context, out *console, profile loadclient.Profile, made results.Provenance, files *outputs,
+	found *[]results.Saturation,
+) error {
 	idBase, done := 1, len(*found)
 	for i, n := range profile.Levels {
 		level, err := s.level(n)
@@ -179,7 +182,6 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 		}
 		out.level(i, n)
 		var failure error
-		made := s.provenance(level)
 		result, err := loadclient.Search(ctx, loadclient.SearchConfig{Level: level, Profile: profile}, func(t results.Trial) {
 			t.Provenance = made
 			out.trial(t)
@@ -254,7 +256,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer level.Close()
-	limited := false
+	limited, made := false, t.provenance(c)
 	for range t.Count {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -263,7 +265,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		if err != nil {
 			return err
 		}
-		result.Provenance = t.provenance(c)
+		result.Provenance = made
 		limited = limited || result.Verdict == results.ClientLimited
 		if t.JSON {
 			err = json.NewEncoder(out.out).Encode(result)
