@@ -4,15 +4,15 @@ package version
 import (
 	"crypto/sha256"
 	"debug/buildinfo"
+	"debug/elf"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime/debug"
 	"sync"
 )
 
-// revisionDigits is how much of a revision and of a program's hash is shown: what git shows of a small repository.
+// revisionDigits is how much of a revision and of a build ID's hash is shown: what git shows of a small repository.
 const revisionDigits = 7
 
 // Own is this program's.
@@ -25,8 +25,8 @@ var Own = sync.OnceValue(func() string {
 })
 
 // Of is the version of the program in a file that Go built: its revision, such as 7131663 or 7131663+dirty; else
-// its module's version, such as v1.2.0; else the beginning of the file's SHA-256, such as build-0a1b2c3, because two
-// programs that were built without a repository differ all the same.
+// its module's version, such as v1.2.0; else a hash of its build ID, such as build-0a1b2c3, because two programs that
+// were built without a repository differ all the same.
 func Of(path string) (string, error) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
@@ -35,16 +35,26 @@ func Of(path string) (string, error) {
 	if v := stamped(info); v != "" {
 		return v, nil
 	}
-	f, err := os.Open(path)
+	id, err := buildID(path)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	sum := sha256.Sum256(id)
+	return "build-" + hex.EncodeToString(sum[:])[:revisionDigits], nil
+}
+
+// buildID is the note that the linker leaves in a program: hashes of what it was made of and of what it is.
+func buildID(path string) ([]byte, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read from
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
+	note := f.Section(".note.go.buildid")
+	if note == nil {
+		return nil, errors.New("it has no build ID")
 	}
-	return "build-" + hex.EncodeToString(sum.Sum(nil))[:revisionDigits], nil
+	return note.Data()
 }
 
 // stamped is the version that the toolchain has left in a program; empty when it left none.

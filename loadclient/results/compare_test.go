@@ -74,6 +74,7 @@ func TestCompareLevel(t *testing.T) {
 func TestPairsAreOfOneBlock(t *testing.T) {
 	t.Parallel()
 	a, b := found(1, 2, 3), found(60, 10, 20)
+	a[0], a[2] = a[2], a[0]
 	b[0].Block, b[1].Block, b[2].Block = 3, 1, 4
 	c, err := CompareLevel(a, b)
 	if err != nil {

@@ -14,7 +14,7 @@ type LevelSummary struct {
 	Spread     float64 // standard deviation of their logarithms: relative
 	LowerBound bool    // a search ended at something else than the server, which may do more
 	NotReached int     // searches that the server ended by failing, before its round trips reached the threshold
-	Strays     []int   // blocks that are far from the median
+	Strays     []int   // the places in Searches of those that are far from the median
 
 	Sustained          Figure
 	SustainedDelivered float64
@@ -140,7 +140,7 @@ func (x *LevelSummary) blocks() {
 		}
 	}
 	x.Low, x.High, x.Spread = slices.Min(rates), slices.Max(rates), logDeviation(found)
-	x.Strays = append(x.Strays, strays(rates)...)
+	x.Strays = strays(rates)
 }
 
 // trials adds what trials of certain phases say.

@@ -149,7 +149,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		expected[i] = profile.Expected(n)
 	}
 	out.begin(expected)
-	err = s.searchAll(ctx, out, profile, files, &found)
+	err = s.searchAll(ctx, out, profile, s.provenance(first), files, &found)
 	out.done()
 	if ctx.Err() != nil {
 		err = errInterrupted
@@ -170,7 +170,8 @@ func (s *search) Run(ctx context.Context, out *console) error {
 
 // searchAll searches the levels that are left, and adds to what was found.
 func (s *search) searchAll(
-	ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]results.Saturation,
+	ctx context.Context, out *console, profile loadclient.Profile, made results.Provenance, files *outputs,
+	found *[]results.Saturation,
 ) error {
 	idBase, done := 1, len(*found)
 	for i, n := range profile.Levels {
@@ -185,7 +186,6 @@ func (s *search) searchAll(
 		}
 		out.level(i, n)
 		var failure error
-		made := s.provenance(level)
 		config := loadclient.SearchConfig{Level: level, Profile: profile}
 		result, err := loadclient.Search(ctx, config, func(t results.Trial) {
 			t.Provenance = made
@@ -263,7 +263,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer level.Close()
-	limited := false
+	limited, made := false, t.provenance(c)
 	var unexpected error
 	for range t.Count {
 		if ctx.Err() != nil {
@@ -273,7 +273,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		if err != nil {
 			return err
 		}
-		result.Provenance = t.provenance(c)
+		result.Provenance = made
 		limited = limited || result.Verdict == results.ClientLimited
 		unexpected = cmp.Or(unexpected, judge(t.Expect, &result))
 		if t.JSON {
