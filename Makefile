@@ -22,8 +22,9 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the programs into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine ./benchmarks/fixed
-	$(GO) build -trimpath -o bin/benchmarks ./benchmarks
+	$(GO) build -trimpath -buildvcs=auto -o bin/ ./server/cmd/sockloop ./loadclient/cmd/sockload ./benchmarks/goroutine \
+	  ./benchmarks/goroutine-batched ./benchmarks/fixed ./benchmarks/limit
+	$(GO) build -trimpath -buildvcs=auto -o bin/benchmarks ./benchmarks
 
 .PHONY: run-server
 run-server: build ## Run the server: CPU=0 PORT=8080 ARGS="…"
@@ -34,7 +35,7 @@ load: build ## Load a server: CPUS=1-3 TARGET=ws://… ARGS="…"
 	bin/sockload run --cpus $(CPUS) --target $(TARGET) $(ARGS)
 
 .PHONY: bench
-bench: build ## The main job: where do sockloop and the goroutine server saturate? ARGS="--blocks 3"
+bench: build ## The main job: where do sockloop and the two goroutine servers saturate? ARGS="--blocks 3"
 	bin/benchmarks $(ARGS)
 
 .PHONY: bench-transports

@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -28,7 +28,7 @@ type bench struct {
 	suite       suite
 	cpus        tuning.CPUs
 	contestants []*contestant
-	manifest    loadclient.Manifest
+	manifest    results.Manifest
 
 	idle time.Duration // how long connections are watched without load
 }
@@ -47,7 +47,8 @@ func (b *bench) measureAll(ctx context.Context) error {
 	for block := range b.Blocks {
 		for _, n := range b.levels(block) {
 			for _, c := range b.contestants {
-				if b.has(c, n, block) || !slices.Contains(b.Levels, n) && !slices.Contains(b.suite.full, c.Name) {
+				wanted := slices.Contains(b.Levels, n) || slices.Contains(b.suite.full, c.Name)
+				if b.has(c, n, block) || !wanted {
 					continue
 				}
 				fmt.Printf("\n%s at %d connections, block %d of %d:\n", c.Name, n, block+1, b.Blocks)
@@ -64,7 +65,7 @@ func (b *bench) measureAll(ctx context.Context) error {
 		}
 	}
 	b.manifest.Finished = time.Now().UTC()
-	if err := b.writeManifest(); err != nil {
+	if err := b.manifest.Write(b.Out); err != nil {
 		return err
 	}
 	return errors.Join(b.report(ctx), failed)
@@ -77,7 +78,7 @@ func (b *bench) levels(block int) []int {
 	if block > 0 || len(b.suite.full) == 0 || !slices.Equal(b.Levels, b.suite.levels) {
 		return b.Levels
 	}
-	return loadclient.LevelsOf2011
+	return results.LevelsOf2011
 }
 
 // freeFolder is the first of name, name-2, name-3 … that is to be measured into: one without a run, or with this one,
@@ -85,7 +86,7 @@ func (b *bench) levels(block int) []int {
 func (b *bench) freeFolder(name string) (string, error) {
 	folder := name
 	for i := 2; ; i++ {
-		old, err := loadclient.ReadManifest(folder)
+		old, err := results.ReadManifest(folder)
 		switch {
 		case b.Fresh, errors.Is(err, os.ErrNotExist), err == nil && b.goesOn(old):
 			return folder, nil
@@ -97,43 +98,60 @@ func (b *bench) freeFolder(name string) (string, error) {
 }
 
 // goesOn tells whether an earlier run is this one, and was interrupted.
-func (b *bench) goesOn(old loadclient.Manifest) bool {
+func (b *bench) goesOn(old results.Manifest) bool {
 	return old.Finished.IsZero() && old.Suite == b.Suite && slices.Equal(old.Levels, b.Levels) &&
-		slices.EqualFunc(old.Servers, b.contestants, func(s loadclient.ManifestServer, c *contestant) bool { return s.Name == c.Name })
+		slices.EqualFunc(old.Servers, b.contestants, func(s results.ManifestServer, c *contestant) bool {
+			return s.Name == c.Name
+		})
 }
 
 // begin leaves out what cannot be run, and says so; and writes the manifest. The results of another run are removed
 // with --fresh only.
 func (b *bench) begin(ctx context.Context) error {
-	old, err := loadclient.ReadManifest(b.Out)
+	old, err := results.ReadManifest(b.Out)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	goesOn := err == nil && !b.Fresh && b.goesOn(old)
 	if err == nil && !b.Fresh && !goesOn {
-		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, --out another folder keeps them", b.Out)
+		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, "+
+			"--out another folder keeps them", b.Out)
 	}
 	if !goesOn {
 		if err := b.removeOld(old); err != nil {
 			return err
 		}
 	}
-	machine := *loadclient.ThisMachine()
-	if v, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output(); err == nil {
-		machine.Version = strings.TrimSpace(string(v))
-	}
-	b.manifest = loadclient.Manifest{
-		Machine: machine, Suite: b.Suite, Levels: b.Levels, Blocks: b.Blocks, Base: b.suite.base,
-		ServerCPU: b.ServerCPU, ClientCPUs: b.cpus.String(), Started: time.Now().UTC(),
+	if err := b.describe(ctx); err != nil {
+		return err
 	}
 	if goesOn {
+		if err := b.manifest.Continues(&old); err != nil {
+			return fmt.Errorf("%s: %w", b.Out, err)
+		}
 		b.manifest.Started = old.Started
 		fmt.Printf("going on with the run in %s\n", b.Out)
 	}
+	return b.manifest.Write(b.Out)
+}
+
+// describe makes the manifest, and leaves out the contestants that cannot be run.
+func (b *bench) describe(ctx context.Context) error {
+	client, err := exec.CommandContext(ctx, b.program("sockload"), "--version").Output()
+	if err != nil {
+		return fmt.Errorf("sockload --version: %w (make build)", err)
+	}
+	b.manifest = results.Manifest{
+		Machine: *results.ThisMachine(), ClientVersion: strings.TrimSpace(string(client)),
+		Suite: b.Suite, Levels: b.Levels, Blocks: b.Blocks, Base: b.suite.base,
+		ServerCPU: b.ServerCPU, ClientCPUs: b.cpus.String(), Started: time.Now().UTC(),
+	}
 	here := b.contestants[:0:0]
 	for _, c := range b.contestants {
-		s := loadclient.ManifestServer{Name: c.Name, About: c.about(), Protocol: c.Protocol, Command: c.Run, Capacity: c.Capacity}
-		if err := c.installed(ctx); err != nil {
+		s := results.ManifestServer{
+			Name: c.Name, About: c.about(), Protocol: c.Protocol, Command: c.Run, Capacity: c.Capacity,
+		}
+		if err := c.installed(ctx, b.Bin); err != nil {
 			s.Skipped = err.Error()
 			fmt.Printf("skipped: %s, because %v\n", c.Name, err)
 		} else {
@@ -143,7 +161,7 @@ func (b *bench) begin(ctx context.Context) error {
 		b.manifest.Servers = append(b.manifest.Servers, s)
 	}
 	b.contestants = here
-	return b.writeManifest()
+	return nil
 }
 
 func (c *contestant) about() string {
@@ -153,16 +171,8 @@ func (c *contestant) about() string {
 	return c.About
 }
 
-func (b *bench) writeManifest() error {
-	text, err := json.MarshalIndent(b.manifest, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(b.Out, loadclient.ManifestName), append(text, '\n'), 0o644)
-}
-
 // removeOld removes the results of an earlier run in the folder.
-func (b *bench) removeOld(old loadclient.Manifest) error {
+func (b *bench) removeOld(old results.Manifest) error {
 	var names []string
 	for _, s := range old.Servers {
 		names = append(names, s.Name)
@@ -180,13 +190,15 @@ func (b *bench) removeOld(old loadclient.Manifest) error {
 
 // has tells whether a contestant has been measured at a level, in a block.
 func (b *bench) has(c *contestant, level, block int) bool {
-	return len(b.searches(c, level)) > block
+	return slices.ContainsFunc(b.searches(c, level), func(s results.Saturation) bool { return s.Block == block+1 })
 }
 
 // searches are those of a contestant at a level that count.
-func (b *bench) searches(c *contestant, level int) []loadclient.Saturation {
-	records, _ := loadclient.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
-	return slices.DeleteFunc(loadclient.Searches(records), func(s loadclient.Saturation) bool { return s.Connections != level })
+func (b *bench) searches(c *contestant, level int) []results.Saturation {
+	records, _ := results.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
+	return slices.DeleteFunc(results.Searches(records), func(s results.Saturation) bool {
+		return s.Connections != level
+	})
 }
 
 func (b *bench) sockload(ctx context.Context, args ...string) error {
@@ -212,13 +224,8 @@ func measured(err error) error {
 // exitInvalid is sockload's exit code when the client was the limit.
 const exitInvalid = 3
 
-// The light load is that of the main job's memory table, in received messages a second at 2000 connections.
-const (
-	lightRate        = 100_000
-	lightConnections = 2000
-	// recovery is how long a server has to give its memory back after the search's overloads.
-	recovery = time.Minute
-)
+// recovery is how long a server has to give its memory back after the search's overloads.
+const recovery = time.Minute
 
 // Before a search the server's program gets warm: compilers at run time need it.
 const (
@@ -238,10 +245,11 @@ func (b *bench) measureWell(ctx context.Context, c *contestant, level, block int
 		return err
 	}
 	found := b.searches(c, level)
-	if len(found) == 0 || found[len(found)-1].Limit != loadclient.ClientLimited {
+	if len(found) == 0 || found[len(found)-1].Limit != results.ClientLimited {
 		return nil
 	}
-	if err := b.append(c, loadclient.Record{Discarded: &loadclient.Discarded{Connections: level, Reason: found[len(found)-1].Reason}}); err != nil {
+	discarded := results.Discarded{Connections: level, Reason: found[len(found)-1].Reason}
+	if err := b.append(c, results.Record{Discarded: &discarded}); err != nil {
 		return err
 	}
 	fmt.Println("It ended at the load client and not at the server: once more.")
@@ -255,19 +263,25 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 		return err
 	}
 	defer s.stop()
-	load := []string{"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol), "--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--cpus", b.cpus.String()}
-	trial := func(phase loadclient.Phase, connections, rate int, window time.Duration) error {
-		return s.explain(b.trial(ctx, c, phase, append([]string{"--connections", strconv.Itoa(connections), "--rate", strconv.Itoa(rate), "--window", window.String()}, load...)))
+	load := []string{
+		"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol), "--cpus", b.cpus.String(),
+		"--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--server-version", c.version,
+		"--block", strconv.Itoa(block + 1),
 	}
-	if err := trial(loadclient.PhaseIdle, level, 0, b.idle); err != nil {
+	trial := func(phase results.Phase, connections, rate int, window time.Duration) error {
+		return s.explain(b.trial(ctx, c, phase, append([]string{
+			"--connections", strconv.Itoa(connections), "--rate", strconv.Itoa(rate), "--window", window.String(),
+		}, load...)))
+	}
+	if err := trial(results.PhaseIdle, level, 0, b.idle); err != nil {
 		return err
 	}
-	if err := trial(loadclient.PhaseWarm, min(level, warmConnections), warmRate, b.Warm); err != nil {
+	if err := trial(results.PhaseWarm, min(level, warmConnections), warmRate, b.Warm); err != nil {
 		return err
 	}
-	light := b.suite.light && level == lightConnections
+	light := b.suite.light && level == results.LightConnections
 	if light {
-		if err := trial(loadclient.PhaseLight, level, lightRate, lightTime); err != nil {
+		if err := trial(results.PhaseLight, level, results.LightRate, lightTime); err != nil {
 			return err
 		}
 	}
@@ -280,43 +294,44 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 		return s.explain(err)
 	}
 	if light {
-		return trial(loadclient.PhaseRecovered, level, lightRate, recovery)
+		return trial(results.PhaseRecovered, level, results.LightRate, recovery)
 	}
 	return nil
 }
 
 // trial runs a trial and adds it to the results.
-func (b *bench) trial(ctx context.Context, c *contestant, phase loadclient.Phase, args []string) error {
+func (b *bench) trial(ctx context.Context, c *contestant, phase results.Phase, args []string) error {
 	cmd := exec.CommandContext(ctx, b.program("sockload"), append([]string{"trial", "--json"}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := measured(cmd.Run()); err != nil {
 		return err
 	}
-	var t loadclient.Trial
+	var t results.Trial
 	if err := json.Unmarshal(out.Bytes(), &t); err != nil {
 		return err
 	}
 	t.Phase = phase
 	roundTrip := ""
 	if t.Nominal > 0 {
-		roundTrip = fmt.Sprintf(", %.0f messages a second, round trip mean %.2f ms", t.Nominal, t.RTT.Mean)
+		roundTrip = fmt.Sprintf(", %.0f messages a second nominal, %.0f delivered, round trip mean %.2f ms",
+			t.Nominal, t.Delivered, t.RTT.Mean)
 	}
 	fmt.Printf("%d connections (%s)%s, server memory %.1f MB\n", t.Connections, phase, roundTrip, memoryMB(&t))
-	return b.append(c, loadclient.Record{Trial: &t})
+	return b.append(c, results.Record{Trial: &t})
 }
 
 // append adds a record to a contestant's results.
-func (b *bench) append(c *contestant, r loadclient.Record) error {
+func (b *bench) append(c *contestant, r results.Record) error {
 	f, err := os.OpenFile(b.file(c.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	return errors.Join(loadclient.NewRecorder(f).Record(r), f.Close())
+	return errors.Join(results.NewWriter(f).Write(r), f.Close())
 }
 
 // memoryMB is the server's, 0 when it is not known.
-func memoryMB(t *loadclient.Trial) float64 {
+func memoryMB(t *results.Trial) float64 {
 	if t.Server == nil {
 		return 0
 	}
@@ -349,7 +364,8 @@ func (b *bench) start(ctx context.Context, c *contestant, more ...string) (*proc
 	if err != nil {
 		return nil, err
 	}
-	fill := strings.NewReplacer("{bin}", bin, "{addr}", addr, "{host}", host, "{port}", port, "{cpu}", strconv.Itoa(b.ServerCPU))
+	fill := strings.NewReplacer(
+		"{bin}", bin, "{addr}", addr, "{host}", host, "{port}", port, "{cpu}", strconv.Itoa(b.ServerCPU))
 	var args []string
 	for _, a := range c.Run {
 		args = append(args, fill.Replace(a))

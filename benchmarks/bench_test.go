@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -24,17 +24,20 @@ func TestRun(t *testing.T) {
 	}
 	b := builtBench(t)
 	b.Suite, b.Out, b.Levels, b.Blocks, b.Warm = "servers", t.TempDir(), []int{3}, 2, 100*time.Millisecond
-	b.Search = []string{"--window=200ms", "--threshold=20ms", "--overload=50ms", "--confirm=200ms", "--curve=0.5", "--precision=1", "--drain=500ms", "--quiet"}
+	b.Search = []string{"--window=200ms", "--threshold=20ms", "--overload=50ms", "--confirm=200ms", "--curve=0.5",
+		"--precision=1", "--drain=500ms", "--quiet"}
 	b.suite, b.cpus = suites["servers"], cpus[1:2]
 	b.idle = 100 * time.Millisecond
 	control := func(name string) *contestant { // quick to search, and it never breaks a connection
-		return &contestant{peer: &peer{}, Name: name, Protocol: loadclient.WebSocket, Path: "/", Run: []string{"{bin}/fixed", "--addr", "{addr}", "--capacity", "20000"}}
+		return &contestant{peer: &peer{}, Name: name, Protocol: results.WebSocket, Path: "/",
+			Run: []string{"{bin}/fixed", "--addr", "{addr}", "--capacity", "20000"}}
 	}
-	absent := &contestant{peer: &peer{Needs: []string{"no-such-program"}}, Name: "absent", Run: []string{"x"}, Protocol: loadclient.SockJS}
+	absent := &contestant{peer: &peer{Needs: []string{"no-such-program"}}, Name: "absent", Run: []string{"x"},
+		Protocol: results.SockJS}
 	all := []*contestant{control("first"), control("second"), absent}
-	order := func() (names []string, r *loadclient.Results) {
+	order := func() (names []string, r *results.Measurement) {
 		t.Helper()
-		r, err := loadclient.ReadResults(b.Out)
+		r, err := results.Load(results.Options{}, b.Out)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,6 +79,27 @@ func TestRun(t *testing.T) {
 		t.Fatalf("interrupted: %v %+v", names, r.Manifest)
 	}
 
+	interrupted, err := results.ReadManifest(b.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := interrupted
+	other.ClientVersion = "another"
+	if err := other.Write(b.Out); err != nil {
+		t.Fatal(err)
+	}
+	b.contestants = slices.Clone(all)
+	err = b.measureAll(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "run is of sockload another, and this is") {
+		t.Fatalf("another version goes on: %v", err)
+	}
+	if kept, err := results.ReadManifest(b.Out); err != nil || kept.ClientVersion != "another" {
+		t.Fatalf("it has overwritten the manifest: %+v %v", kept, err)
+	}
+	if err := interrupted.Write(b.Out); err != nil {
+		t.Fatal(err)
+	}
+
 	b.contestants = slices.Clone(all)
 	if err := b.measureAll(t.Context()); err != nil {
 		t.Fatal(err)
@@ -85,12 +109,20 @@ func TestRun(t *testing.T) {
 		t.Errorf("%v %+v", names, r.Manifest)
 	}
 	for i := range r.Servers {
-		if x := r.Servers[i].At(3); len(x.Searches) != 2 || x.Rate <= 0 || x.MemoryIdle <= 0 || x.Searches[0].Ceiling == nil {
+		if x := r.Servers[i].At(3); len(x.Searches) != 2 || x.Rate.Median <= 0 || x.Idle.Anon <= 0 ||
+			x.Searches[0].Ceiling == nil {
 			t.Errorf("%s: %+v", r.Servers[i].Name, x)
+		}
+		for block, f := range r.Servers[i].Searches {
+			if f.Block != block+1 || f.ClientVersion != r.Manifest.ClientVersion ||
+				!strings.HasPrefix(f.ServerVersion, "build-") {
+				t.Errorf("%s: search %d says %+v", r.Servers[i].Name, block+1, f.Provenance)
+			}
 		}
 	}
 	summary, err := os.ReadFile(filepath.Join(b.Out, "summary.md"))
-	if err != nil || !strings.Contains(string(summary), "| 3 | first |") || !strings.Contains(string(summary), "Not measured: absent, because no-such-program is not there.") {
+	absence := "Not measured: absent, because no-such-program is not there."
+	if err != nil || !strings.Contains(string(summary), "| 3 | first |") || !strings.Contains(string(summary), absence) {
 		t.Errorf("%v\n%s", err, summary)
 	}
 	page, err := os.ReadFile(filepath.Join(b.Out, "report.html"))
@@ -135,14 +167,17 @@ func TestSearchThatEndedAtTheClientIsMadeAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(os.Symlink(fake, filepath.Join(b.Bin, "sockload")), os.WriteFile(filepath.Join(b.Bin, "limits"), []byte(tt.limits), 0o600)); err != nil {
+			err = errors.Join(os.Symlink(fake, filepath.Join(b.Bin, "sockload")),
+				os.WriteFile(filepath.Join(b.Bin, "limits"), []byte(tt.limits), 0o600))
+			if err != nil {
 				t.Fatal(err)
 			}
-			c := &contestant{peer: &peer{}, Name: "x", Protocol: loadclient.WebSocket, Path: "/", Run: []string{filepath.Join(built.Bin, "fixed"), "--addr", "{addr}", "--capacity", "20000"}}
+			c := &contestant{peer: &peer{}, Name: "x", Protocol: results.WebSocket, Path: "/",
+				Run: []string{filepath.Join(built.Bin, "fixed"), "--addr", "{addr}", "--capacity", "20000"}}
 			if err := b.measureWell(t.Context(), c, 3, 0); err != nil {
 				t.Fatal(err)
 			}
-			records, err := loadclient.ReadFile(b.file("x"))
+			records, err := results.ReadFile(b.file("x"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +187,8 @@ func TestSearchThatEndedAtTheClientIsMadeAgain(t *testing.T) {
 					made++
 				}
 			}
-			if found := b.searches(c, 3); len(found) != 1 || found[0].Rate != tt.found || made != tt.made || !b.has(c, 3, 0) {
+			found := b.searches(c, 3)
+			if len(found) != 1 || found[0].Rate != tt.found || made != tt.made || !b.has(c, 3, 0) || b.has(c, 3, 1) {
 				t.Errorf("made %d, found %+v", made, found)
 			}
 		})

@@ -17,31 +17,33 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
 type flags struct {
 	Bin       string        `help:"Folder with the built programs." default:"bin"`
 	Peers     string        `help:"Folder with the servers' manifests." default:"benchmarks/peers"`
-	Out       string        `help:"Folder for the results. Default: benchmarks/results/<date>-<host>-<suite>, and a number if that is taken." placeholder:"DIR"`
+	Out       string        `help:"Folder for the results. Default: one of its own below benchmarks/results." placeholder:"DIR"`
 	Suite     string        `help:"${suites}." default:"servers" enum:"${suites}"`
 	Only      []string      `help:"Measure only these of the suite." placeholder:"NAME,…"`
 	Levels    []int         `help:"Connections. Default: the suite's." placeholder:"N,…"`
 	Blocks    int           `help:"Times that every server is measured, in turn." default:"1"`
-	Fresh     bool          `help:"Replace the results in --out. Without it an interrupted run goes on, and a finished one is kept."`
+	Fresh     bool          `help:"Replace the results in --out. Without it an interrupted run goes on."`
 	Install   bool          `help:"Measure nothing: install the peers."`
 	Search    []string      `help:"Further arguments of sockload run, such as --search=--profile=search." placeholder:"ARG,…"`
 	Warm      time.Duration `help:"How long a server gets warm before its search." default:"3s"`
 	Check     bool          `help:"Measure nothing: name the servers that cannot be run."`
 	Report    bool          `help:"Measure nothing: write the summary and the report of the results in --out again."`
+	AllowOld  bool          `help:"With --report: show records without versions and blocks too."`
 	ServerCPU int           `help:"CPU of the servers." name:"server-cpu" default:"0"`
 	CPUs      tuning.CPUs   `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
 }
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("Finds where servers saturate, and prints the table."), kong.Vars{"suites": strings.Join(suiteNames(), ",")})
+	kong.Parse(&f, kong.Description("Finds where servers saturate, and prints the table."),
+		kong.Vars{"suites": strings.Join(suiteNames(), ",")})
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, f); err != nil {
@@ -60,10 +62,26 @@ type suite struct {
 }
 
 var suites = map[string]suite{
-	"servers":    {names: []string{"sockloop", "goroutine"}, base: "goroutine", levels: loadclient.QuickLevels, light: true},
-	"transports": {names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"}, base: "sockloop", levels: []int{2000}},
-	"peers":      {base: "sockjs-node", levels: loadclient.QuickLevels, full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"}},
-	"controls":   {names: []string{"sockloop", "sockloop-again", "fixed"}, base: "sockloop", levels: []int{100, 2000}},
+	"servers": {
+		names: []string{"sockloop", "goroutine"}, base: "goroutine", levels: results.QuickLevels, light: true,
+	},
+	// What batching gives and what the loop gives: both with both.
+	"batching": {
+		names: []string{"sockloop", "sockloop-single", "goroutine", "goroutine-batched"}, base: "goroutine",
+		levels: results.QuickLevels,
+	},
+	"transports": {
+		names: []string{"sockloop", "sockloop-xhr-streaming", "sockloop-eventsource"}, base: "sockloop",
+		levels: []int{2000},
+	},
+	"peers": {
+		base: "sockjs-node", levels: results.QuickLevels,
+		full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"},
+	},
+	"controls": {
+		names: []string{"sockloop", "sockloop-again", "fixed", "fixed-batched"}, base: "sockloop",
+		levels: []int{100, 2000},
+	},
 }
 
 func suiteNames() (names []string) {
@@ -113,11 +131,11 @@ func run(ctx context.Context, f flags) error {
 		return err
 	}
 	if f.Install {
-		installAll(ctx, peers)
+		installAll(ctx, peers, f.Bin)
 		return nil
 	}
 	if f.Check {
-		checkAll(ctx, peers)
+		checkAll(ctx, peers, f.Bin)
 		return nil
 	}
 	if f.Blocks < 1 {
@@ -141,7 +159,8 @@ func run(ctx context.Context, f flags) error {
 		if err != nil {
 			return err
 		}
-		name := filepath.Join("benchmarks", "results", time.Now().UTC().Format("2006-01-02")+"-"+strings.ToLower(host)+"-"+f.Suite)
+		day := time.Now().UTC().Format(time.DateOnly)
+		name := filepath.Join("benchmarks", "results", day+"-"+strings.ToLower(host)+"-"+f.Suite)
 		if b.Out, err = b.freeFolder(name); err != nil {
 			return err
 		}

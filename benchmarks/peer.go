@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // peer is a folder with a server to compare with; its manifest is peer.yaml.
@@ -34,11 +35,11 @@ type contestant struct {
 	peer    *peer
 	version string
 
-	Name     string              `yaml:"name"`
-	About    string              `yaml:"about"`
-	Needs    []string            `yaml:"needs"` // beside the peer's
-	Protocol loadclient.Protocol `yaml:"protocol"`
-	Path     string              `yaml:"path"` // of the target
+	Name     string           `yaml:"name"`
+	About    string           `yaml:"about"`
+	Needs    []string         `yaml:"needs"` // beside the peer's
+	Protocol results.Protocol `yaml:"protocol"`
+	Path     string           `yaml:"path"` // of the target
 	// a command, run in the folder; {bin}, {addr}, {host}, {port} and {cpu} are replaced
 	Run      []string `yaml:"run"`
 	Capacity float64  `yaml:"capacity"` // of a control, in received messages a second
@@ -69,7 +70,8 @@ func readPeers(dir string) ([]*peer, error) {
 			c := &p.Contestants[i]
 			c.peer = p
 			if c.Name == "" || len(c.Run) == 0 || !slices.Contains(loadclient.Protocols(), string(c.Protocol)) {
-				return nil, fmt.Errorf("%s: contestant %d: want a name, a command to run, and one of the protocols %v", file, i+1, loadclient.Protocols())
+				return nil, fmt.Errorf("%s: contestant %d: want a name, a command to run, and one of the protocols %v",
+					file, i+1, loadclient.Protocols())
 			}
 		}
 		all = append(all, p)
@@ -130,22 +132,37 @@ func lastLine(out []byte) string {
 	return lines[len(lines)-1]
 }
 
-var errNotInstalled = errors.New("it is not installed (make peers)")
+var (
+	errNotInstalled = errors.New("it is not installed (make peers)")
+	errNotBuilt     = errors.New("it is not built, or tells no version (make build)") // one of ours
+)
 
 // installed finds out the version of what is installed; an error says why it cannot be run.
-func (c *contestant) installed(ctx context.Context) error {
+func (c *contestant) installed(ctx context.Context, bin string) error {
 	if err := lacks(slices.Concat(c.peer.Needs, c.Needs)); err != nil {
 		return err
 	}
 	if len(c.peer.Version) == 0 {
 		return nil
 	}
-	cmd, err := c.peer.command(ctx, c.peer.Version)
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	var args []string
+	for _, a := range c.peer.Version {
+		args = append(args, strings.ReplaceAll(a, "{bin}", bin))
+	}
+	ours := args[0] != c.peer.Version[0]
+	cmd, err := c.peer.command(ctx, args)
 	if err != nil {
 		return err
 	}
 	out, err := cmd.Output()
-	if err != nil {
+	switch {
+	case err != nil && ours:
+		return errNotBuilt
+	case err != nil:
 		return errNotInstalled
 	}
 	// What go list says of a module is known before it is built; the program it makes is what must be there.
@@ -159,7 +176,7 @@ func (c *contestant) installed(ctx context.Context) error {
 }
 
 // installAll installs all peers, and says of each how that went. It is no error that some cannot be: they are skipped.
-func installAll(ctx context.Context, peers []*peer) {
+func installAll(ctx context.Context, peers []*peer, bin string) {
 	for _, p := range peers {
 		if len(p.Install) == 0 {
 			continue
@@ -170,7 +187,7 @@ func installAll(ctx context.Context, peers []*peer) {
 		}
 		for i := range p.Contestants {
 			state := "installed"
-			if err := p.Contestants[i].installed(ctx); err != nil {
+			if err := p.Contestants[i].installed(ctx, bin); err != nil {
 				state = fmt.Sprintf("cannot be run: %v", err)
 			}
 			fmt.Printf("%-30s %s %s\n", p.Contestants[i].Name, state, p.Contestants[i].version)
@@ -178,11 +195,11 @@ func installAll(ctx context.Context, peers []*peer) {
 	}
 }
 
-// checkAll names the contestants that cannot be run.
-func checkAll(ctx context.Context, peers []*peer) {
+// checkAll names the contestants that cannot be run. What is ours can, once it is built.
+func checkAll(ctx context.Context, peers []*peer, bin string) {
 	for _, p := range peers {
 		for i := range p.Contestants {
-			if err := p.Contestants[i].installed(ctx); err != nil {
+			if err := p.Contestants[i].installed(ctx, bin); err != nil && !errors.Is(err, errNotBuilt) {
 				fmt.Printf("skipped: %s, because %v\n", p.Contestants[i].Name, err)
 			}
 		}

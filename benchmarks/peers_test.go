@@ -40,7 +40,7 @@ func TestPeers(t *testing.T) {
 			c := &p.Contestants[i]
 			t.Run(c.Name, func(t *testing.T) {
 				t.Parallel()
-				if err := c.installed(t.Context()); err != nil {
+				if err := c.installed(t.Context(), ""); err != nil {
 					t.Skip(err)
 				}
 				s, err := b.start(t.Context(), c)
@@ -48,8 +48,10 @@ func TestPeers(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(s.stop)
-				got := load(t, b, "--target", "ws://"+s.addr+c.Path, "--protocol", string(c.Protocol), "--connections", "20", "--rate", "10000", "--window", "500ms")
-				if got.Sent != 250 || got.Received != 5000 || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
+				got := load(t, b, "--target", "ws://"+s.addr+c.Path, "--protocol", string(c.Protocol),
+					"--connections", "20", "--rate", "10000", "--window", "500ms")
+				if got.Sent != 250 || got.Received != 5000 ||
+					got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
 					t.Errorf("%+v", got)
 				}
 			})
@@ -83,7 +85,8 @@ func TestSuites(t *testing.T) {
 	if got, err := s.contestants(peers, []string{"goroutine"}); err != nil || len(got) != 1 {
 		t.Errorf("%v %v", got, err)
 	}
-	if _, err := s.contestants(peers, []string{"bun"}); err == nil || !strings.Contains(err.Error(), "the suite has sockloop, goroutine") {
+	_, err := s.contestants(peers, []string{"bun"})
+	if err == nil || !strings.Contains(err.Error(), "the suite has sockloop, goroutine") {
 		t.Error(err)
 	}
 }
@@ -123,10 +126,17 @@ func TestPeersThatAreMissing(t *testing.T) {
 	}
 	p.Version = []string{"sh", "-c", "echo 1.0"}
 	c := &contestant{peer: p, Run: []string{"./server"}}
-	if err := c.installed(t.Context()); err != errNotInstalled { //nolint:errorlint // it is that one
+	if err := c.installed(t.Context(), ""); err != errNotInstalled { //nolint:errorlint // it is that one
 		t.Error(err)
 	}
 	b := builtBench(t)
+	ours := &contestant{peer: &peer{Version: []string{"{bin}/sockloop", "--version"}}, Run: []string{"{bin}/sockloop"}}
+	if err := ours.installed(t.Context(), b.Bin); err != nil || ours.version == "" {
+		t.Errorf("%q %v", ours.version, err)
+	}
+	if err := ours.installed(t.Context(), t.TempDir()); err != errNotBuilt { //nolint:errorlint // it is that one
+		t.Error(err)
+	}
 	c.Run = []string{"sh", "-c", "echo out of memory >&2; exit 1"}
 	if _, err := b.start(t.Context(), c); err == nil || !strings.Contains(err.Error(), "out of memory") {
 		t.Error(err)

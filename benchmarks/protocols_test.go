@@ -4,7 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -25,7 +32,8 @@ var built = sync.OnceValue(func() (err error) {
 	if binDir, err = os.MkdirTemp("", "benchmarks-test-"); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload", "./goroutine", "./fixed")
+	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload",
+		"./goroutine", "./goroutine-batched", "./fixed")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
@@ -66,6 +74,10 @@ func TestProtocols(t *testing.T) {
 		{"busy", "100000", 2500, []string{"--response-limit=4096"}, nil},
 		{"idle", "2000", 50, []string{"--handshake-timeout=50ms", "--keep-alive-timeout=50ms"}, nil},
 		{"large messages, read at leisure", "10000", 250, nil, []string{"--payload-bytes=1000", "--read=relaxed"}},
+		{"templates over TLS", "10000", 250, []string{"--response-limit=4096"}, []string{
+			`--payload={"id":{id},"at":{time},"n":{seq},"text":"ü{pad}"}`, "--payload-bytes=60-90",
+			"--send-first=hello {id}",
+		}},
 	} {
 		for _, protocol := range loadclient.Protocols() {
 			if strings.HasPrefix(protocol, "socket.io") { // which sockloop does not speak
@@ -79,11 +91,20 @@ func TestProtocols(t *testing.T) {
 				}
 				t.Cleanup(s.stop)
 				target := "ws://" + s.addr + "/broadcast"
-				if protocol == string(loadclient.WebSocket) {
+				args := tt.client
+				if strings.HasSuffix(tt.name, "over TLS") {
+					proxy, ca := behindTLS(t, s.addr)
+					target, args = "wss://"+proxy+"/broadcast", append([]string{"--ca", ca}, args...)
+				}
+				if protocol == string(results.WebSocket) {
 					target += "/websocket"
 				}
-				got := load(t, b, append([]string{"--target", target, "--protocol", protocol, "--connections", "20", "--rate", tt.rate, "--window", "500ms"}, tt.client...)...)
-				if got.Sent != tt.sent || got.Received != 20*tt.sent || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.Stragglers+got.NotCompleted != 0 {
+				got := load(t, b, append([]string{
+					"--target", target, "--protocol", protocol, "--connections", "20",
+					"--rate", tt.rate, "--window", "500ms",
+				}, args...)...)
+				wrong := got.Lost + got.Duplicated + got.Reordered + got.Foreign + got.Stragglers + got.NotCompleted
+				if got.Sent != tt.sent || got.Received != 20*tt.sent || wrong != 0 {
 					t.Errorf("%+v", got)
 				}
 				if large := slices.Contains(tt.client, "--payload-bytes=1000"); large != (got.BytesPerMessage > 1000) {
@@ -94,8 +115,26 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
+// behindTLS puts a proxy with TLS in front of a server, and returns the proxy's address and a file with its authority.
+func behindTLS(t *testing.T, addr string) (proxy, ca string) {
+	t.Helper()
+	p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+	p.FlushInterval = -1
+	s := httptest.NewUnstartedServer(p)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	p.ErrorLog = s.Config.ErrorLog
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s.Listener.Addr().String(), ca
+}
+
 // load runs sockload trial and reads its result.
-func load(t *testing.T, b bench, args ...string) (got loadclient.Trial) {
+func load(t *testing.T, b bench, args ...string) (got results.Trial) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(b.Bin, "sockload"), append([]string{"trial", "--json"}, args...)...)
 	var out, log bytes.Buffer

@@ -295,7 +295,8 @@ func (m *model) checkEviction(r *modelReader, t *modelTopic, s *stream, included
 		// Whether a reader is too slow for a full log is left to the named tests.
 		stalled := m.now-max(i.at, r.movedAt[t]) >= s.pace.windowMS
 		if s.pace.perSecond > 0 && s.kept+need <= s.bytesFull && !stalled && !r.skipped[t] {
-			m.failf("a reader was evicted that takes something: due since %d, moved at %d, now %d", i.at, r.movedAt[t], m.now)
+			m.failf("a reader was evicted that takes something: due since %d, moved at %d, now %d", i.at, r.movedAt[t],
+				m.now)
 		}
 		return
 	}

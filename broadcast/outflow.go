@@ -174,9 +174,6 @@ func (o *Outflow) setApart() {
 	}
 }
 
-// Waiting is what has not left of the outbox, in bytes, with 16 for each parcel.
-func (o *Outflow) Waiting() int { return o.outbox.waiting() }
-
 // Memory is what the outbox occupies, in bytes.
 func (o *Outflow) Memory() int { return o.outbox.kept }
 

@@ -538,6 +538,9 @@ func TestTopicsOfAnOutflow(t *testing.T) {
 	}
 }
 
+// Waiting is what has not left of the outbox, in bytes, with 16 for each parcel.
+func (o *Outflow) Waiting() int { return o.outbox.waiting() }
+
 func TestPostsAreMergedAtTheirBorders(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

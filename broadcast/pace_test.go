@@ -332,7 +332,8 @@ func TestStalledReadersShareOneLog(t *testing.T) {
 		}
 		grown := heap() - before
 		if kept := b.Used(); grown > kept+kept/10 || logs.Bytes() > 1<<20+200_000 {
-			t.Errorf("skip %v: the heap has grown by %d bytes, charged are %d, for logs %d", skip, grown, kept, logs.Bytes())
+			t.Errorf("skip %v: the heap has grown by %d bytes, charged are %d, for logs %d", skip, grown, kept,
+				logs.Bytes())
 		}
 		for _, r := range readers {
 			r.Close()

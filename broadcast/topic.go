@@ -32,7 +32,7 @@ type Config struct {
 	// LogBytesMax is the memory of one wire in bytes: segments, the tables of their frames, and what is kept for reuse,
 	// all by capacity. Beyond it the oldest readers are evicted, except for those that Pace waits for.
 	LogBytesMax int
-	// where nobody is waited for any more, in bytes; default: a quarter above Pace.BytesMax
+	// LogBytesLimit is where nobody is waited for any more, in bytes; default: a quarter above Pace.BytesMax.
 	LogBytesLimit int
 	SpareBytes    int             // memory of a wire kept for reuse when its subscribers have caught up, in bytes
 	SegmentBytes  int             // size of a segment of the log, in bytes; a larger batch gets a larger one

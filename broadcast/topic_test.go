@@ -356,7 +356,10 @@ func BenchmarkOutflowNextAdvance(b *testing.B) {
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	now := int64(0)
 	for _, logBytesMax := range []int{16 << 20, 300_000} { // the second evicts the stalled reader every few turns
-		one := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: logBytesMax, Pace: Pace{Now: &now, BytesPerSecond: 1000, WindowMS: 1000}})
+		one := NewTopic(Config{
+			Wires: []Encoder{lines}, LogBytesMax: logBytesMax,
+			Pace: Pace{Now: &now, BytesPerSecond: 1000, WindowMS: 1000},
+		})
 		two := NewTopic(Config{Wires: []Encoder{lines}})
 		c := OutflowConfig{Skip: true}
 		quick, stalled := newReader(&c, one, two), newReader(&c)

@@ -27,20 +27,25 @@ func TestArrayDecode(t *testing.T) {
 		{"escapes", `["\"\\\/\b\f\n\r\tA"]`, []string{"\"\\/\b\f\n\r\tA"}, `"\"\\/\b\f\n\r\tA"`},
 		{"UTF-8 stays", `["grüße 🎉"]`, []string{"grüße 🎉"}, `"grüße 🎉"`},
 		{"surrogate pair", `["\ud83c\udf89"]`, []string{"🎉"}, `"🎉"`},
-		{"29 escaped on output", `["` + "\u200c\u2028\u2060\ufff0" + `"]`, []string{"\u200c\u2028\u2060\ufff0"}, `"\u200c\u2028\u2060\ufff0"`},
-		{"29 lone surrogates stay, escaped", `["a\uD800b","\uDC00\u2028\ud83c\udf89\ud83c","\ud800\ud83c\udf89","\\ud800"]`,
-			[]string{"a\ufffdb", "\ufffd\u2028🎉\ufffd", "\ufffd🎉", `\ud800`}, `"a\ud800b","\udc00\u2028🎉\ud83c","\ud800🎉","\\ud800"`},
+		{"29 escaped on output", `["` + "\u200c\u2028\u2060\ufff0" + `"]`, []string{"\u200c\u2028\u2060\ufff0"},
+			`"\u200c\u2028\u2060\ufff0"`},
+		{"29 lone surrogates stay, escaped",
+			`["a\uD800b","\uDC00\u2028\ud83c\udf89\ud83c","\ud800\ud83c\udf89","\\ud800"]`,
+			[]string{"a\ufffdb", "\ufffd\u2028🎉\ufffd", "\ufffd🎉", `\ud800`},
+			`"a\ud800b","\udc00\u2028🎉\ud83c","\ud800🎉","\\ud800"`},
 		{"delete is plain", "[\"\x7f\"]", []string{"\x7f"}, "\"\x7f\""},
 		{"plain behind not plain", `["é","b"]`, []string{"é", "b"}, `"é","b"`},
+		{"eight-byte borders", `["0123456","01234567","012345678"]`, []string{"0123456", "01234567", "012345678"},
+			`"0123456","01234567","012345678"`},
 		{"digits behind a short escape", `["\nd800","\\ud800"]`, []string{"\nd800", `\ud800`}, `"\nd800","\\ud800"`},
-		{"eight-byte borders", `["0123456","01234567","012345678"]`, []string{"0123456", "01234567", "012345678"}, `"0123456","01234567","012345678"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			for moved := range len(tt.texts) + 1 {
 				texts, b, err := readArray(tt.payload, moved)
 				if err != nil || !slices.Equal(texts, tt.texts) || string(b.JSON) != tt.json {
-					t.Errorf("moved before message %d: %q, %s, %v; want %q, %s", moved, texts, b.JSON, err, tt.texts, tt.json)
+					t.Errorf("moved before message %d: %q, %s, %v; want %q, %s", moved, texts, b.JSON, err, tt.texts,
+						tt.json)
 				}
 			}
 			checkBeginnings(t, tt.payload)
@@ -96,9 +101,12 @@ func checkBeginnings(t *testing.T, payload string) {
 func TestArrayRefuses(t *testing.T) {
 	t.Parallel()
 	for _, payload := range []string{
-		`[`, `["a"`, `["a`, `["a",]`, `[,"a"]`, `["a" "b"]`, `["a"]]`, `["a"]x`, `[]x`, `[] []`, `[1]`, `[null]`, `["a",null]`, `["a",`, `["a";"b"]`,
-		`[true]`, `[["a"]]`, `[{}]`, `{}`, `1`, `null`, `]`, `"a`, `"a"x`, `"a","b"`, `"a"]`, "\"\xff\"", `"\`, `["\`, `["\"`, `["\u1`, `["\u123"]`, `["\u12G4"]`,
-		`["\x"]`, `["\u12"]`, `["` + "\x01" + `"]`, `["` + "\n" + `"]`, `["` + "\xff" + `"]`, `["` + "é\xff" + `"]`, `["\"]`, `['a']`, "[\"\xed\xa0\x80\"]",
+		`[`, `["a"`, `["a`, `["a",]`, `[,"a"]`, `["a" "b"]`, `["a"]]`, `["a"]x`, `[]x`, `[] []`, `[1]`, `[null]`,
+		`["a",null]`, `["a",`, `["a";"b"]`,
+		`[true]`, `[["a"]]`, `[{}]`, `{}`, `1`, `null`, `]`, `"a`, `"a"x`, `"a","b"`, `"a"]`, "\"\xff\"", `"\`, `["\`,
+		`["\"`, `["\u1`, `["\u123"]`, `["\u12G4"]`,
+		`["\x"]`, `["\u12"]`, `["` + "\x01" + `"]`, `["` + "\n" + `"]`, `["` + "\xff" + `"]`, `["` + "é\xff" + `"]`,
+		`["\"]`, `['a']`, "[\"\xed\xa0\x80\"]",
 		"\v[]", "[\"a\"\v]", `["a","b` + "\xc3" + `"]`, `["a","\q"]`,
 	} {
 		var a Array
@@ -114,7 +122,10 @@ func TestArrayRefuses(t *testing.T) {
 // Each byte at each place of a string and of an escape: the same verdict as encoding/json's.
 func TestArrayBytes(t *testing.T) {
 	t.Parallel()
-	for _, around := range []string{`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\~d800"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`, `~["a"]`, `["a"~]`, `["a"~"b"]`, `["a"]~`} {
+	for _, around := range []string{
+		`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\~d800"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`,
+		`~["a"]`, `["a"~]`, `["a"~"b"]`, `["a"]~`,
+	} {
 		for c := range 256 {
 			payload := strings.Replace(around, "~", string([]byte{byte(c)}), 1)
 			compareArray(t, []byte(payload))
@@ -167,7 +178,8 @@ func TestArrayKnowsItsLongest(t *testing.T) {
 	t.Parallel()
 	var a Array
 	for payload, want := range map[string]int{
-		`["1234"]`: 6, `["1","12345","12"]`: 7, `["1234567","\u0000"]`: 9, `["","\u0000\u0000"]`: 14, `"12"`: 4, `[]`: 0, ``: 0,
+		`["1234"]`: 6, `["1","12345","12"]`: 7, `["1234567","\u0000"]`: 9, `["","\u0000\u0000"]`: 14, `"12"`: 4,
+		`[]`: 0, ``: 0,
 	} {
 		if err := a.Begin([]byte(payload)); err != nil || a.Longest() != want {
 			t.Errorf("%s: %d %v, want %d", payload, a.Longest(), err, want)
@@ -229,7 +241,9 @@ func TestPlainPathDoesNotAllocate(t *testing.T) {
 			b.Append(m)
 		}
 		frame = frame[:0]
-		for _, encode := range []func([]byte, Batch) []byte{AppendWebSocketArray, AppendWebSocketTexts, AppendElements, AppendScriptElements, AppendEventElements} {
+		for _, encode := range []func([]byte, Batch) []byte{
+			AppendWebSocketArray, AppendWebSocketTexts, AppendElements, AppendScriptElements, AppendEventElements,
+		} {
 			b.Split(64<<10, func(part Batch) { frame = encode(frame, part) })
 		}
 	}
@@ -240,14 +254,21 @@ func TestPlainPathDoesNotAllocate(t *testing.T) {
 }
 
 func FuzzArray(f *testing.F) {
-	for _, s := range []string{`["a"]`, `["é","\u2028"]`, `[ "a" , "b" ]`, `["\ud83c\udf89"]`, `["\ud800"]`, `[null]`, `[1]`, "[\"\xff\"]", `["a",]`} {
+	for _, s := range []string{
+		`["a"]`, `["é","\u2028"]`, `[ "a" , "b" ]`, `["\ud83c\udf89"]`, `["\ud800"]`, `[null]`, `[1]`, "[\"\xff\"]",
+		`["a",]`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) { compareArray(t, payload) })
 }
 
 func FuzzEscaper(f *testing.F) {
-	for _, s := range []string{"plain", "\"\\\x00\x1f\x7f", "\u200b\u200c\u200f\u2010\u2027\u2028\u202f\u2030\u205f\u2060\u206f\u2070\uffef\ufff0\uffff", "🎉\xff\xed\xa0\x80"} {
+	for _, s := range []string{
+		"plain", "\"\\\x00\x1f\x7f",
+		"\u200b\u200c\u200f\u2010\u2027\u2028\u202f\u2030\u205f\u2060\u206f\u2070\uffef\ufff0\uffff",
+		"🎉\xff\xed\xa0\x80",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -267,11 +288,13 @@ func checkEscaped(t *testing.T, quoted []byte, text string) {
 		t.Fatalf("%q reads as %q, want %q", quoted, back, text)
 	}
 	for _, r := range string(quoted) {
-		if r < 0x20 || r >= 0x200c && r <= 0x200f || r >= 0x2028 && r <= 0x202f || r >= 0x2060 && r <= 0x206f || r >= 0xfff0 && r <= 0xffff {
+		if r < 0x20 || r >= 0x200c && r <= 0x200f || r >= 0x2028 && r <= 0x202f || r >= 0x2060 && r <= 0x206f ||
+			r >= 0xfff0 && r <= 0xffff {
 			t.Fatalf("%q has %U raw", quoted, r)
 		}
 	}
-	if i := bytes.Index(quoted, []byte(`\u`)); i >= 0 && i+6 <= len(quoted) && !bytes.Equal(quoted[i:i+6], bytes.ToLower(quoted[i:i+6])) {
+	if i := bytes.Index(quoted, []byte(`\u`)); i >= 0 && i+6 <= len(quoted) &&
+		!bytes.Equal(quoted[i:i+6], bytes.ToLower(quoted[i:i+6])) {
 		t.Fatalf("%q has an escape in upper case", quoted)
 	}
 }
@@ -323,9 +346,11 @@ func BenchmarkPlainLen(b *testing.B) {
 
 func BenchmarkArray(b *testing.B) {
 	for _, tt := range []struct{ name, payload string }{
-		{"plain", `["17:1700000000000"]`}, {"ten plain", "[" + strings.Repeat(`"17:1700000000000",`, 9) + `"17:1700000000000"]`},
+		{"plain", `["17:1700000000000"]`},
+		{"ten plain", "[" + strings.Repeat(`"17:1700000000000",`, 9) + `"17:1700000000000"]`},
 		{"unicode", `["grüße 17:1700000000000"]`}, {"escapes", `["say \"hello\" to\nall"]`},
-		{"64 KiB plain", `["` + strings.Repeat("x", 64<<10) + `"]`}, {"64 KiB Cyrillic", `["` + strings.Repeat("я", 32<<10) + `"]`},
+		{"64 KiB plain", `["` + strings.Repeat("x", 64<<10) + `"]`},
+		{"64 KiB Cyrillic", `["` + strings.Repeat("я", 32<<10) + `"]`},
 		{"1 MiB of empty", "[" + strings.Repeat(`"",`, 1<<20/3) + `""]`},
 	} {
 		b.Run(tt.name, func(b *testing.B) {

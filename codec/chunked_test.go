@@ -36,7 +36,8 @@ func TestChunkedBodies(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, in, body, rest string }{
 		{"one chunk", "5\r\nhello\r\n0\r\n\r\n", "hello", ""},
-		{"several", "1\r\na\r\n0A\r\n0123456789\r\nf\r\nabcdefghijklmno\r\n0\r\n\r\n", "a0123456789abcdefghijklmno", ""},
+		{"several", "1\r\na\r\n0A\r\n0123456789\r\nf\r\nabcdefghijklmno\r\n0\r\n\r\n",
+			"a0123456789abcdefghijklmno", ""},
 		{"empty", "0\r\n\r\n", "", ""},
 		{"what follows stays", "1\r\na\r\n0\r\n\r\nGET / HTTP/1.1", "a", "GET / HTTP/1.1"},
 		{"extensions", "1;name=value;x\r\na\r\n0;y\r\n\r\n", "a", ""},
@@ -59,7 +60,8 @@ func TestChunkedBodies(t *testing.T) {
 			for i := range in {
 				bytewise = append(bytewise, in[i:i+1])
 			}
-			if body, rest, done, err := readChunked(bytewise...); err != nil || !done || body != tt.body || rest != tt.rest {
+			if body, rest, done, err := readChunked(bytewise...); err != nil || !done || body != tt.body ||
+				rest != tt.rest {
 				t.Fatalf("byte by byte: %q %q %v %v", body, rest, done, err)
 			}
 		})
@@ -70,10 +72,13 @@ func TestChunkedBodies(t *testing.T) {
 func TestBrokenChunks(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{
-		"\r\n", "x\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\n", "1 \r\na\r\n", "1\na\n0\n\n", "1\r\nab\r\n", "1\r\na\n0\r\n\r\n", "1\r\na0\r\n\r\n",
-		"1000000000000000\r\n", "1;\x01\r\na\r\n", "1\r\na\r\n0\r\nX: \x00\r\n\r\n", strings.Repeat("0", 300), "1;" + strings.Repeat("x", 300),
+		"\r\n", "x\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\n", "1 \r\na\r\n",
+		"1\na\n0\n\n", "1\r\nab\r\n", "1\r\na\n0\r\n\r\n", "1\r\na0\r\n\r\n",
+		"1000000000000000\r\n", "1;\x01\r\na\r\n", "1\r\na\r\n0\r\nX: \x00\r\n\r\n", strings.Repeat("0", 300),
+		"1;" + strings.Repeat("x", 300),
+		"0\r\nno colon\r\n\r\n", "0\r\n: no name\r\n\r\n",
+		"0\r\nA : b\r\n\r\n", "0\r\nA: b\r\n folded: c\r\n\r\n", "0\r\nA\": b\r\n\r\n",
 		"1;" + strings.Repeat("x", 253) + "\r\na\r\n0\r\n\r\n",
-		"0\r\nno colon\r\n\r\n", "0\r\n: no name\r\n\r\n", "0\r\nA : b\r\n\r\n", "0\r\nA: b\r\n folded: c\r\n\r\n", "0\r\nA\": b\r\n\r\n",
 		"0\r\n\xe9: b\r\n\r\n", "0\r\n" + strings.Repeat("A: "+strings.Repeat("b", 200)+"\r\n", 30),
 	} {
 		if body, _, done, err := readChunked([]byte(in)); !errors.Is(err, ErrBrokenChunk) || done {

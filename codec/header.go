@@ -159,7 +159,7 @@ func ParseClose(payload []byte) (code ws.StatusCode, reason []byte, err error) {
 		return 0, nil, &CloseError{ws.StatusProtocolError, "close frame with half a status code"}
 	}
 	code = ws.StatusCode(binary.BigEndian.Uint16(payload))
-	if !mayBeSent(code) {
+	if !MayBeSent(code) {
 		return 0, nil, &CloseError{ws.StatusProtocolError, "close frame with a status code that may not be sent"}
 	}
 	if !utf8.Valid(payload[2:]) {
@@ -168,10 +168,10 @@ func ParseClose(payload []byte) (code ws.StatusCode, reason []byte, err error) {
 	return code, payload[2:], nil
 }
 
-// mayBeSent tells which status codes may stand in a close frame: those that RFC 6455 section 7.4.1 and IANA's registry
+// MayBeSent tells which status codes may stand in a close frame: those that RFC 6455 section 7.4.1 and IANA's registry
 // define for it, and the ranges of libraries and applications (section 7.4.2). ws.CheckCloseFrameData differs: it
 // refuses the registry's 1012 to 1014 and takes what is above 4999.
-func mayBeSent(code ws.StatusCode) bool {
+func MayBeSent(code ws.StatusCode) bool {
 	switch {
 	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
 		return true

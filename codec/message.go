@@ -1,7 +1,7 @@
 package codec
 
-// Message is one message of a session: it knows its JSON form, which a SockJS broadcast splices, and its text, which a
-// raw WebSocket sends. Whichever form it did not arrive in is made when first asked for. Its slices are borrowed from
+// Message is one message of a session: its text, which a raw WebSocket sends, and its JSON form, which a SockJS
+// broadcast splices; if it did not arrive in that, JSON makes it when first asked for. Its slices are borrowed from
 // whatever it was made of.
 type Message struct {
 	json   []byte
@@ -29,6 +29,14 @@ func (m *Message) AppendJSON(dst []byte) []byte {
 		return AppendQuoted(dst, m.text)
 	}
 	return append(dst, m.json...)
+}
+
+// Len is the size of the message in bytes, in the form in which it arrived: quoted from SockJS, else as it is.
+func (m *Message) Len() int {
+	if m.json != nil {
+		return len(m.json)
+	}
+	return len(m.text)
 }
 
 // Text is the message without quotes and escapes.

@@ -64,26 +64,38 @@ var streams = []struct {
 	stream []byte
 	want   []event
 }{
-	{"RFC 6455 5.7 masked Hello", []byte{0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58}, []event{{ws.OpText, "Hello"}}},
+	{"RFC 6455 5.7 masked Hello", []byte{0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58},
+		[]event{{ws.OpText, "Hello"}}},
 	{"empty", masked(ws.OpText, true, ""), []event{{ws.OpText, ""}}},
-	{"two", join(masked(ws.OpText, true, "one"), masked(ws.OpBinary, true, "\x00\xff")), []event{{ws.OpText, "one"}, {ws.OpBinary, "\x00\xff"}}},
+	{"two", join(masked(ws.OpText, true, "one"), masked(ws.OpBinary, true, "\x00\xff")),
+		[]event{{ws.OpText, "one"}, {ws.OpBinary, "\x00\xff"}}},
 	{"5.4 fragments with a ping between", join(
-		masked(ws.OpText, false, "Hel"), masked(ws.OpPing, true, "?"), masked(ws.OpContinuation, false, ""), masked(ws.OpContinuation, true, "lo"),
+		masked(ws.OpText, false, "Hel"), masked(ws.OpPing, true, "?"), masked(ws.OpContinuation, false, ""),
+		masked(ws.OpContinuation, true, "lo"),
 		masked(ws.OpText, true, "next")), []event{{ws.OpPing, "?"}, {ws.OpText, "Hello"}, {ws.OpText, "next"}}},
-	{"5.4 an empty message in fragments", join(masked(ws.OpText, false, ""), masked(ws.OpContinuation, true, "")), []event{{ws.OpText, ""}}},
+	{"5.4 an empty message in fragments", join(masked(ws.OpText, false, ""), masked(ws.OpContinuation, true, "")),
+		[]event{{ws.OpText, ""}}},
 	{"5.6 characters cut by fragments", join(
-		masked(ws.OpText, false, "\xce"), masked(ws.OpContinuation, false, "\xba\xf0\x9f"), masked(ws.OpPing, true, "\xff"),
-		masked(ws.OpContinuation, false, "\x8e"), masked(ws.OpContinuation, true, "\x89\x00"), masked(ws.OpText, true, "\u20ac")),
+		masked(ws.OpText, false, "\xce"), masked(ws.OpContinuation, false, "\xba\xf0\x9f"),
+		masked(ws.OpPing, true, "\xff"),
+		masked(ws.OpContinuation, false, "\x8e"), masked(ws.OpContinuation, true, "\x89\x00"),
+		masked(ws.OpText, true, "\u20ac")),
 		[]event{{ws.OpPing, "\xff"}, {ws.OpText, "\u03ba\U0001f389\x00"}, {ws.OpText, "\u20ac"}}},
 	{"two fragmented messages", join(
 		masked(ws.OpText, false, "a"), masked(ws.OpContinuation, true, "b"),
 		masked(ws.OpBinary, false, "\xff"), masked(ws.OpContinuation, true, "\xce"), masked(ws.OpBinary, true, "\xce")),
 		[]event{{ws.OpText, "ab"}, {ws.OpBinary, "\xff\xce"}, {ws.OpBinary, "\xce"}}},
-	{"length of 16 bits", masked(ws.OpText, true, strings.Repeat("x", 300)), []event{{ws.OpText, strings.Repeat("x", 300)}}},
-	{"length of 64 bits", masked(ws.OpBinary, true, strings.Repeat("y", 70_000)), []event{{ws.OpBinary, strings.Repeat("y", 70_000)}}},
-	{"5.2 frames as a payload", AppendMaskedFrame(nil, ws.OpBinary, join(masked(ws.OpText, true, "x"), masked(ws.OpPing, true, "y")), [4]byte{}),
+	{"length of 16 bits", masked(ws.OpText, true, strings.Repeat("x", 300)),
+		[]event{{ws.OpText, strings.Repeat("x", 300)}}},
+	{"length of 64 bits", masked(ws.OpBinary, true, strings.Repeat("y", 70_000)),
+		[]event{{ws.OpBinary, strings.Repeat("y", 70_000)}}},
+	{"5.2 frames as a payload",
+		AppendMaskedFrame(nil, ws.OpBinary, join(masked(ws.OpText, true, "x"), masked(ws.OpPing, true, "y")),
+			[4]byte{}),
 		[]event{{ws.OpBinary, string(join(masked(ws.OpText, true, "x"), masked(ws.OpPing, true, "y")))}}},
-	{"5.2 shortest lengths of 16 and 64 bits", join(masked(ws.OpBinary, true, strings.Repeat("z", 126)), masked(ws.OpBinary, true, strings.Repeat("z", 65536))),
+	{"5.2 shortest lengths of 16 and 64 bits",
+		join(masked(ws.OpBinary, true, strings.Repeat("z", 126)),
+			masked(ws.OpBinary, true, strings.Repeat("z", 65536))),
 		[]event{{ws.OpBinary, strings.Repeat("z", 126)}, {ws.OpBinary, strings.Repeat("z", 65536)}}},
 	{"close", masked(ws.OpClose, true, "\x03\xe8bye"), []event{{ws.OpClose, "\x03\xe8bye"}}},
 }
@@ -144,14 +156,16 @@ func TestMessageReaderRefuses(t *testing.T) {
 		{"5.2 reserved opcode", []byte{0x83, 0x80, 0, 0, 0, 0}, 1002},
 		{"5.2 length with its highest bit", []byte{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 1002},
 		{"5.2 16 bits for a length of 125", join([]byte{0x82, 0xfe, 0, 125, 0, 0, 0, 0}, make([]byte, 125)), 1002},
-		{"5.2 64 bits for a length of 65535", join([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 65535)), 1002},
+		{"5.2 64 bits for a length of 65535", join([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0},
+			make([]byte, 65535)), 1002},
 		{"5.4 continuation of nothing", masked(ws.OpContinuation, true, "x"), 1002},
 		{"5.4 new message inside another", join(masked(ws.OpText, false, "x"), masked(ws.OpText, true, "y")), 1002},
 		{"5.5 fragmented ping", masked(ws.OpPing, false, "x"), 1002},
 		{"5.5 ping of 126 bytes", masked(ws.OpPing, true, strings.Repeat("x", 126)), 1002},
 		{"too big", masked(ws.OpText, true, strings.Repeat("x", 1<<20+1))[:14], 1009},
 		{"2^62 bytes", []byte{0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 1009},
-		{"too big in fragments", join(masked(ws.OpText, false, strings.Repeat("x", 1<<20)), masked(ws.OpContinuation, true, "y")), 1009},
+		{"too big in fragments", join(masked(ws.OpText, false, strings.Repeat("x", 1<<20)),
+			masked(ws.OpContinuation, true, "y")), 1009},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -309,7 +323,8 @@ func failingStreams(role ws.State, text string) map[string]func(i int) []byte {
 func TestMessageReaderRefusesHalfACharacter(t *testing.T) {
 	t.Parallel()
 	for _, stream := range [][]byte{
-		masked(ws.OpText, true, "ab\xe2\x82"), join(masked(ws.OpText, false, "ab\xe2"), masked(ws.OpContinuation, true, "\x82")),
+		masked(ws.OpText, true, "ab\xe2\x82"),
+		join(masked(ws.OpText, false, "ab\xe2"), masked(ws.OpContinuation, true, "\x82")),
 		join(masked(ws.OpText, false, "ab\xe2"), masked(ws.OpContinuation, true, "")),
 	} {
 		for cut := 7; cut < len(stream); cut++ {
@@ -331,7 +346,8 @@ func TestUTF8Prefix(t *testing.T) {
 		n  int
 		ok bool
 	}{
-		{"", 0, true}, {"a", 1, true}, {"\u20ac", 3, true}, {"a\xe2\x82", 1, true}, {"a\xf0\x9f\x8e", 1, true}, {"a\xf0", 1, true},
+		{"", 0, true}, {"a", 1, true}, {"\u20ac", 3, true}, {"a\xe2\x82", 1, true}, {"a\xf0\x9f\x8e", 1, true},
+		{"a\xf0", 1, true},
 		{"a\xff", 0, false}, {"\x80\x80\x80\x80", 0, false}, {"\xed\xa0", 0, false}, {"\xffa\xe2", 0, false},
 	} {
 		if n, ok := utf8Prefix([]byte(tt.p)); ok != tt.ok || ok && n != tt.n {

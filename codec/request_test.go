@@ -81,27 +81,43 @@ func TestRequests(t *testing.T) {
 		{"HTTP/1.0 with an empty Host", "GET / HTTP/1.0\r\nHost:\r\n\r\n", []string{`GET / HTTP/1.0 "" map[] ""`}},
 		{"HTTP/1.2", "GET / HTTP/1.2\r\nHost: x\r\n\r\n", []string{`GET / HTTP/1.2 "x" map[] ""`}},
 		{"2.2 empty lines before", "\r\n\r\n" + get + "\r\n", []string{`GET / HTTP/1.1 "x" map[] ""`}},
-		{"headers", "GET / HTTP/1.1\r\nhOST:\t x \r\nA:\r\nb: c\td\xff\r\n\r\n", []string{"GET / HTTP/1.1 \"x\" map[A:[] B:[c\td\xff]] \"\""}},
-		{"declared body", post + "Content-Length: 5\r\n\r\nhello", []string{`POST /p HTTP/1.1 "x" map[Content-Length:[5]] "hello"`}},
-		{"declared empty body", post + "Content-Length: 0\r\n\r\n", []string{`POST /p HTTP/1.1 "x" map[Content-Length:[0]] ""`}},
-		{"chunks", chunked + "5\r\nhello\r\n1;x\r\n!\r\n0\r\nT: v\r\n\r\n", []string{`POST /p HTTP/1.1 "x" map[] "hello!"`}},
+		{"headers", "GET / HTTP/1.1\r\nhOST:\t x \r\nA:\r\nb: c\td\xff\r\n\r\n",
+			[]string{"GET / HTTP/1.1 \"x\" map[A:[] B:[c\td\xff]] \"\""}},
+		{"declared body", post + "Content-Length: 5\r\n\r\nhello",
+			[]string{`POST /p HTTP/1.1 "x" map[Content-Length:[5]] "hello"`}},
+		{"declared empty body", post + "Content-Length: 0\r\n\r\n",
+			[]string{`POST /p HTTP/1.1 "x" map[Content-Length:[0]] ""`}},
+		{"chunks", chunked + "5\r\nhello\r\n1;x\r\n!\r\n0\r\nT: v\r\n\r\n",
+			[]string{`POST /p HTTP/1.1 "x" map[] "hello!"`}},
 		{"no chunks", chunked + "0\r\n\r\n", []string{`POST /p HTTP/1.1 "x" map[] ""`}},
-		{"coding in any case", post + "transfer-encoding: \tChunked \r\n\r\n1\r\na\r\n0\r\n\r\n", []string{`POST /p HTTP/1.1 "x" map[] "a"`}},
-		{"pipelined", get + "\r\n" + post + "Content-Length: 5\r\n\r\nhello\r\n" + chunked + "1\r\na\r\n0\r\n\r\n" + get + "\r\n", []string{
-			`GET / HTTP/1.1 "x" map[] ""`, `POST /p HTTP/1.1 "x" map[Content-Length:[5]] "hello"`, `POST /p HTTP/1.1 "x" map[] "a"`, `GET / HTTP/1.1 "x" map[] ""`}},
-		{"100-continue", post + "Expect: 100-Continue\r\nContent-Length: 1\r\n\r\na", []string{`POST /p HTTP/1.1 "x" map[Content-Length:[1] Expect:[100-Continue]] "a"`}},
+		{"coding in any case", post + "transfer-encoding: \tChunked \r\n\r\n1\r\na\r\n0\r\n\r\n",
+			[]string{`POST /p HTTP/1.1 "x" map[] "a"`}},
+		{"pipelined",
+			get + "\r\n" + post + "Content-Length: 5\r\n\r\nhello\r\n" + chunked + "1\r\na\r\n0\r\n\r\n" + get + "\r\n",
+			[]string{
+				`GET / HTTP/1.1 "x" map[] ""`, `POST /p HTTP/1.1 "x" map[Content-Length:[5]] "hello"`,
+				`POST /p HTTP/1.1 "x" map[] "a"`, `GET / HTTP/1.1 "x" map[] ""`}},
+		{"100-continue", post + "Expect: 100-Continue\r\nContent-Length: 1\r\n\r\na",
+			[]string{`POST /p HTTP/1.1 "x" map[Content-Length:[1] Expect:[100-Continue]] "a"`}},
 		{"no expectation", get + "Expect:\r\n\r\n", []string{`GET / HTTP/1.1 "x" map[Expect:[]] ""`}},
-		{"HTTP/1.0 expects nothing", "GET / HTTP/1.0\r\nExpect: all\r\n\r\n", []string{`GET / HTTP/1.0 "" map[Expect:[all]] ""`}},
+		{"HTTP/1.0 expects nothing", "GET / HTTP/1.0\r\nExpect: all\r\n\r\n",
+			[]string{`GET / HTTP/1.0 "" map[Expect:[all]] ""`}},
 		{"HEAD", "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", []string{`HEAD / HTTP/1.1 "x" map[] ""`}},
-		{"3.2.2 absolute form", "GET http://y/p HTTP/1.1\r\nHost: x\r\n\r\n", []string{`GET http://y/p HTTP/1.1 "y" map[] ""`}},
-		{"3.2 empty Host where the target has none", "GET urn:x HTTP/1.1\r\nHost:\r\n\r\n", []string{`GET urn:x HTTP/1.1 "" map[] ""`}},
-		{"3.2.3 authority form", "CONNECT y:1 HTTP/1.1\r\nHost: x\r\n\r\n", []string{`CONNECT y:1 HTTP/1.1 "y:1" map[] ""`}},
+		{"3.2.2 absolute form", "GET http://y/p HTTP/1.1\r\nHost: x\r\n\r\n",
+			[]string{`GET http://y/p HTTP/1.1 "y" map[] ""`}},
+		{"3.2 empty Host where the target has none", "GET urn:x HTTP/1.1\r\nHost:\r\n\r\n",
+			[]string{`GET urn:x HTTP/1.1 "" map[] ""`}},
+		{"3.2.3 authority form", "CONNECT y:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+			[]string{`CONNECT y:1 HTTP/1.1 "y:1" map[] ""`}},
 		{"3.2.4 asterisk form", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", []string{`OPTIONS * HTTP/1.1 "x" map[] ""`}},
 		{"largest head", get + "A: " + strings.Repeat("a", 200-len(get)-len("A: \r\n\r\n")) + "\r\n\r\n",
 			[]string{`GET / HTTP/1.1 "x" map[A:[` + strings.Repeat("a", 168) + `]] ""`}},
-		{"most headers", get + strings.Repeat("a: b\r\n", 4) + "\r\n", []string{`GET / HTTP/1.1 "x" map[A:[b b b b]] ""`}},
-		{"largest body", post + "Content-Length: 64\r\n\r\n" + body64, []string{`POST /p HTTP/1.1 "x" map[Content-Length:[64]] "` + body64 + `"`}},
-		{"largest chunks", chunked + "3f\r\n" + body64[1:] + "\r\n1\r\nb\r\n0\r\n\r\n", []string{`POST /p HTTP/1.1 "x" map[] "` + body64 + `"`}},
+		{"most headers", get + strings.Repeat("a: b\r\n", 4) + "\r\n",
+			[]string{`GET / HTTP/1.1 "x" map[A:[b b b b]] ""`}},
+		{"largest body", post + "Content-Length: 64\r\n\r\n" + body64,
+			[]string{`POST /p HTTP/1.1 "x" map[Content-Length:[64]] "` + body64 + `"`}},
+		{"largest chunks", chunked + "3f\r\n" + body64[1:] + "\r\n1\r\nb\r\n0\r\n\r\n",
+			[]string{`POST /p HTTP/1.1 "x" map[] "` + body64 + `"`}},
 		{"one key, one version", get + "Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\r\n",
 			[]string{`GET / HTTP/1.1 "x" map[Sec-Websocket-Key:[k] Sec-Websocket-Version:[13]] ""`}},
 	} {
@@ -131,71 +147,74 @@ func everyCut(stream []byte) [][]int {
 	return all
 }
 
+var refusals = []struct {
+	name, stream string
+	want         *RequestError
+}{
+	{"not HTTP", "hello\r\n\r\n", errMalformed},
+	{"3.2 no Host", "GET / HTTP/1.1\r\n\r\n", errMalformed},
+	{"3.2 no Host in HTTP/1.2", "GET / HTTP/1.2\r\n\r\n", errMalformed},
+	{"3.2 no Host, but in the target", "GET http://x/ HTTP/1.1\r\n\r\n", errMalformed},
+	{"3.2 two hosts", get + "Host: x\r\n\r\n", errHosts},
+	{"3.2 empty Host", "GET / HTTP/1.1\r\nHost: \r\n\r\n", errMalformed},
+	{"3.2 empty Host and an http target without one", "GET http:///p HTTP/1.1\r\nHost:\r\n\r\n", errMalformed},
+	{"3.2 empty Host and an https target without one", "GET https:///p HTTP/1.1\r\nHost:\r\n\r\n", errMalformed},
+	{"3.2 illegal Host", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n", errHost},
+	{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", errVersion},
+	{"HTTP/9.9", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", errVersion},
+	{"HTTP/0.9", "GET / HTTP/0.9\r\n\r\n", errVersion},
+	{"malformed version", "GET / HTTP/1\r\nHost: x\r\n\r\n", errMalformed},
+	{"malformed major version", "GET / HTTP/20.0\r\nHost: x\r\n\r\n", errMalformed},
+	{"version in lower case", "GET / http/1.1\r\nHost: x\r\n\r\n", errMalformed},
+	{"malformed method", "G(T / HTTP/1.1\r\nHost: x\r\n\r\n", errMalformed},
+	{"malformed target", "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", errMalformed},
+	{"head too large", get + "A: " + strings.Repeat("a", 169) + "\r\n\r\n", errHeadTooLarge},
+	{"head without an end", get + "A: " + strings.Repeat("a", 200), errHeadTooLarge},
+	{"too many headers", get + strings.Repeat("a: b\r\n", 5) + "\r\n", errTooManyHeaders},
+	{"bare line feed", get + "A: b\nTransfer-Encoding: chunked\r\n\r\n", errLineEnds},
+	{"bare carriage return", get + "A: b\rTransfer-Encoding: chunked\r\n\r\n", errLineEnds},
+	{"zero byte", get + "A: \x00\r\n\r\n", errControls},
+	{"delete", get + "A: \x7f\r\n\r\n", errControls},
+	{"vertical tab before a coding", post + "Transfer-Encoding:\vchunked\r\n\r\n0\r\n\r\n", errControls},
+	{"5.2 folded header", post + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", errCoding},
+	{"5.2 folded header, a tab", get + "A: b\r\n\tc\r\n\r\n", errFolded},
+	{"space before a colon", get + "A : b\r\n\r\n", errHeaderLine},
+	{"no name", get + ": b\r\n\r\n", errHeaderLine},
+	{"no colon", get + "A b\r\n\r\n", errHeaderLine},
+	{"quoted name", get + "\"A\": b\r\n\r\n", errHeaderLine},
+	{"6.3 length and coding", post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		errLengths},
+	{"6.3 coding and length", post + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+		errLengths},
+	{"two codings", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", errLengths},
+	{"two lengths", post + "Content-Length: 0\r\nContent-Length: 34\r\n\r\n", errLengths},
+	{"same length twice", post + "Content-Length: 0\r\nContent-Length: 0\r\n\r\n", errLengths},
+	{"list of lengths", post + "Content-Length: 0, 0\r\n\r\n", errMalformed},
+	{"signed length", post + "Content-Length: +0\r\n\r\n", errMalformed},
+	{"negative length", post + "Content-Length: -1\r\n\r\n", errMalformed},
+	{"hexadecimal length", post + "Content-Length: 0x0\r\n\r\n", errMalformed},
+	{"overflowing length", post + "Content-Length: 18446744073709551616\r\n\r\n", errMalformed},
+	{"unknown coding", post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", errCoding},
+	{"chunked not at the end", post + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", errCoding},
+	{"chunked and a space of Unicode", post + "Transfer-Encoding: chunked\u00a0\r\n\r\n0\r\n\r\n", errCoding},
+	{"6.1 coding in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", errCodingIn10},
+	{"RFC 6455 11.3.1 two keys", get + "Sec-WebSocket-Key: a\r\nsec-websocket-key: a\r\n\r\n", errWebSocketHeaders},
+	{"RFC 6455 11.3.5 two versions", get + "Sec-WebSocket-Version: 13\r\nsec-websocket-version: 8\r\n\r\n",
+		errWebSocketHeaders},
+	{"unmet expectation", post + "Expect: the-best\r\nContent-Length: 0\r\n\r\n", errExpectation},
+	{"one met, one not", post + "Expect: 100-continue\r\nExpect: more\r\n\r\n", errExpectation},
+	{"body too large", post + "Content-Length: 65\r\n\r\n", errBodyTooLarge},
+	{"chunk too large, and not there", chunked + "41\r\n", errBodyTooLarge},
+	{"chunks too large", chunked + "1\r\na\r\n40\r\nb", errBodyTooLarge},
+	{"broken chunk", chunked + "0 \r\n\r\n", errBodyChunks},
+	{"broken chunk behind a legal one", chunked + "1\r\naa\r\n0\r\n\r\n", errBodyChunks},
+	{"broken trailer", chunked + "0\r\nno colon\r\n\r\n", errBodyChunks},
+	{"chunk too large, and all there", chunked + "41\r\n" + strings.Repeat("b", 65) + "\r\n0\r\n\r\n", errBodyTooLarge},
+}
+
 func TestRequestsRefused(t *testing.T) {
 	t.Parallel()
 	const hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
-	type refusal struct {
-		name, stream string
-		want         *RequestError
-	}
-	refusals := []refusal{
-		{"not HTTP", "hello\r\n\r\n", errMalformed},
-		{"3.2 no Host", "GET / HTTP/1.1\r\n\r\n", errMalformed},
-		{"3.2 no Host in HTTP/1.2", "GET / HTTP/1.2\r\n\r\n", errMalformed},
-		{"3.2 no Host, but in the target", "GET http://x/ HTTP/1.1\r\n\r\n", errMalformed},
-		{"3.2 two hosts", get + "Host: x\r\n\r\n", errHosts},
-		{"3.2 empty Host", "GET / HTTP/1.1\r\nHost: \r\n\r\n", errMalformed},
-		{"3.2 empty Host and an http target without one", "GET http:///p HTTP/1.1\r\nHost:\r\n\r\n", errMalformed},
-		{"3.2 empty Host and an https target without one", "GET https:///p HTTP/1.1\r\nHost:\r\n\r\n", errMalformed},
-		{"3.2 illegal Host", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n", errHost},
-		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", errVersion},
-		{"HTTP/9.9", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", errVersion},
-		{"HTTP/0.9", "GET / HTTP/0.9\r\n\r\n", errVersion},
-		{"malformed version", "GET / HTTP/1\r\nHost: x\r\n\r\n", errMalformed},
-		{"malformed major version", "GET / HTTP/20.0\r\nHost: x\r\n\r\n", errMalformed},
-		{"version in lower case", "GET / http/1.1\r\nHost: x\r\n\r\n", errMalformed},
-		{"malformed method", "G(T / HTTP/1.1\r\nHost: x\r\n\r\n", errMalformed},
-		{"malformed target", "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", errMalformed},
-		{"head too large", get + "A: " + strings.Repeat("a", 169) + "\r\n\r\n", errHeadTooLarge},
-		{"head without an end", get + "A: " + strings.Repeat("a", 200), errHeadTooLarge},
-		{"too many headers", get + strings.Repeat("a: b\r\n", 5) + "\r\n", errTooManyHeaders},
-		{"bare line feed", get + "A: b\nTransfer-Encoding: chunked\r\n\r\n", errLineEnds},
-		{"bare carriage return", get + "A: b\rTransfer-Encoding: chunked\r\n\r\n", errLineEnds},
-		{"zero byte", get + "A: \x00\r\n\r\n", errControls},
-		{"delete", get + "A: \x7f\r\n\r\n", errControls},
-		{"vertical tab before a coding", post + "Transfer-Encoding:\vchunked\r\n\r\n0\r\n\r\n", errControls},
-		{"5.2 folded header", post + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", errCoding},
-		{"5.2 folded header, a tab", get + "A: b\r\n\tc\r\n\r\n", errFolded},
-		{"space before a colon", get + "A : b\r\n\r\n", errHeaderLine},
-		{"no name", get + ": b\r\n\r\n", errHeaderLine},
-		{"no colon", get + "A b\r\n\r\n", errHeaderLine},
-		{"quoted name", get + "\"A\": b\r\n\r\n", errHeaderLine},
-		{"6.3 length and coding", post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", errLengths},
-		{"6.3 coding and length", post + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", errLengths},
-		{"two codings", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", errLengths},
-		{"two lengths", post + "Content-Length: 0\r\nContent-Length: 34\r\n\r\n", errLengths},
-		{"same length twice", post + "Content-Length: 0\r\nContent-Length: 0\r\n\r\n", errLengths},
-		{"list of lengths", post + "Content-Length: 0, 0\r\n\r\n", errMalformed},
-		{"signed length", post + "Content-Length: +0\r\n\r\n", errMalformed},
-		{"negative length", post + "Content-Length: -1\r\n\r\n", errMalformed},
-		{"hexadecimal length", post + "Content-Length: 0x0\r\n\r\n", errMalformed},
-		{"overflowing length", post + "Content-Length: 18446744073709551616\r\n\r\n", errMalformed},
-		{"unknown coding", post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", errCoding},
-		{"chunked not at the end", post + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", errCoding},
-		{"chunked and a space of Unicode", post + "Transfer-Encoding: chunked\u00a0\r\n\r\n0\r\n\r\n", errCoding},
-		{"6.1 coding in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", errCodingIn10},
-		{"RFC 6455 11.3.1 two keys", get + "Sec-WebSocket-Key: a\r\nsec-websocket-key: a\r\n\r\n", errWebSocketHeaders},
-		{"RFC 6455 11.3.5 two versions", get + "Sec-WebSocket-Version: 13\r\nsec-websocket-version: 8\r\n\r\n", errWebSocketHeaders},
-		{"unmet expectation", post + "Expect: the-best\r\nContent-Length: 0\r\n\r\n", errExpectation},
-		{"one met, one not", post + "Expect: 100-continue\r\nExpect: more\r\n\r\n", errExpectation},
-		{"body too large", post + "Content-Length: 65\r\n\r\n", errBodyTooLarge},
-		{"chunk too large, and not there", chunked + "41\r\n", errBodyTooLarge},
-		{"chunk too large, and all there", chunked + "41\r\n" + strings.Repeat("b", 65) + "\r\n0\r\n\r\n", errBodyTooLarge},
-		{"chunks too large", chunked + "1\r\na\r\n40\r\nb", errBodyTooLarge},
-		{"broken chunk", chunked + "0 \r\n\r\n", errBodyChunks},
-		{"broken chunk behind a legal one", chunked + "1\r\naa\r\n0\r\n\r\n", errBodyChunks},
-		{"broken trailer", chunked + "0\r\nno colon\r\n\r\n", errBodyChunks},
-	}
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -217,7 +236,8 @@ func checkRefused(t *testing.T, stream []byte, want *RequestError) {
 			t.Fatalf("cut at %v: %q, %v; want %v", cuts, got, err, want)
 		}
 		if _, _, err := r.Next([]byte(get + "\r\n")); err != want || r.Begun() || r.Buffered() > 0 || r.Continue() {
-			t.Fatalf("cut at %v: a refused reader goes on: %v, begun %v, %d bytes kept", cuts, err, r.Begun(), r.Buffered())
+			t.Fatalf("cut at %v: a refused reader goes on: %v, begun %v, %d bytes kept", cuts, err, r.Begun(),
+				r.Buffered())
 		}
 	}
 }
@@ -225,8 +245,9 @@ func checkRefused(t *testing.T, stream []byte, want *RequestError) {
 func TestRequestErrors(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[*RequestError]int{
-		errHeadTooLarge: 431, errTooManyHeaders: 431, errLineEnds: 400, errControls: 400, errFolded: 400, errHeaderLine: 400,
-		errCoding: 501, errLengths: 400, errCodingIn10: 400, errHosts: 400, errHost: 400, errWebSocketHeaders: 400, errVersion: 505,
+		errHeadTooLarge: 431, errTooManyHeaders: 431,
+		errLineEnds: 400, errControls: 400, errFolded: 400, errHeaderLine: 400, errLengths: 400, errCodingIn10: 400,
+		errHosts: 400, errHost: 400, errWebSocketHeaders: 400, errCoding: 501, errVersion: 505,
 		errMalformed: 400, errExpectation: 417, errBodyTooLarge: 413, errBodyChunks: 400,
 	} {
 		if err.Status != want || !strings.HasSuffix(err.Reason, ".\n") || strings.HasSuffix(err.Error(), "\n") {
@@ -242,7 +263,8 @@ func TestRequestErrors(t *testing.T) {
 func TestHosts(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{
-		"", "x", "example.com", "example.com:", "example.com:8080", "EXAMPLE", "127.0.0.1:1", "a_b~c-d!$&'()*+,;=", "%C3%A9.example",
+		"", "x", "example.com", "example.com:", "example.com:8080", "EXAMPLE", "127.0.0.1:1", "a_b~c-d!$&'()*+,;=",
+		"%C3%A9.example",
 		"[::1]", "[::1]:", "[2001:db8::1]:8080", "[::ffff:1.2.3.4]", "[v7.a:b]", "[VfF.1]:2",
 		"x:9", "[::1]:90", "a%30", "%0f", "[v10.a]",
 	} {
@@ -251,8 +273,10 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	for _, host := range []string{
-		"a b", "a@b/c", "a@b", "a/b", "a?b", "a#b", "a\\b", "é", "a\"b", "<a>", ":80", "x:y", "x:1:2", "x:-1", "%", "%1", "%zz", "%1z", "x,y z",
-		"[", "[]", "[::1", "::1", "[::1]x", "[::1]80", "[::1]:x", "[::1%25eth0]", "[::1%eth0]", "[1.2.3.4]", "[x]", "[:::1]", "a[::1]",
+		"a b", "a@b/c", "a@b", "a/b", "a?b", "a#b", "a\\b", "é", "a\"b", "<a>", ":80", "x:y", "x:1:2", "x:-1", "%",
+		"%1", "%zz", "%1z", "x,y z",
+		"[", "[]", "[::1", "::1", "[::1]x", "[::1]80", "[::1]:x", "[::1%25eth0]", "[::1%eth0]", "[1.2.3.4]", "[x]",
+		"[:::1]", "a[::1]",
 		"[v]", "[v7]", "[v7.]", "[v.a]", "[vg.a]", "[v7.a/b]", "[v7.%41]", "x]", "a\tb",
 	} {
 		if isHost([]byte(host)) || isHost([]byte(host + "00")[:len(host)]) { // whatever stands behind it
@@ -284,7 +308,8 @@ func TestRequestsBegin(t *testing.T) {
 		data  string
 		begun bool
 	}{
-		{"", false}, {"\r\n\r\n", false}, {"\r", false}, {"\nG", true}, {"ET / HTTP/1.1\r\nHost: x\r\n", true}, {"\r\n", false},
+		{"", false}, {"\r\n\r\n", false}, {"\r", false}, {"\nG", true}, {"ET / HTTP/1.1\r\nHost: x\r\n", true},
+		{"\r\n", false},
 		{post + "Content-Length: 2\r\n\r\n", true}, {"a", true}, {"b", false}, {"\r\n", false},
 		{chunked, true}, {"0\r\n", true}, {"\r\n", false},
 	} {
@@ -344,7 +369,8 @@ func TestRequestsBuffered(t *testing.T) {
 			if _, _, err := r.Next([]byte{stream[i]}); err != ErrIncomplete {
 				t.Fatal(name, err)
 			}
-			if n := r.Buffered(); n < i+1-len("chunk's size line end") || n > 2*i+50+2*headerBytes || n > size+200+2*headerBytes {
+			if n := r.Buffered(); n < i+1-len("chunk's size line end") || n > 2*i+50+2*headerBytes ||
+				n > size+200+2*headerBytes {
 				t.Fatalf("%s: %d bytes of memory after %d", name, n, i+1)
 			}
 		}
@@ -368,7 +394,8 @@ func TestRequestsBufferedChunkLine(t *testing.T) {
 func TestRequestsGrowByDoubling(t *testing.T) {
 	const size = 100_000
 	for name, stream := range map[string]string{
-		"head": get + "A: " + strings.Repeat("a", size), "declared": post + "Content-Length: 200000\r\n\r\n" + strings.Repeat("b", size),
+		"head":     get + "A: " + strings.Repeat("a", size),
+		"declared": post + "Content-Length: 200000\r\n\r\n" + strings.Repeat("b", size),
 	} {
 		n := testing.AllocsPerRun(1, func() {
 			r := &RequestReader{HeadBytesMax: 1 << 20, HeadersMax: 3, BodyBytesMax: 1 << 20}
@@ -389,8 +416,10 @@ func TestRequestsGrowByDoubling(t *testing.T) {
 // However a stream is cut, it reads the same; and what this reader and net/http both take, they read the same.
 func FuzzRequests(f *testing.F) {
 	for _, s := range []string{
-		get + "\r\n", "\r\n" + post + "Content-Length: 5\r\n\r\nhello" + get + "\r\n", chunked + "5\r\nhello\r\n0\r\nT: v\r\n\r\n" + get,
-		"PRI * HTTP/2.0\r\n\r\n", get + "Host: a b\r\n\r\n", post + "Expect: 100-continue\r\nContent-Length: 65\r\n\r\n", chunked + "41\r\n",
+		get + "\r\n", "\r\n" + post + "Content-Length: 5\r\n\r\nhello" + get + "\r\n",
+		chunked + "5\r\nhello\r\n0\r\nT: v\r\n\r\n" + get,
+		"PRI * HTTP/2.0\r\n\r\n", get + "Host: a b\r\n\r\n",
+		post + "Expect: 100-continue\r\nContent-Length: 65\r\n\r\n", chunked + "41\r\n",
 	} {
 		f.Add([]byte(s), uint16(1), uint16(20))
 	}
@@ -427,15 +456,18 @@ func compareRequests(t *testing.T, stream []byte) {
 			t.Fatalf("net/http wants more of %q", data)
 		}
 		left, _ := io.ReadAll(reader)
-		if err != nil || describe(want, string(body)) != describe(q.Request, string(q.Body)) || !bytes.Equal(left, rest) {
-			t.Fatalf("%q: net/http reads %q and leaves %q, %v; we %q and %q", data, describe(want, string(body)), left, err, describe(q.Request, string(q.Body)), rest)
+		if err != nil || describe(want, string(body)) != describe(q.Request, string(q.Body)) ||
+			!bytes.Equal(left, rest) {
+			t.Fatalf("%q: net/http reads %q and leaves %q, %v; we %q and %q", data, describe(want, string(body)), left,
+				err, describe(q.Request, string(q.Body)), rest)
 		}
 		data = rest
 	}
 }
 
 func BenchmarkRequestReader(b *testing.B) {
-	data := []byte("POST /echo/000/abc/xhr_send HTTP/1.1\r\nHost: example.com\r\nContent-Length: 20\r\n\r\n[\"17:1700000000000\"]")
+	data := []byte("POST /echo/000/abc/xhr_send HTTP/1.1\r\nHost: example.com\r\nContent-Length: 20\r\n\r\n" +
+		"[\"17:1700000000000\"]")
 	r := &RequestReader{HeadBytesMax: 8 << 10, HeadersMax: 64, BodyBytesMax: 1 << 20}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -52,12 +52,14 @@ func TestBatchesSplitAtMessages(t *testing.T) {
 		{"one frame", []string{"a", "b", "c"}, 11, []string{`a["a","b","c"]`}},
 		{"split", []string{"a", "b", "c"}, 10, []string{`a["a","b"]`, `a["c"]`}},
 		{"each its own", []string{"a", "b", "c"}, 3, []string{`a["a"]`, `a["b"]`, `a["c"]`}},
-		{"one longer than a frame may be", []string{"a", "long one", "c"}, 7, []string{`a["a"]`, `a["long one"]`, `a["c"]`}},
+		{"one longer than a frame may be", []string{"a", "long one", "c"}, 7,
+			[]string{`a["a"]`, `a["long one"]`, `a["c"]`}},
 		{"only a long one", []string{"long one"}, 1, []string{`a["long one"]`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := frames(t, split(batchOf(tt.texts...), tt.max, AppendWebSocketArray)); !slices.Equal(got, tt.want) {
+			got := frames(t, split(batchOf(tt.texts...), tt.max, AppendWebSocketArray))
+			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -125,7 +127,8 @@ func TestParseClose(t *testing.T) {
 func TestCloseCodes(t *testing.T) {
 	t.Parallel()
 	for code := range 1 << 16 {
-		legal := code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006 || code >= 3000 && code < 5000
+		legal := code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006 ||
+			code >= 3000 && code < 5000
 		got, _, err := ParseClose([]byte{byte(code >> 8), byte(code)})
 		var illegal *CloseError
 		switch {
@@ -140,7 +143,8 @@ func TestCloseCodes(t *testing.T) {
 func TestMessageForms(t *testing.T) {
 	t.Parallel()
 	m := Text([]byte("a\"b"))
-	if string(m.JSON()) != `"a\"b"` || string(m.AppendJSON(nil)) != `"a\"b"` || string(m.Text()) != "a\"b" || m.IsBinary() {
+	if string(m.JSON()) != `"a\"b"` || string(m.AppendJSON(nil)) != `"a\"b"` || string(m.Text()) != "a\"b" ||
+		m.IsBinary() {
 		t.Errorf("%s %s", m.JSON(), m.Text())
 	}
 	if b := Binary([]byte{1}); !b.IsBinary() {
@@ -189,7 +193,8 @@ func FuzzScript(f *testing.F) {
 		frame := AppendQuoted(nil, []byte(text))
 		script := AppendScript(nil, frame)
 		var read string
-		if err := json.Unmarshal(slices.Concat([]byte{'"'}, script, []byte{'"'}), &read); err != nil || read != string(frame) {
+		if err := json.Unmarshal(slices.Concat([]byte{'"'}, script, []byte{'"'}), &read); err != nil ||
+			read != string(frame) {
 			t.Fatalf("%s reads as %s (%v), want %s", script, read, err, frame)
 		}
 		if strings.Contains(string(script), "<") {

@@ -19,65 +19,34 @@ import (
 )
 
 // CeilingOf measures the client's ceiling for what a search has found: at its level, in the shape in which the server
-// sends, with the broadcaster on the server's CPU. It is known for WebSockets only; for anything else it is nil.
+// sends, with the broadcaster on the server's CPU. It is known for WebSockets without TLS only; for anything else it is
+// nil.
 func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window time.Duration) (*Ceiling, error) {
-	if found.Best == nil || found.Best.Received == 0 || found.Protocol.streams() {
+	if found.Best == nil || found.Best.Received == 0 || streams(found.Protocol) || level.Target.TLS != nil {
 		return nil, nil
 	}
-	c, err := Calibrate(ctx, CalibrateConfig{
-		Connections: found.Connections, Shape: found.Best.Shape(), CPUs: level.CPUs, BroadcasterCPU: level.Probe.CPU(), Window: min(window, time.Second),
-	})
+	config := CalibrateConfig{
+		Connections: found.Connections, Shape: found.Best.Shape(), CPUs: level.CPUs, BroadcasterCPU: level.Probe.CPU(),
+		Window: min(window, time.Second), Verify: level.Verify, Publishers: level.Publishers,
+	}
+	c, err := Calibrate(ctx, config)
+	if err == nil {
+		var sending Ceiling
+		config.SendRate = found.Best.SendRate
+		sending, err = Calibrate(ctx, config)
+		c.Sending = sending.Delivered
+	}
 	if err != nil {
 		return nil, fmt.Errorf("measuring the client's own ceiling: %w", err)
 	}
 	return &c, nil
 }
 
-// Ceiling is what the client can receive at most at a level, from a server that does nothing but send.
-type Ceiling struct {
-	Connections int       `json:"connections"`
-	Shape       Shape     `json:"shape"`
-	Delivered   float64   `json:"delivered_rate"` // messages a second, over all connections
-	ClientBusy  []float64 `json:"client_busy"`
-}
-
-// Rate is what the client could receive if it did nothing else: what it received, by the time that it took for it. A
-// broadcaster of single frames is slower than its client.
-func (c *Ceiling) Rate() float64 {
-	if busy := busiest(c.ClientBusy); busy > 0 {
-		return c.Delivered / busy
-	}
-	return c.Delivered
-}
-
-// Shape is how a server's messages reach a client; how many it can receive depends on it more than on anything else.
-type Shape string
-
-const (
-	Single    Shape = "single"    // a frame with one message a write
-	Coalesced Shape = "coalesced" // many such frames a write
-	Arrays    Shape = "arrays"    // frames of many messages, as a SockJS server may send them
-)
-
-// Shapes are all shapes.
-var Shapes = []Shape{Single, Coalesced, Arrays}
-
 // Messages in a write of a null broadcaster.
 const (
 	coalescedMessages = 1000
 	arrayMessages     = 4000
 )
-
-// Shape is the one that shows how many messages like a trial's the client can receive at most. Of single frames that is
-// coalesced: a client that falls behind finds many of them at once, while one that keeps up with a write at a time
-// tells more of what writing costs than of itself.
-func (t *Trial) Shape() Shape {
-	const many = 4
-	if t.MessagesPerFrame >= many {
-		return Arrays
-	}
-	return Coalesced
-}
 
 // CalibrateConfig is how the client's ceiling is measured.
 type CalibrateConfig struct {
@@ -86,6 +55,9 @@ type CalibrateConfig struct {
 	CPUs           tuning.CPUs // the client's
 	BroadcasterCPU int         // -1 for any
 	Window         time.Duration
+	Verify         Verify
+	Publishers     int     // of the connections, 0 is all
+	SendRate       float64 // messages that the client sends a second meanwhile; nobody answers them
 }
 
 // Calibrate loads the client with a null broadcaster: a server that writes the same prebuilt bytes to one connection
@@ -101,7 +73,8 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	defer b.close()
 	level, err := OpenLevel(ctx, LevelConfig{
 		Target:      Target{Addr: b.listener.Addr().String(), Path: "/", Protocol: SockJS},
-		Connections: c.Connections, CPUs: c.CPUs, IDBase: idBase,
+		Connections: c.Connections, CPUs: c.CPUs, IDBase: idBase, Verify: c.Verify, Publishers: c.Publishers,
+		Drain: time.Millisecond,
 	})
 	if err != nil {
 		return Ceiling{}, err
@@ -111,7 +84,7 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 		return Ceiling{}, err
 	}
 	sent := make(chan error, 1)
-	t, err := level.listen(c.Window, func() {
+	t, err := level.trial(level.sends(c.SendRate, c.Window), c.Window, func() {
 		end := time.Now().Add(settleTime + c.Window)
 		go func() { sent <- b.send(end, c.BroadcasterCPU, func() int64 { return level.Live().Bytes }) }()
 	})
@@ -119,9 +92,12 @@ func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 		return Ceiling{}, err
 	}
 	if t.Foreign+t.Stragglers > 0 {
-		return Ceiling{}, fmt.Errorf("the client misread the broadcaster: %d foreign messages, %d stragglers", t.Foreign, t.Stragglers)
+		return Ceiling{}, fmt.Errorf("the client misread the broadcaster: %d foreign messages, %d stragglers",
+			t.Foreign, t.Stragglers)
 	}
-	return Ceiling{Connections: c.Connections, Shape: c.Shape, Delivered: t.Delivered, ClientBusy: t.ClientBusy}, nil
+	return Ceiling{
+		Connections: c.Connections, Shape: c.Shape, Verify: c.Verify, Delivered: t.Delivered, ClientBusy: t.ClientBusy,
+	}, nil
 }
 
 // nullBroadcaster accepts WebSocket connections and sends.

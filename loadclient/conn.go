@@ -8,10 +8,14 @@ type link interface {
 	ready() bool
 	// send sends n messages that bear a time.
 	send(n int, stamp int64) error
+	// say sends messages that are not of the schedule.
+	say(texts []string) error
 	// receive takes what was read from one of the link's sockets, cut anywhere.
 	receive(s *socket, data []byte) error
 	// drained tells that a socket that was full has taken everything.
 	drained(s *socket) error
+	// skimmed tells that so many bytes of messages were thrown away, as the socket's skim allowed.
+	skimmed(n int)
 	// ended tells that the server has ended a connection; what it returns ends the trial.
 	ended(s *socket) error
 	sockets() []*socket
@@ -19,9 +23,10 @@ type link interface {
 
 // conn is one client of the load: a sender of the schedule and a receiver of everything.
 type conn struct {
-	w     *worker
-	index int // among all connections of the level
-	link  link
+	w         *worker
+	index     int // among all connections of the level
+	link      link
+	reference *reference // what its room hears
 
 	// Sending.
 	sent   int         // messages handed to the link
@@ -32,6 +37,14 @@ type conn struct {
 	marks fifo[mark]
 	own   int // own messages received
 	alone *straggler
+	timed bool // the arrival of everybody's messages is
+	next  int  // of the reference's passings
+
+	// Of a trial that reads a sample, see sample.go.
+	place int  // among the worker's connections
+	skims bool // messages are counted by their bytes, and not looked at
+	read  bool // it has had its turn of being read
+	ahead fifo[reached]
 }
 
 // burst is the messages of a connection that were sent with one write.
@@ -54,29 +67,39 @@ type straggler struct {
 	partial []byte
 }
 
+// target is the server, as the connection's room has it.
+func (c *conn) target() Target { return c.w.target.in(c.reference.room.number()) }
+
 // reset prepares the connection for a trial.
 func (c *conn) reset() {
-	c.sent, c.own, c.pos = 0, 0, 0
+	c.sent, c.own, c.pos, c.next = 0, 0, 0, 0
+	c.skims, c.read = false, false
+	c.ahead.clear()
 	c.bursts.clear()
 	c.marks.clear()
 	c.alone = nil
 }
 
-var comma = []byte{','}
-
 // frameEnd follows a frame that had messages.
 func (c *conn) frameEnd() {
 	c.w.frames++
-	c.elements(comma)
+	c.elements(c.reference.separator())
+	if c.w.plan.sample {
+		c.takeTurn()
+	}
 }
 
 // elements takes a part of the messages: compares it with what the others received, or is the first to.
 func (c *conn) elements(p []byte) {
-	if c.alone != nil {
+	switch {
+	case c.alone != nil:
 		c.count(p, true)
 		return
+	case c.skims:
+		c.skip(len(p))
+		return
 	}
-	r := c.w.reference
+	r := c.reference
 	for len(p) > 0 {
 		if c.pos == r.end {
 			r.append(p)
@@ -95,12 +118,17 @@ func (c *conn) elements(p []byte) {
 	c.passMarks()
 }
 
-// passMarks takes note of the own messages that have come back.
+// passMarks takes note of the own messages that have come back, and of the others' that have come.
 func (c *conn) passMarks() {
-	if c.marks.len() == 0 || c.marks.front().end > c.pos {
+	passes := c.reference.passes
+	heard := c.timed && c.next < len(passes) && passes[c.next].end <= c.pos
+	if !heard && (c.marks.len() == 0 || c.marks.front().end > c.pos) {
 		return
 	}
 	now := c.w.clock()
+	for ; heard && c.next < len(passes) && passes[c.next].end <= c.pos; c.next++ {
+		c.w.recordArrival(now - passes[c.next].due)
+	}
 	for c.marks.len() > 0 && c.marks.front().end <= c.pos {
 		c.returned(c.marks.front().stamp, now)
 		c.marks.pop()
@@ -129,9 +157,10 @@ func (c *conn) returned(stamp, now int64) {
 // far, which is what the reference counted.
 func (c *conn) stray(p []byte) {
 	c.passMarks()
-	c.w.strayed++
-	r := c.w.reference
-	here := r.blocks[c.pos/blockBytes]
+	r := c.reference
+	r.strayed++
+	r.readers--
+	here := r.blocks[c.pos/r.blockBytes]
 	c.alone = &straggler{tally: new(tally)}
 	here.before.copyTo(c.alone.tally)
 	for pos := here.begun; pos < c.pos; {
@@ -153,12 +182,12 @@ func (c *conn) count(p []byte, record bool) {
 		p = s.partial
 	}
 	for len(p) > 0 {
-		text, size := cutMessage(p, c.w.reference.quoted)
+		text, size := cutMessage(p, c.reference.quoted)
 		if size == 0 {
 			break
 		}
 		if text != nil {
-			if m := s.tally.add(text); record && m.sender == c.index {
+			if m := s.tally.add(text); record && m.sender >= 0 && c.reference.room.first+m.sender == c.index {
 				c.returned(m.stamp, c.w.clock())
 			}
 		}

@@ -24,34 +24,46 @@ const (
 	portsPerAddress = 20_000
 )
 
-// dialed is an open client: descriptors that are ours alone, and what the server has sent already.
-type dialed struct {
-	fd      int
-	rest    []byte
-	sender  int    // a connection for requests with messages, where the protocol needs one; else -1
-	session string // its part of the URL, /server/session, for SockJS over HTTP
+// channel is an open connection: a descriptor that is ours alone, and TLS on it or not.
+type channel struct {
+	fd     int
+	secure *secure
 }
 
+// closed is no connection.
+var closed = channel{fd: -1}
+
+// dialed is an open client, and what the server has sent already.
+type dialed struct {
+	channel
+	rest   []byte
+	sender channel // for requests with messages, where the protocol needs one; else closed
+	opening
+}
+
+// nothingDialed has no connection.
+var nothingDialed = dialed{channel: closed, sender: closed}
+
 func (d dialed) close() {
-	for _, fd := range []int{d.fd, d.sender} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
+	for _, ch := range []channel{d.channel, d.sender} {
+		if ch.fd >= 0 {
+			_ = unix.Close(ch.fd)
 		}
 	}
 }
 
-// dialAll opens n connections, or none.
-func dialAll(ctx context.Context, t Target, n int) ([]dialed, error) {
+// dialAll opens n connections, so many a room, or none.
+func dialAll(ctx context.Context, t Target, n, room int) ([]dialed, error) {
 	conns := make([]dialed, n)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dialers)
 	for i := range conns {
-		conns[i] = dialed{fd: -1, sender: -1}
+		conns[i] = nothingDialed
 		g.Go(func() (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			conns[i], err = dial(ctx, t, i)
+			conns[i], err = dial(ctx, t.in(i/room), i)
 			return err
 		})
 	}
@@ -66,51 +78,67 @@ func dialAll(ctx context.Context, t Target, n int) ([]dialed, error) {
 
 // dial opens one client, number i.
 func dial(ctx context.Context, t Target, i int) (d dialed, err error) {
-	d = dialed{fd: -1, sender: -1}
+	d = nothingDialed
 	defer func() {
 		if err != nil {
 			d.close()
-			d = dialed{fd: -1, sender: -1}
+			d = nothingDialed
 		}
 	}()
-	if t.Protocol.streams() {
+	d.index = i
+	if streams(t.Protocol) {
 		d.session = fmt.Sprintf("/000/%08x-%d", rand.Uint32(), i)
 	}
-	open := func(rw io.ReadWriter) ([]byte, error) { return t.open(rw, d.session) }
-	if d.fd, d.rest, err = dialTCP(ctx, t, i, open); err != nil || !t.Protocol.streams() {
+	open := func(rw io.ReadWriter) ([]byte, error) { return declared(t.Protocol).open(t, rw, d.opening) }
+	if d.channel, d.rest, err = dialTCP(ctx, t, i, open); err != nil || !streams(t.Protocol) {
 		return d, err
 	}
 	d.sender, _, err = dialTCP(ctx, t, i, nil)
 	return d, err
 }
 
-// dialTCP connects to the target, opens what open opens, and returns a descriptor and what the server has sent already.
-func dialTCP(ctx context.Context, t Target, i int, open func(io.ReadWriter) ([]byte, error)) (fd int, rest []byte, err error) {
-	d := net.Dialer{Timeout: dialTimeout}
+// dialTCP connects to the target, with TLS if it wants that, opens what open opens, and returns what the server has
+// sent already.
+func dialTCP(
+	ctx context.Context, t Target, i int, open func(io.ReadWriter) ([]byte, error),
+) (ch channel, rest []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var d net.Dialer
 	if host, _, _ := net.SplitHostPort(t.Addr); i >= portsPerAddress && net.ParseIP(host).IsLoopback() {
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i/portsPerAddress))}
 	}
 	c, err := d.DialContext(ctx, "tcp", t.Addr)
 	if err != nil {
-		return -1, nil, dialError(t, err)
+		return closed, nil, dialError(t, err)
 	}
 	defer c.Close() //nolint:errcheck // a duplicate goes on
 	if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return -1, nil, err
+		return closed, nil, err
+	}
+	var rw io.ReadWriter = c
+	if t.TLS != nil {
+		if ch.secure, err = dialSecure(ctx, t, c); err != nil {
+			return closed, nil, err
+		}
+		rw = ch.secure.tls
 	}
 	if open != nil {
-		if rest, err = open(c); err != nil {
-			return -1, nil, err
+		if rest, err = open(rw); err != nil {
+			return closed, nil, err
 		}
 	}
-	fd, err = duplicate(c.(*net.TCPConn))
-	return fd, rest, err
+	if ch.fd, err = duplicate(c.(*net.TCPConn)); err != nil {
+		return closed, nil, err
+	}
+	return ch, rest, nil
 }
 
 func dialError(t Target, err error) error {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w: nothing listens on %s: start the server first, or give its address with --target", errTarget, t.Addr)
+		return fmt.Errorf("%w: nothing listens on %s: start the server first, or give its address with --target",
+			errTarget, t.Addr)
 	case errors.Is(err, syscall.EMFILE):
 		return fmt.Errorf("too many open files: raise the limit (ulimit -n), or use fewer connections")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

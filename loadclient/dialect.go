@@ -6,21 +6,14 @@ import (
 	"strings"
 )
 
-// dialect is how a protocol frames messages on a WebSocket. Everything is text.
+// dialect is what a protocol has around messages. Everything is text.
 type dialect struct {
-	before, after         string // what stands around the messages of a received frame
+	before, after         string // what stands around the messages of a frame that is received on a WebSocket
 	quoted                bool   // messages are JSON strings, joined by commas; else a frame is one message
 	sendBefore, sendAfter string // what stands around a message that is sent, quotes included
 	// other takes a frame without messages and says what must be answered, if anything; nil where each frame is a
 	// message.
 	other func(text string) (answer string, err error)
-}
-
-var dialects = map[Protocol]dialect{
-	SockJS:     {before: "a[", after: "]", quoted: true, sendBefore: `["`, sendAfter: `"]`, other: sockJSFrame},
-	WebSocket:  {},
-	SocketIO:   {before: `42["message",`, after: "]", quoted: true, sendBefore: `42["message","`, sendAfter: `"]`, other: socketIOPacket},
-	SocketIO08: {before: "3:::", sendBefore: "3:::", other: socketIO08Packet},
 }
 
 // sockJSFrame takes an open frame or a heartbeat.

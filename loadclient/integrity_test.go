@@ -23,17 +23,25 @@ func payload(sender int, stamp int64) string { return fmt.Sprintf("%d:%d", testB
 // newTestWorker is a worker whose connections have no sockets: bytes are fed by hand.
 func newTestWorker(t *testing.T, p Protocol) *worker {
 	t.Helper()
-	w, err := newWorker(Target{Protocol: p}, -1, testBase)
+	return newTestWorkerOf(t, Target{Protocol: p})
+}
+
+func newTestWorkerOf(t *testing.T, to Target) *worker {
+	t.Helper()
+	w, err := newWorker(to, -1, testBase)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.close)
+	r := w.reference(audience{0, testConns}, blockBytesMax)
 	for i := range testConns {
-		c := &conn{w: w, index: i}
-		c.link = newLink(c, dialed{fd: -1, sender: -1})
+		c := &conn{w: w, index: i, place: i, reference: r}
+		r.conns = append(r.conns, c)
+		c.link = newLink(c, nothingDialed)
 		w.conns = append(w.conns, c)
 	}
-	w.prepare(trialPlan{schedule: schedule{rate: 1000, connections: testConns, messages: 1, block: 1_000_000}, window: 1e9})
+	plan := schedule{rate: 1000, connections: testConns, messages: 1, block: 1_000_000}
+	w.prepare(trialPlan{schedule: plan, window: 1e9})
 	return w
 }
 
@@ -53,7 +61,7 @@ func wire(p Protocol, frames ...[]string) []byte {
 			out = codec.AppendWebSocketTexts(out, b)
 		case SocketIO, SocketIO08:
 			for _, text := range texts {
-				d := dialects[p]
+				d := declared(p).dialect
 				out = codec.AppendFrame(out, ws.OpText, []byte(d.sendBefore+text+d.sendAfter))
 			}
 		case XHRStreaming:
@@ -121,10 +129,10 @@ func TestReferenceIgnoresFraming(t *testing.T) {
 				}
 				feed(t, c, wire(p, frames...), r)
 			}
-			if w.strayed != 0 {
-				t.Errorf("%d connections strayed", w.strayed)
+			if w.rooms[0].strayed != 0 {
+				t.Errorf("%d connections strayed", w.rooms[0].strayed)
 			}
-			if lost, dup := w.reference.tally.compare(sentAs(texts)); lost+dup+w.reference.tally.reordered+w.reference.tally.foreign != 0 {
+			if lost, dup := w.rooms[0].tally.compare(sentAs(texts)); lost+dup+w.rooms[0].tally.reordered+w.rooms[0].tally.foreign != 0 {
 				t.Errorf("%d lost, %d duplicated", lost, dup)
 			}
 			if got := w.delivered(); got != 500*testConns {
@@ -163,10 +171,10 @@ func TestDamageIsCounted(t *testing.T) {
 			feed(t, w.conns[1], wire(SockJS, tt.got[:50], tt.got[50:]), rand.New(rand.NewPCG(3, 4)))
 			c := w.conns[1]
 			if c.alone == nil {
-				if c.pos == w.reference.end {
+				if c.pos == w.rooms[0].end {
 					t.Fatal("nothing was noticed")
 				}
-				if missing := w.reference.tally.messages - w.reference.countAt(c.pos); missing != tt.lost {
+				if missing := w.rooms[0].tally.messages - w.rooms[0].countAt(c.pos); missing != tt.lost {
 					t.Errorf("%d missing", missing)
 				}
 				return
@@ -184,7 +192,7 @@ func TestDamageIsCounted(t *testing.T) {
 func TestReferenceAcrossBlocks(t *testing.T) {
 	t.Parallel()
 	w := newTestWorker(t, SockJS)
-	texts := someMessages(10*blockBytes/16 + 1000)
+	texts := someMessages(5*blockBytesMax/16 + 1000)
 	damaged := len(texts) * 9 / 10
 	good := wire(SockJS, texts)
 	bad := wire(SockJS, append(append([]string(nil), texts[:damaged]...), texts[damaged+1:]...))
@@ -198,13 +206,13 @@ func TestReferenceAcrossBlocks(t *testing.T) {
 				*stream = (*stream)[n:]
 			}
 		}
-		for _, b := range w.reference.blocks[w.reference.passed:] {
+		for _, b := range w.rooms[0].blocks[w.rooms[0].passed:] {
 			blocks[b] = true
 		}
 	}
 	strayed := w.conns[2].alone
-	if w.reference.tally.messages != len(texts) || w.strayed != 1 || strayed == nil || w.delivered() != 3*len(texts)-1 {
-		t.Fatalf("%d of %d messages, %d strayed, %d delivered", w.reference.tally.messages, len(texts), w.strayed, w.delivered())
+	if w.rooms[0].tally.messages != len(texts) || w.rooms[0].strayed != 1 || strayed == nil || w.delivered() != 3*len(texts)-1 {
+		t.Fatalf("%d of %d messages, %d strayed, %d delivered", w.rooms[0].tally.messages, len(texts), w.rooms[0].strayed, w.delivered())
 	}
 	if lost, duplicated := strayed.tally.compare(sentAs(texts)); lost != 1 || duplicated+strayed.tally.reordered+strayed.tally.foreign != 0 {
 		t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, strayed.tally.reordered, strayed.tally.foreign)
@@ -264,8 +272,8 @@ func TestControlFramesBetweenAndFragments(t *testing.T) {
 	}
 	stream := bytes.Join([][]byte{part(ws.OpText, false, body[:9]), part(ws.OpPong, true, "x"), part(ws.OpContinuation, true, body[9:]), part(ws.OpText, true, "h")}, nil)
 	feed(t, w.conns[1], stream, rand.New(rand.NewPCG(5, 6)))
-	if w.strayed != 0 || w.delivered() != 4 {
-		t.Errorf("%d strayed, %d delivered", w.strayed, w.delivered())
+	if w.rooms[0].strayed != 0 || w.delivered() != 4 {
+		t.Errorf("%d strayed, %d delivered", w.rooms[0].strayed, w.delivered())
 	}
 }
 
@@ -301,7 +309,7 @@ func TestOtherFrames(t *testing.T) {
 		{SocketIO, `44{"message":"no"}`, "", true}, {SocketIO, `42["another","x"]`, "", true},
 		{SocketIO08, "2::", "2::", false}, {SocketIO08, "1::", "", false}, {SocketIO08, "0::", "", true}, {SocketIO08, "7:::error", "", true}, {SocketIO08, "4:::{}", "", true},
 	} {
-		answer, err := dialects[tt.protocol].other(tt.frame)
+		answer, err := declared(tt.protocol).dialect.other(tt.frame)
 		if answer != tt.answer || (err != nil) != tt.ends {
 			t.Errorf("%s %s: %q %v", tt.protocol, tt.frame, answer, err)
 		}
@@ -336,7 +344,7 @@ func TestTemplate(t *testing.T) {
 	for p, want := range map[Protocol]string{
 		SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`, SocketIO: `42["message","107:1700000000123"]`, SocketIO08: `3:::107:1700000000123`,
 	} {
-		tpl := newTemplate(Target{Protocol: p}, 107)
+		tpl := newStencils(Target{Protocol: p}).template(107)
 		stream := tpl.append(nil, 1_600_000_000_000, 1)
 		stream = tpl.append(stream[:0], 1_700_000_000_123, 2)
 		r := codec.MessageReader{Role: ws.StateServerSide, BytesMax: 100}

@@ -1,9 +1,7 @@
 package loadclient
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net"
 	"os"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sockloop/sockloop/loadclient/internal/room"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // openLevel opens a level to a room with faults.
@@ -52,7 +51,7 @@ func TestTrial(t *testing.T) {
 		if got.RTT.Count != 100 || got.RTTActual.Count != 100 || got.RTT.Mean <= 0 || got.RTT.Min > got.RTT.P50 || got.RTT.P99 > got.RTT.Max || got.RTT.Mean < got.RTTActual.Mean-0.01 {
 			t.Errorf("%+v", got.RTT)
 		}
-		if len(got.Spectrum) != len(Quantiles) || !slices.IsSorted(got.Spectrum) || len(got.OverTime) != 3 || got.OverTime[0] <= 0 || got.OverTime[2] != -1 {
+		if len(got.Spectrum) != len(results.Quantiles) || !slices.IsSorted(got.Spectrum) || len(got.OverTime) != 3 || got.OverTime[0] <= 0 || got.OverTime[2] != -1 {
 			t.Errorf("spectrum %v, over time %v", got.Spectrum, got.OverTime)
 		}
 		if got.MessagesPerFrame < 1 || got.MessagesPerRead <= 0 || got.BytesPerMessage < 15 {
@@ -195,7 +194,7 @@ func searchRoom(t *testing.T, r *room.Room) (Saturation, []Trial, error) {
 
 func TestCalibrate(t *testing.T) {
 	t.Parallel()
-	for _, shape := range Shapes {
+	for _, shape := range results.Shapes {
 		got, err := Calibrate(t.Context(), CalibrateConfig{Connections: 4, Shape: shape, BroadcasterCPU: -1, Window: 100 * time.Millisecond})
 		if err != nil || got.Delivered <= 0 || got.Connections != 4 || got.Shape != shape {
 			t.Errorf("%+v %v", got, err)
@@ -223,75 +222,10 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s: %s %v, want %s", tt.url, got, err, tt.want)
 		}
 	}
-	for _, url := range []string{"", "host:81", "ftp://host/", "ws://", "wss://host/", ":"} {
+	for _, url := range []string{"", "host:81", "ftp://host/", "ws://", ":", "ws://host/#top", "ws://host/?a b", "ws://host:0/", "ws://host:65536/"} {
 		if _, err := ParseTarget(url, SockJS); err == nil {
 			t.Errorf("%q was taken", url)
 		}
-	}
-}
-
-// Only the last run in a file is gone on with, and only by the command that made it.
-func TestUnfinished(t *testing.T) {
-	t.Parallel()
-	run := func(command ...string) Record { return Record{Machine: &Machine{Command: command}} }
-	level := func(n int) Record { return Record{Saturation: &Saturation{Connections: n}} }
-	trial := Record{Trial: &Trial{}}
-	for _, tt := range []struct {
-		name    string
-		records []Record
-		want    int
-	}{
-		{"nothing", nil, 0},
-		{"ours", []Record{run("a", "b"), trial, level(25), trial, level(100), trial}, 2},
-		{"another's", []Record{run("a"), level(25)}, 0},
-		{"another's behind ours", []Record{run("a", "b"), level(25), run("c"), level(25), level(100)}, 0},
-		{"ours behind ours", []Record{run("a", "b"), level(25), level(100), run("a", "b"), level(25)}, 1},
-	} {
-		if got := Unfinished(tt.records, []string{"a", "b"}); len(got) != tt.want {
-			t.Errorf("%s: %d searches, want %d", tt.name, len(got), tt.want)
-		}
-	}
-}
-
-func TestRecordsComeBack(t *testing.T) {
-	t.Parallel()
-	var b bytes.Buffer
-	r := NewRecorder(&b)
-	for _, x := range []Record{{Machine: ThisMachine()}, {Trial: &Trial{Connections: 25, Verdict: OK}}, {Saturation: &Saturation{Rate: 1e6}}} {
-		if err := r.Record(x); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := ReadRecords(bytes.NewReader(b.Bytes()))
-	if err != nil || len(got) != 3 || got[1].Trial.Connections != 25 || got[2].Saturation.Rate != 1e6 || got[0].Machine.CPUs == 0 {
-		t.Errorf("%+v %v", got, err)
-	}
-	if _, err := ReadRecords(strings.NewReader("{\"trial\":{}}\nnot JSON")); err == nil {
-		t.Error("garbage was read")
-	}
-	if !json.Valid(bytes.Split(b.Bytes(), []byte("\n"))[0]) {
-		t.Error("a line is no JSON")
-	}
-}
-
-// The seven columns of 2011, in their order.
-func TestCSV(t *testing.T) {
-	t.Parallel()
-	var b strings.Builder
-	c, err := NewCSV(&b, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := Trial{Connections: 25, Window: 3, Sent: 303, SentLate: 3, Verdict: OK, RTTActual: Latency{Count: 303, Min: 0.6, Mean: 1.25, Max: 7.4, StdDev: 0.5}}
-	limited := x
-	limited.Verdict = ClientLimited
-	for _, trial := range []Trial{x, limited} {
-		if err := c.Write(trial); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := "concurrency,effective_rate,N,min,mean,max,stdev\n25,100.000,303,1,1.250,7,0.500\n"; b.String() != want {
-		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }
 

@@ -10,13 +10,6 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// Noise is what the machine did beside the trial, on the CPUs of the client and of a server that is pinned: shares of
-// their time, 0 to 1.
-type Noise struct {
-	Stolen float64 `json:"stolen"` // by the hypervisor, for other machines
-	Others float64 `json:"others"` // by other processes
-}
-
 // ear listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run
 // as they like.
 type ear struct {
@@ -56,7 +49,7 @@ func (e *ear) sample() (s noiseSample) {
 	s.at, s.ok = time.Now(), true
 	s.ours = time.Duration(self.Utime.Nano() + self.Stime.Nano())
 	if e.probe != nil && e.probe.pid != os.Getpid() {
-		cpu, _, err := e.probe.read()
+		cpu, err := e.probe.cpu()
 		s.ours, s.ok = s.ours+cpu, err == nil
 	}
 	return s

@@ -1,32 +1,49 @@
 package loadclient
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
+
+	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// Usage is what the server's process used during a trial.
-type Usage struct {
-	CPU float64 `json:"cpu"`       // CPU seconds a second; 1 is one core
-	RSS int64   `json:"rss_bytes"` // resident memory at the end
-}
-
 // ServerProbe reads a server's CPU time and memory from /proc. A nil probe reads nothing.
-type ServerProbe struct{ pid int }
+type ServerProbe struct {
+	pid     int
+	proc    procfs.Proc
+	machine procfs.FS
+}
 
 // NewServerProbe probes the process with a number.
 func NewServerProbe(pid int) (*ServerProbe, error) {
-	p := &ServerProbe{pid}
-	if _, _, err := p.read(); err != nil {
+	machine, err := procfs.NewDefaultFS()
+	if err != nil {
+		return nil, err
+	}
+	p := &ServerProbe{pid: pid, machine: machine}
+	if p.proc, err = machine.Proc(pid); err == nil {
+		_, err = p.cpu()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("server process %d: %w", pid, err)
 	}
 	return p, nil
+}
+
+// Version is that of the server's program, if Go built it and we may read it; empty otherwise.
+func (p *ServerProbe) Version() string {
+	if p == nil {
+		return ""
+	}
+	v, err := version.Of(fmt.Sprintf("/proc/%d/exe", p.pid))
+	if err != nil {
+		return ""
+	}
+	return v
 }
 
 type usageSample struct {
@@ -38,7 +55,7 @@ func (p *ServerProbe) sample() usageSample {
 	if p == nil {
 		return usageSample{}
 	}
-	cpu, _, _ := p.read()
+	cpu, _ := p.cpu()
 	return usageSample{time.Now(), cpu}
 }
 
@@ -47,27 +64,42 @@ func (p *ServerProbe) since(s usageSample) *Usage {
 	if p == nil {
 		return nil
 	}
-	cpu, rss, err := p.read()
+	cpu, err := p.cpu()
 	if err != nil {
 		return nil
 	}
-	return &Usage{CPU: (cpu - s.cpu).Seconds() / time.Since(s.at).Seconds(), RSS: rss}
+	u := &Usage{CPU: (cpu - s.cpu).Seconds() / time.Since(s.at).Seconds()}
+	status, err := p.proc.NewStatus()
+	if err != nil {
+		return nil
+	}
+	u.RSS, u.Anon, u.File = int64(status.VmRSS), int64(status.RssAnon), int64(status.RssFile)
+	u.KernelSockets = p.kernelSockets()
+	return u
 }
 
-func (p *ServerProbe) read() (cpu time.Duration, rss int64, err error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+// cpu is the time that the process has used. It is reckoned here, because procfs gives seconds as a float.
+func (p *ServerProbe) cpu() (time.Duration, error) {
+	stat, err := p.proc.Stat()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	// The name, in brackets, may hold anything; what follows it are numbers from the third field on (proc(5)).
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 22 {
-		return 0, 0, fmt.Errorf("/proc/%d/stat has %d fields", p.pid, len(fields))
+	return time.Duration(stat.UTime+stat.STime) * tuning.ClockTick, nil
+}
+
+// kernelSockets is the memory of all TCP sockets in the network namespace, in bytes; 0 when it cannot be read. The
+// kernel counts it in pages, and for IPv4 and IPv6 together (proc_pid_net(5), tcp_mem).
+func (p *ServerProbe) kernelSockets() int64 {
+	sockets, err := p.machine.NetSockstat()
+	if err != nil {
+		return 0
 	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	pages, _ := strconv.ParseInt(fields[21], 10, 64)
-	return time.Duration(user+system) * tuning.ClockTick, pages * int64(os.Getpagesize()), nil
+	for _, protocol := range sockets.Protocols {
+		if protocol.Protocol == "TCP" && protocol.Mem != nil {
+			return int64(*protocol.Mem) * int64(os.Getpagesize())
+		}
+	}
+	return 0
 }
 
 // CPU is the one that the process is pinned to, -1 if there is none or it may run on several.
@@ -83,17 +115,16 @@ func (p *ServerProbe) pinned() tuning.CPUs {
 	if p == nil {
 		return nil
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+	status, err := p.proc.NewStatus()
 	if err != nil {
 		return nil
 	}
-	for line := range strings.Lines(string(status)) {
-		if list, ok := strings.CutPrefix(line, "Cpus_allowed_list:"); ok {
-			set, err := tuning.ParseCPUs(strings.TrimSpace(list))
-			if all, errAll := tuning.Online(); err == nil && errAll == nil && len(set) < len(all) {
-				return set
-			}
-		}
+	var set tuning.CPUs
+	for _, cpu := range status.CpusAllowedList {
+		set = append(set, int(cpu))
+	}
+	if all, err := tuning.Online(); err == nil && len(set) < len(all) {
+		return set
 	}
 	return nil
 }

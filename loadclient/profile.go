@@ -36,12 +36,6 @@ type Ramp struct {
 	NominalMax float64       // received messages a second from which no higher rate is tried; 0 is none
 }
 
-// LevelsOf2011 are the numbers of connections of the benchmark of 2011.
-var LevelsOf2011 = []int{25, 50, 75, 100, 200, 300, 400, 500, 750, 1000, 1250, 1500, 2000}
-
-// QuickLevels are four of them.
-var QuickLevels = []int{25, 100, 500, 2000}
-
 // The window and the thresholds of 2011, and of everything that wants to be compared with it.
 const (
 	windowOf2011 = 3 * time.Second
@@ -65,7 +59,7 @@ func Profiles() []Profile {
 	search.Confirm, search.Confirms = sustainTime, 3
 	search.Curve = []float64{0.1, 0.25, 0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2, 3}
 	quick := profileOf2011("quick", QuickLevels)
-	quick.Precision, quick.Repeats = 0.03, 1
+	quick.Precision, quick.Repeats = 0.05, 3
 	quick.Confirm, quick.Confirms = sustainTime, 1
 	quick.Curve = []float64{0.5, 1.3, 2}
 	return []Profile{quick, search, classic, exact}
@@ -92,22 +86,16 @@ func FindProfile(name string) (Profile, error) {
 // exact tells whether everything is as it was in 2011.
 func (p *Profile) exact() bool { return p.Ramp != nil && p.Ramp.Scale == 0 }
 
-// saturationShare is how far above its capacity a queue saturates: at the capacity × (1 + x) it makes a mean round trip
-// of x × half the window.
-func (p *Profile) saturationShare() float64 {
-	return 1 + 2*p.SaturationRTT/1000/p.Window.Seconds()
-}
-
 // probe is the window of a trial that only looks for the order of magnitude.
 func (p *Profile) probe() time.Duration { return min(time.Second, p.Window) }
 
 // probesUsual is how many probes a server of some hundred million messages a second takes.
-const probesUsual = 6
+const probesUsual = 13
 
 // Expected is how long a level will take, more or less.
 func (p *Profile) Expected(connections int) time.Duration {
 	const drains = 1500 * time.Millisecond // an overloaded trial takes longer than its window
-	confirm := time.Duration(p.Confirms) * (p.Confirm + drains) * 3 / 2
+	confirm := time.Duration(6*(p.Confirms+1)/2) * (p.Confirm + drains)
 	trials := func(n int) time.Duration { return time.Duration(n) * (p.Window + drains) }
 	switch {
 	case p.exact():
@@ -116,5 +104,5 @@ func (p *Profile) Expected(connections int) time.Duration {
 	case p.Ramp != nil:
 		return probesUsual*p.probe() + 2*trials(p.Ramp.Scale) + confirm
 	}
-	return probesUsual*p.probe() + trials(4+2*(p.Repeats-1)+len(p.Curve)) + confirm
+	return probesUsual*p.probe() + trials(6*(p.Repeats+1)/2+len(p.Curve)) + confirm
 }

@@ -4,161 +4,122 @@
 package loadclient
 
 import (
-	"bufio"
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 )
 
-// Protocol is how messages travel on a connection.
-type Protocol string
+// protocol declares how messages travel on a connection.
+type protocol struct {
+	name    Protocol
+	scheme  string                   // of its URLs; with TLS an s follows
+	path    func(path string) string // that opens a connection, of the URL's
+	open    func(t Target, rw io.ReadWriter, d opening) (rest []byte, err error)
+	dialect dialect          // what stands around messages
+	stream  *streamTransport // how they are received over HTTP; nil for a WebSocket
+	sockets int              // TCP connections of a client
+}
 
-const (
-	SockJS       Protocol = "sockjs"        // SockJS over WebSocket: sent as ["m"], received as a["m1","m2",…]
-	WebSocket    Protocol = "websocket"     // a text frame a message
-	XHRStreaming Protocol = "xhr-streaming" // SockJS over HTTP: received on an endless response, sent by xhr_send
-	EventSource  Protocol = "eventsource"   // the same, received as server-sent events
-	SocketIO     Protocol = "socket.io"     // Socket.IO 3 and 4 (Engine.IO 4), event "message"
-	SocketIO08   Protocol = "socket.io-0.8" // Socket.IO as it was in 2011
-)
+// opening is the client that is opened.
+type opening struct {
+	index   int    // among all connections of the level
+	session string // its part of the URL, /server/session, for SockJS over HTTP
+}
+
+// protocols is the table of all. It is filled by init because what it names looks into it.
+var protocols []protocol
+
+func init() {
+	protocols = []protocol{
+		{
+			name: SockJS, scheme: "ws", path: sockJSPath, open: Target.openWebSocket, sockets: 1,
+			dialect: dialect{
+				before: "a[", after: "]", quoted: true, sendBefore: `["`, sendAfter: `"]`, other: sockJSFrame,
+			},
+		},
+		{name: WebSocket, scheme: "ws", path: orSlash, open: Target.openWebSocket, sockets: 1},
+		{
+			name: XHRStreaming, scheme: "http", path: base, open: Target.openStream, sockets: 2,
+			dialect: dialect{quoted: true, sendBefore: `"`, sendAfter: `",`},
+			stream:  &streamTransport{http.MethodPost, "/xhr_streaming", "", "]"},
+		},
+		{
+			name: EventSource, scheme: "http", path: base, open: Target.openStream, sockets: 2,
+			dialect: dialect{quoted: true, sendBefore: `"`, sendAfter: `",`},
+			stream:  &streamTransport{http.MethodGet, "/eventsource", "data: ", "]\r"},
+		},
+		{
+			name: SocketIO, scheme: "ws", path: socketIOPath, open: Target.openSocketIO, sockets: 1,
+			dialect: dialect{
+				before: `42["message",`, after: "]", quoted: true, sendBefore: `42["message","`, sendAfter: `"]`,
+				other: socketIOPacket,
+			},
+		},
+		{
+			name: SocketIO08, scheme: "ws", path: socketIOPath, open: Target.openSocketIO08, sockets: 1,
+			dialect: dialect{before: "3:::", sendBefore: "3:::", other: socketIO08Packet},
+		},
+	}
+}
+
+// declared is a protocol's line in the table; that of one that is not there is empty.
+func declared(p Protocol) *protocol {
+	for i := range protocols {
+		if protocols[i].name == p {
+			return &protocols[i]
+		}
+	}
+	return &protocol{name: p}
+}
 
 // Protocols lists them all.
 func Protocols() []string {
-	return []string{string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource), string(SocketIO), string(SocketIO08)}
+	var all []string
+	for _, p := range protocols {
+		all = append(all, string(p.name))
+	}
+	return all
 }
-
-// streams tells whether the protocol is SockJS over HTTP.
-func (p Protocol) streams() bool { return p == XHRStreaming || p == EventSource }
-
-// quoted tells whether messages are received as JSON strings.
-func (p Protocol) quoted() bool { return p.streams() || dialects[p].quoted }
 
 // Sockets is how many TCP connections a client needs.
-func (p Protocol) Sockets() int {
-	if p.streams() {
-		return 2
-	}
-	return 1
-}
+func Sockets(p Protocol) int { return declared(p).sockets }
+
+// streams tells whether the protocol is SockJS over HTTP.
+func streams(p Protocol) bool { return declared(p).stream != nil }
+
+// quoted tells whether messages are received as JSON strings.
+func quoted(p Protocol) bool { return declared(p).dialect.quoted }
 
 // newLink makes a client's link of the connections that were dialed for it.
 func newLink(c *conn, d dialed) link {
-	if c.w.target.Protocol.streams() {
+	if streams(c.w.target.Protocol) {
 		return newStreamLink(c, d)
 	}
 	return newWebSocketLink(c, d)
 }
 
-// Target is a server to load.
-type Target struct {
-	Addr     string // host:port
-	Path     string // of the request that opens a connection
-	Protocol Protocol
-	Origin   string // header of the handshake, none when empty
-
-	PayloadBytes int // size of a message at least; those of 2011 have 15 to 18 bytes
+// sockJSPath is where a SockJS service opens a WebSocket: the same for all clients, as those of 2011 did. A path that
+// ends in /websocket is taken as it is.
+func sockJSPath(path string) string {
+	if strings.HasSuffix(path, "/websocket") {
+		return path
+	}
+	return base(path) + "/0/0/websocket"
 }
 
-// ParseTarget reads a URL: ws://host:port/prefix. With SockJS the prefix is that of the service, and connections open
-// at prefix/0/0/websocket, the same for all, as the clients of 2011 did; a path that ends in /websocket is taken as it
-// is.
-func ParseTarget(s string, p Protocol) (Target, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "http" {
-		return Target{}, fmt.Errorf("target %q: want a URL such as ws://127.0.0.1:8080/broadcast", s)
+// base is a path that others stand below: one slash at its end is theirs.
+func base(path string) string { return strings.TrimSuffix(path, "/") }
+
+func orSlash(path string) string {
+	if path == "" {
+		return "/"
 	}
-	t := Target{Addr: u.Host, Path: strings.TrimRight(u.EscapedPath(), "/"), Protocol: p}
-	if u.Port() == "" {
-		t.Addr += ":80"
-	}
-	switch {
-	case p == SockJS && !strings.HasSuffix(t.Path, "/websocket"):
-		t.Path += "/0/0/websocket"
-	case p == SocketIO || p == SocketIO08:
-		if t.Path == "" {
-			t.Path = "/socket.io"
-		}
-	}
-	if t.Path == "" && !p.streams() {
-		t.Path = "/"
-	}
-	return t, nil
+	return path
 }
 
-// String is the target's URL.
-func (t Target) String() string {
-	if t.Protocol.streams() {
-		return "http://" + t.Addr + t.Path
+func socketIOPath(path string) string {
+	if path = base(path); path == "" {
+		return "/socket.io"
 	}
-	return "ws://" + t.Addr + t.Path
+	return path
 }
-
-// errTarget marks a failure that is the target's: it was not there, or is not what it was said to be.
-var errTarget = errors.New("the target failed")
-
-// open opens a client's connection in the target's protocol and returns what the server sent beyond that.
-func (t Target) open(rw io.ReadWriter, session string) ([]byte, error) {
-	switch t.Protocol {
-	case XHRStreaming, EventSource:
-		return t.openStream(rw, session)
-	case SocketIO:
-		return t.joinSocketIO(rw)
-	case SocketIO08:
-		return t.joinSocketIO08(rw)
-	default:
-		return t.handshake(rw, t.Path)
-	}
-}
-
-// handshake opens a WebSocket on a connection (RFC 6455 section 4.1) and returns what the server sent behind its
-// answer.
-func (t Target) handshake(rw io.ReadWriter, path string) ([]byte, error) {
-	var nonce [16]byte
-	rand.Read(nonce[:]) //nolint:errcheck // never fails
-	origin := ""
-	if t.Origin != "" {
-		origin = "Origin: " + t.Origin + "\r\n"
-	}
-	_, err := fmt.Fprintf(rw, "GET %s HTTP/1.1\r\nHost: %s\r\n%sUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-		path, t.Addr, origin, base64.StdEncoding.EncodeToString(nonce[:]))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: sending the handshake: %w", errTarget, t, err)
-	}
-	br := bufio.NewReaderSize(rw, 4096)
-	resp, err := http.ReadResponse(br, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s does not answer in HTTP: %w", errTarget, t, err)
-	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, fmt.Errorf("%w: %s answers %s instead of opening a WebSocket: wrong path, or wrong protocol?", errTarget, t, resp.Status)
-	}
-	rest, _ := br.Peek(br.Buffered())
-	return append([]byte(nil), rest...), nil
-}
-
-// openStream opens a SockJS session over HTTP on a connection and returns what the server sent behind the response's
-// head.
-func (t Target) openStream(rw io.ReadWriter, session string) ([]byte, error) {
-	if _, err := rw.Write(t.streamRequest(session)); err != nil {
-		return nil, fmt.Errorf("%w: %s: asking for a stream: %w", errTarget, t, err)
-	}
-	br := bufio.NewReaderSize(rw, 4096)
-	resp, err := http.ReadResponse(br, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s does not answer in HTTP: %w", errTarget, t, err)
-	}
-	if resp.StatusCode != http.StatusOK || len(resp.TransferEncoding) == 0 {
-		return nil, fmt.Errorf("%w: %s answers %s instead of a stream: wrong path, or wrong protocol?", errTarget, t, resp.Status)
-	}
-	rest, _ := br.Peek(br.Buffered())
-	return append([]byte(nil), rest...), nil
-}
-
-// IsTargetFailure tells whether an error is the target's fault: nothing listens there, it speaks something else, or it
-// broke the connection.
-func IsTargetFailure(err error) bool { return errors.Is(err, errTarget) }

@@ -14,10 +14,11 @@ func stepOf2011(connections int) float64 { return float64(max(1, 1000/connection
 func (s *searcher) ramp() (Saturation, error) {
 	first, step := 1.0, stepOf2011(s.Level.Connections)
 	if r := s.Profile.Ramp; r.Scale > 0 {
-		if err := s.probe(); err != nil {
+		lo, hi, err := s.probe()
+		if err != nil {
 			return Saturation{}, err
 		}
-		step = s.guess() / float64(r.Scale) / float64(s.Level.Connections)
+		step = max(lo, hi) / float64(r.Scale) / float64(s.Level.Connections)
 		first = step
 	}
 	var result Saturation
@@ -26,7 +27,7 @@ func (s *searcher) ramp() (Saturation, error) {
 		return Saturation{}, err
 	}
 	if s.Profile.Confirms > 0 && result.Rate > 0 {
-		if err := s.confirm(&result, result.Held); err != nil {
+		if err := s.sustain(&result); err != nil {
 			return Saturation{}, err
 		}
 	}
@@ -47,13 +48,13 @@ func (s *searcher) climb(result *Saturation, first, step float64) error {
 		case t.OwnMissing > 0: // the point is dropped
 			return s.ended(result, before, Overloaded, fmt.Sprintf("%d own messages did not come back, of those sent at %.0f a second", t.OwnMissing, t.Nominal))
 		}
-		rtt := t.rampRTT(s.Profile)
+		rtt := rampRTT(&t, s.Profile)
 		if result.Rate == 0 && rtt >= s.Profile.SaturationRTT && (t.Valid() || s.Profile.exact()) {
 			if before.Sent == 0 {
 				return nothingHeld(t.Nominal)
 			}
 			result.Held, result.Fell = before.Nominal, t.Nominal
-			result.Rate = crossing(before.Nominal, before.rampRTT(s.Profile), t.Nominal, rtt, s.Profile.SaturationRTT)
+			result.Rate = crossing(before.Nominal, rampRTT(&before, s.Profile), t.Nominal, rtt, s.Profile.SaturationRTT)
 			best := before
 			result.Best, result.Limit, result.Reason = &best, Overloaded, t.Reason
 		}
@@ -105,13 +106,13 @@ func (s *searcher) step(nominal float64) (Trial, error) {
 	}
 	t, err := s.run(nominal, s.Profile.Window)
 	if err == nil && t.Sent == 0 && t.Verdict == TargetFailed {
-		err = t.failure()
+		err = failure(&t)
 	}
 	return t, err
 }
 
 // rampRTT is the mean round trip that counts: in the ramp of 2011 from the actual send.
-func (t *Trial) rampRTT(p Profile) float64 {
+func rampRTT(t *Trial, p Profile) float64 {
 	if p.exact() {
 		return t.RTTActual.Mean
 	}

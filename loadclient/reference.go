@@ -1,25 +1,38 @@
 package loadclient
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
-// blockBytes is the size of a piece of a reference.
-const blockBytes = 4 << 20
+// The size of a piece of a reference: less where there are many of them.
+const (
+	blockBytesMax = 4 << 20
+	blockBytesMin = 8 << 10
+)
 
 // reference is the stream of messages that a worker's connections are receiving, kept once, from the slowest of them
 // on. A broadcast gives every connection the same bytes, so whoever is first adds them here, where they are parsed, and
 // all others need only compare: that checks every byte of every connection, and costs a fraction of parsing it again.
 //
-// Positions count the messages' bytes, with a comma behind every one, whatever frames they came in; so servers that cut
-// their frames differently from connection to connection are compared all the same.
+// Positions count the messages' bytes, with a separator behind every one, whatever frames they came in; so servers that
+// cut their frames differently from connection to connection are compared all the same.
 type reference struct {
-	quoted  bool     // messages are JSON strings
+	quoted     bool  // messages are JSON strings
+	form       *form // of the messages
+	blockBytes int
+	room       audience
+	conns      []*conn // the worker's that hear it
+
 	blocks  []*block // nil where all have passed
 	passed  int      // that many
 	spare   []*block
 	end     int
 	tally   *tally
-	own     func(m parsed, end int) // called for each message, with the position at which it is complete
-	slowest func() int              // the position that the slowest of those that compare has reached
+	heard   func(sender, count int, stamp int64, end int) // called for each message, with the position behind it
+	passes  []passing                                     // places at which arrival is timed, in order
+	strayed int                                           // of the connections
+	readers int                                           // of them, those that are neither strayed nor skimmed
 
 	begun   int    // position of the first message that is not complete
 	partial []byte // its bytes, when they do not lie in one block
@@ -28,34 +41,67 @@ type reference struct {
 // block is a piece of the stream, and what came before it: so that a connection that strays here can be counted from
 // here on.
 type block struct {
-	bytes  [blockBytes]byte
+	bytes  []byte
 	before tally // of the messages that are complete before it
 	begun  int   // position of the one that is not
 }
 
-func newReference(quoted bool) *reference { return &reference{quoted: quoted} }
+// audience is who hears whom: connections from first on.
+type audience struct{ first, size int }
+
+// number is the room's, from 0 on.
+func (m audience) number() int { return m.first / m.size }
+
+// passing is where a message is complete, and when it was due.
+type passing struct {
+	end int
+	due int64 // ns
+}
+
+func newReference(f *form, m audience, blockBytes int) *reference {
+	r := &reference{form: f, quoted: f.quoted, room: m, blockBytes: blockBytes}
+	r.reset(newTally(0, 0))
+	r.heard = func(int, int, int64, int) {}
+	return r
+}
+
+// What stands behind a message: behind a JSON string the comma of its array, behind any other text a byte that is in
+// none (RFC 3629 section 1).
+var (
+	comma   = []byte{','}
+	textEnd = []byte{0xff}
+)
+
+// separator is what stands behind a message.
+func (r *reference) separator() []byte {
+	if r.quoted {
+		return comma
+	}
+	return textEnd
+}
 
 // reset empties the reference and keeps its memory.
 func (r *reference) reset(t *tally) {
 	r.spare = append(r.spare, r.blocks[r.passed:]...)
 	r.blocks, r.passed = r.blocks[:0], 0
-	r.end, r.begun, r.tally = 0, 0, t
+	r.end, r.begun, r.tally, r.passes, r.strayed = 0, 0, t, r.passes[:0], 0
+	t.form = r.form
 	r.partial = r.partial[:0]
 }
 
 // at is what the reference holds from a position on, as far as it lies in one piece.
 func (r *reference) at(pos int) []byte {
-	return r.blocks[pos/blockBytes].bytes[pos%blockBytes : min(blockBytes, r.end-pos+pos%blockBytes)]
+	return r.blocks[pos/r.blockBytes].bytes[pos%r.blockBytes : min(r.blockBytes, r.end-pos+pos%r.blockBytes)]
 }
 
 // append adds bytes that nobody had received yet.
 func (r *reference) append(p []byte) {
 	for len(p) > 0 {
-		if r.end == len(r.blocks)*blockBytes {
+		if r.end == len(r.blocks)*r.blockBytes {
 			r.release()
 			r.blocks = append(r.blocks, r.block())
 		}
-		n := copy(r.blocks[r.end/blockBytes].bytes[r.end%blockBytes:], p)
+		n := copy(r.blocks[r.end/r.blockBytes].bytes[r.end%r.blockBytes:], p)
 		r.end += n
 		p = p[n:]
 		r.parse()
@@ -65,7 +111,7 @@ func (r *reference) append(p []byte) {
 // release makes blocks spare that all have passed: memory that is used again stays in the cache, and the client does
 // not grow by what it receives. The one before the slowest's is kept for the message that may have begun there.
 func (r *reference) release() {
-	for keep := min(r.slowest(), r.begun)/blockBytes - 1; r.passed < keep; r.passed++ {
+	for keep := min(r.slowest(), r.begun)/r.blockBytes - 1; r.passed < keep; r.passed++ {
 		r.spare = append(r.spare, r.blocks[r.passed])
 		r.blocks[r.passed] = nil
 	}
@@ -78,7 +124,7 @@ func (r *reference) block() *block {
 		b = r.spare[n-1]
 		r.spare = r.spare[:n-1]
 	} else {
-		b = new(block)
+		b = &block{bytes: make([]byte, r.blockBytes)}
 	}
 	r.tally.copyTo(&b.before)
 	b.begun = r.begun
@@ -104,31 +150,62 @@ func (r *reference) parse() {
 			return
 		}
 		if text != nil {
-			m := r.tally.add(text)
-			r.own(m, r.begun+size)
+			if m := r.tally.add(text); m.sender >= 0 {
+				r.heard(r.room.first+m.sender, r.tally.senders[m.sender].count, m.stamp, r.begun+size)
+			}
 		}
 		r.begun += size
 	}
 }
 
-// countAt is how many messages are complete at a position.
-func (r *reference) countAt(pos int) int {
-	if pos == r.end {
-		return r.tally.messages
+// countReaders counts the connections that are read.
+func (r *reference) countReaders() int {
+	n := 0
+	for _, c := range r.conns {
+		if !c.skims {
+			n++
+		}
 	}
-	b := r.blocks[pos/blockBytes]
-	return b.before.messages + bytes.Count(b.bytes[:pos%blockBytes], comma)
+	return n
+}
+
+// slowest is the position that all connections which compare have reached.
+func (r *reference) slowest() int {
+	pos := math.MaxInt
+	for _, c := range r.conns {
+		if c.alone == nil {
+			pos = min(pos, c.pos)
+		}
+	}
+	return pos
+}
+
+// countAt is how many messages are complete at a position; where they have commas of their own, it may be one off.
+// Ahead of the reference, where nobody has looked at the bytes yet, it is what so many bytes had so far.
+func (r *reference) countAt(pos int) int {
+	switch {
+	case pos == r.end:
+		return r.tally.messages
+	case pos > r.end:
+		return int(float64(r.tally.messages) * float64(pos) / float64(max(r.end, 1)))
+	}
+	b := r.blocks[pos/r.blockBytes]
+	n := bytes.Count(b.bytes[:pos%r.blockBytes], r.separator())
+	if r.quoted {
+		n /= 1 + r.form.commas
+	}
+	return b.before.messages + n
 }
 
 // cutMessage takes a message off the front of p, or a comma, for which text is nil. A size of 0 means that p ends
-// before the message does. Quoted messages are complete with their closing quote, others with the comma behind them.
+// before the message does. Quoted messages are complete with their closing quote, others with the byte behind them.
 func cutMessage(p []byte, quoted bool) (text []byte, size int) {
 	if !quoted {
-		comma := bytes.IndexByte(p, ',')
-		if comma < 0 {
+		end := bytes.IndexByte(p, textEnd[0])
+		if end < 0 {
 			return nil, 0
 		}
-		return p[:comma], comma + 1
+		return p[:end], end + 1
 	}
 	if p[0] != '"' {
 		return nil, 1

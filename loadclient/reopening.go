@@ -62,7 +62,7 @@ func (r *reopening) reopen() error {
 		return nil
 	}
 	var err error
-	for range retries {
+	for range reopenings {
 		if err = r.open(); err == nil || r.ctx.Err() != nil {
 			return err
 		}
@@ -79,6 +79,25 @@ const (
 	quietCPU  = 0.2
 	quietTime = 250 * time.Millisecond
 )
+
+// quiet waits until nothing else uses the CPUs.
+func (r *reopening) quiet(most time.Duration) time.Duration {
+	begun := time.Now()
+	for time.Since(begun) < most {
+		if r.level == nil {
+			return min(most, max(time.Since(begun), quietTime))
+		}
+		before := r.level.ear.sample()
+		if wait(r.ctx, 2*quietTime) != nil {
+			break
+		}
+		n := r.level.ear.since(before)
+		if n == nil || n.Stolen <= stolenMax && n.Others <= othersMax {
+			break
+		}
+	}
+	return max(time.Since(begun), quietTime)
+}
 
 // recover leaves the server alone until it is quiet.
 func (r *reopening) recover() {

@@ -1,6 +1,7 @@
 package loadclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,62 +19,31 @@ type SearchConfig struct {
 	StartRate float64
 	// CoolDown is how long a server is left alone at least after a trial that it could not finish; 0 is 1 s.
 	CoolDown time.Duration
+	// Patience is how long a search waits in all for the machine to be quiet; 0 is a minute.
+	Patience time.Duration
 }
 
 const (
 	startRate = 50_000
 	coolDown  = time.Second
-	// retries is how often a trial that was not the server's fault is tried, and a server that lets nobody in.
-	retries = 3
+	patience  = time.Minute
+	// reopenings is how often a server is tried that lets nobody in.
+	reopenings = 3
 )
 
-// Saturation is what a search found at one level. Rates are nominal unless they are called delivered: messages sent a
-// second × connections, what 2011 called received.
-type Saturation struct {
-	Time        time.Time `json:"time"`
-	Target      string    `json:"target"`
-	Protocol    Protocol  `json:"protocol"`
-	Connections int       `json:"connections"`
-	Profile     string    `json:"profile"`
-	// Rate is where the mean round trip crosses the threshold, between the highest rate that held and the lowest that
-	// did not.
-	Rate float64 `json:"saturation_rate"`
-	Held float64 `json:"held_rate"`
-	Fell float64 `json:"fell_rate"`
-	Best *Trial  `json:"best_trial"` // the longest at the highest rate that could be sustained, else that held
-	// Sustained is a rate that the server carried for 10 s with flat round trips; it does not depend on the window.
-	Sustained float64 `json:"sustained_rate,omitempty"`
-	// MaxDelivered is the most that was really received in a window.
-	MaxDelivered float64 `json:"max_delivered_rate"`
-	// Overload is the lowest rate at which a trial had to be given up: round trips of 1.5 s, an own message that did
-	// not come back, a connection that broke. 0 is none that was tried.
-	Overload float64 `json:"overload_rate,omitempty"`
-	// Capacity has the medians of what the overloaded trials say.
-	Capacity *Capacity `json:"capacity,omitempty"`
-	// Limit says what ended the search: OVERLOADED and TARGET-FAILED are the server; otherwise Rate is a lower bound.
-	Limit    Verdict  `json:"limit"`
-	Reason   string   `json:"reason,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
-	// what the client can receive at this level, in the shape in which the server sends
-	Ceiling *Ceiling `json:"ceiling,omitempty"`
-	Trials  int      `json:"trials"`
-}
-
-// trier runs a trial at a nominal rate: a Level, or in tests a queue whose capacity is known.
+// trier runs a trial at a nominal rate: a Level, or in tests a server in virtual time.
 type trier interface {
 	try(nominal float64, window time.Duration) (Trial, error)
+	// quiet waits until nothing else uses the CPUs, for so long at most, and tells how long it has waited.
+	quiet(most time.Duration) (waited time.Duration)
 }
 
 // Search finds what a server can do at a level. each is called after every trial, watch before. A target that fails
-// under a rate that is too high for it has fallen like one that gets slow; one that fails at the first rate is an
-// error.
+// under a rate that is too high for it has fallen like one that gets slow; one that fails at the first rate is an error.
 func Search(ctx context.Context, c SearchConfig, each func(Trial), watch func(*Level, float64)) (Saturation, error) {
-	if c.StartRate == 0 {
-		c.StartRate = startRate
-	}
-	if c.CoolDown == 0 {
-		c.CoolDown = coolDown
-	}
+	c.StartRate = cmp.Or(c.StartRate, startRate)
+	c.CoolDown = cmp.Or(c.CoolDown, coolDown)
+	c.Patience = cmp.Or(c.Patience, patience)
 	c.Level.Threshold = c.Profile.SaturationRTT
 	if c.Profile.exact() {
 		c.Level.Restart, c.Level.Target.Origin = true, "x"
@@ -90,17 +60,17 @@ func Search(ctx context.Context, c SearchConfig, each func(Trial), watch func(*L
 		err = wait(ctx, c.Profile.Ramp.LevelPause)
 	}
 	result.Time = time.Now().UTC()
-	result.Target, result.Protocol, result.Connections = c.Level.Target.String(), c.Level.Target.Protocol, c.Level.Connections
+	result.Target, result.Protocol = c.Level.Target.String(), c.Level.Target.Protocol
+	result.Connections, result.Publishers, result.Verify = c.Level.Connections, c.Level.Publishers, c.Level.Verify
 	return result, err
 }
 
-// point is a rate, and the trials that were made there.
+// point is a rate, and the valid trials of a whole window that were made there.
 type point struct {
 	rate       float64
 	held, fell int
 	rtt        [2]float64 // sums of the mean round trips of those that fell, and that held
 	last       Trial
-	probed     bool // by short trials only, which do not count when there are others
 }
 
 func (p *point) vote(t Trial, held bool) {
@@ -114,23 +84,20 @@ func (p *point) vote(t Trial, held bool) {
 	p.last = t
 }
 
-// settled tells whether most of a number of trials are decided.
-func (p *point) settled(repeats int) bool { return max(p.held, p.fell) > repeats/2 && p.held != p.fell }
-
 type searcher struct {
 	SearchConfig
 	trier
-	ctx    context.Context
-	each   func(Trial)
-	phase  Phase
-	trials int
-	failed int // target failures in a row
-	silent int // trials in a row in which nothing came back
+	ctx     context.Context
+	each    func(Trial)
+	phase   Phase
+	trials  int
+	invalid int
+	failed  int // target failures in a row
+	silent  int // trials in a row in which nothing came back
 
-	points   []point // by rate
-	counted  []Trial // the trials of a whole window or more
-	estimate float64 // of the saturation rate, by the last trial that was overloaded
-	noisy    int
+	counted  []Trial // the valid trials of a whole window or more
+	carried  Trial   // of all that held, the one at the highest rate
+	waited   time.Duration
 	everHeld bool
 	warnings []string
 }
@@ -139,26 +106,21 @@ func (s *searcher) search() (Saturation, error) {
 	if s.Profile.Ramp != nil {
 		return s.ramp()
 	}
-	if err := s.probe(); err != nil {
-		return Saturation{}, err
-	}
-	held, fell, err := s.bracket()
+	lo, hi, err := s.probe()
 	if err != nil {
 		return Saturation{}, err
 	}
-	result := Saturation{
-		Rate: s.crossing(held, fell), Held: held.rate, Fell: fell.rate, Best: &held.last,
-		Limit: fell.last.Verdict, Reason: fell.last.Reason,
+	b, err := s.bracket(lo, hi)
+	if err != nil {
+		return Saturation{}, err
 	}
-	if result.Limit == OK || result.Limit == Noisy { // another of its trials was slow
-		result.Limit = Overloaded
-	}
-	if s.Profile.Confirms > 0 {
-		if err := s.confirm(&result, held.rate); err != nil {
+	result := b.result(s.Profile.SaturationRTT)
+	if s.Profile.Confirms > 0 && result.Held > 0 {
+		if err := s.sustain(&result); err != nil {
 			return Saturation{}, err
 		}
 	}
-	if err := s.curve(result.Rate); err != nil {
+	if err := s.curve(&result, b); err != nil {
 		return Saturation{}, err
 	}
 	s.summarize(&result)
@@ -170,9 +132,12 @@ const (
 	failuresMax = 12
 	// silencesMax is how many trials in a row it may answer nothing.
 	silencesMax = 3
+	// attempts is how often a trial is made that says nothing of the server.
+	attempts = 3
 )
 
-// run runs one trial. When the client or the machine was at fault, it is tried again: noise does that.
+// run runs a trial. One in which the client or the machine was at fault says nothing: it is made again when the machine
+// is quiet, as long as there is patience; if none was valid the last is returned.
 func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err error) {
 	for try := 1; ; try++ {
 		if err := s.ctx.Err(); err != nil {
@@ -184,16 +149,21 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 				return t, err
 			}
 			t = Trial{Time: time.Now().UTC(), Connections: s.Level.Connections, Window: window.Seconds(),
-				SendRate: nominal / float64(s.Level.Connections), Nominal: nominal, Verdict: TargetFailed, Reason: err.Error()}
+				SendRate: nominal / float64(s.Level.hearers()), Nominal: nominal, Verdict: TargetFailed, Reason: err.Error()}
 		}
 		s.note(&t)
 		if err := s.giveUp(t); err != nil {
 			return t, err
 		}
-		// slower is not noise
-		again := t.Verdict == Noisy || t.Verdict == ClientLimited && t.RTT.Mean < 2*s.Profile.SaturationRTT
-		if !again || try == retries {
+		if t.Says() || try == attempts {
 			return t, nil
+		}
+		if t.Verdict == Noisy {
+			left := s.Patience - s.waited
+			if left <= 0 {
+				return t, nil
+			}
+			s.waited += s.quiet(left)
 		}
 	}
 }
@@ -209,13 +179,13 @@ func (s *searcher) giveUp(t Trial) error {
 		s.silent++
 	}
 	if !s.everHeld || s.failed > failuresMax || s.silent > silencesMax {
-		return t.failure()
+		return failure(&t)
 	}
 	return nil
 }
 
 // failure is a trial's reason as an error: the target failed.
-func (t *Trial) failure() error {
+func failure(t *Trial) error {
 	return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(t.Reason, errTarget.Error()+": "))
 }
 
@@ -229,186 +199,168 @@ func nothingHeld(nominal float64) error {
 func (s *searcher) note(t *Trial) {
 	t.Phase = s.phase
 	s.trials++
-	if t.Verdict == Noisy {
-		s.noisy++
+	if !t.Says() {
+		s.invalid++
 	}
-	if t.Window >= s.Profile.Window.Seconds() {
+	if t.Says() && t.Window >= s.Profile.Window.Seconds() {
 		s.counted = append(s.counted, *t)
 	}
-	s.learn(*t)
+	if s.holds(*t) && t.Nominal > s.carried.Nominal {
+		s.carried = *t
+	}
 	s.each(*t)
 }
 
-// learn estimates the saturation rate from a trial that was too fast.
-func (s *searcher) learn(t Trial) {
-	capacity := 0.0
-	switch c := t.Capacity; {
-	case c != nil && t.Verdict == Overloaded:
-		capacity = c.Middle()
-	case t.Verdict == OK && !s.holds(t):
-		capacity = t.Nominal / (1 + max(t.Slope, 0))
-	default:
-		return
-	}
-	s.estimate = capacity * s.Profile.saturationShare()
-}
-
 // holds tells whether a trial's rate is below the saturation point. The threshold is for a whole window: an overloaded
-// queue's mean round trip grows with it. A noisy trial that was tried again and again is taken as it is.
+// queue's mean round trip grows with it.
 func (s *searcher) holds(t Trial) bool {
-	ok := t.Verdict == OK || t.Verdict == Noisy && t.NotCompleted == 0
-	return ok && t.RTT.Mean < s.Profile.SaturationRTT*min(1, t.Window/s.Profile.Window.Seconds())
+	return t.Verdict == OK && t.RTT.Mean < s.Profile.SaturationRTT*min(1, t.Window/s.Profile.Window.Seconds())
 }
 
-// look runs a trial and takes down on which side of the saturation point it was.
-func (s *searcher) look(rate float64, window time.Duration) (held bool, err error) {
-	t, err := s.run(rate, window)
-	if err != nil {
-		return false, err
-	}
-	held = s.holds(t)
-	s.everHeld = s.everHeld || held
-	p := s.at(rate)
-	if full := window >= s.Profile.Window; full && p.probed || p.held+p.fell == 0 {
-		*p = point{rate: rate, probed: !full}
-	}
-	p.vote(t, held)
-	return held, nil
-}
-
-// at is the point with a rate.
-func (s *searcher) at(rate float64) *point {
-	i, found := slices.BinarySearchFunc(s.points, rate, func(p point, rate float64) int {
-		switch {
-		case p.rate < rate:
-			return -1
-		case p.rate > rate:
-			return 1
-		}
-		return 0
-	})
-	if !found {
-		s.points = slices.Insert(s.points, i, point{rate: rate})
-	}
-	return &s.points[i]
-}
-
-// probe multiplies the rate by four until it does not hold; or divides it, if not even the first does.
-func (s *searcher) probe() error {
+// probe doubles the rate with short trials until it does not hold; or halves it, if not even the first does. hi is 0 if
+// the client or the machine ended it.
+func (s *searcher) probe() (lo, hi float64, err error) {
 	s.phase = PhaseProbe
-	rate := s.StartRate
-	held, err := s.look(rate, s.Profile.probe())
-	if err != nil {
-		return err
+	for rate := s.StartRate; ; {
+		t, err := s.run(rate, s.Profile.probe())
+		if err != nil {
+			return 0, 0, err
+		}
+		switch {
+		case s.holds(t):
+			s.everHeld = true
+			if lo = rate; hi > 0 {
+				return lo, hi, nil
+			}
+			rate *= 2
+		case !t.Says():
+			return lo, 0, nil
+		case lo > 0:
+			return lo, rate, nil
+		default:
+			hi = rate
+			if rate /= 2; rate*s.Profile.probe().Seconds() < float64(s.Level.hearers()) {
+				return 0, 0, nothingHeld(hi)
+			}
+		}
 	}
-	for first := held; held == first; {
-		if rate *= 4; !first {
-			rate /= 16
+}
+
+// bracket is what a search knows of the saturation point: the highest rate that held, the lowest above it that did not,
+// and the lowest of which no trial said anything.
+type bracket struct {
+	held, fell point
+	unknown    Trial // CLIENT-LIMITED or NOISY; its rate is 0 when there is none
+}
+
+// trialsMax is how many trials a bracket may take: a server that holds a rate now and then does not hold it.
+const trialsMax = 60
+
+// bracket narrows the gap between what held and what fell by bisection in the logarithm. lo and hi come from probes: they
+// lead, and are tried themselves if the search ends at them.
+func (s *searcher) bracket(lo, hi float64) (b bracket, err error) {
+	s.phase = PhaseBracket
+	least := float64(s.Level.hearers()) / s.Profile.Window.Seconds()
+	for {
+		if top := b.top(); lo <= b.held.rate || top > 0 && lo >= top {
+			lo = b.held.rate
 		}
-		if rate*s.Profile.probe().Seconds() < float64(s.Level.Connections) {
-			return nothingHeld(rate)
+		if top := b.top(); top > 0 && hi >= top || hi <= b.held.rate {
+			hi = top
 		}
-		if held, err = s.look(rate, s.Profile.probe()); err != nil {
+		var rate float64
+		switch {
+		case lo == 0 && hi == 0:
+			rate = s.StartRate
+		case lo == 0:
+			rate = hi / 2
+		case hi == 0:
+			rate = 2 * lo
+		case hi/lo > 1+s.Profile.Precision && s.trials < trialsMax:
+			rate = math.Sqrt(hi * lo)
+		case lo > b.held.rate:
+			rate = lo
+		case hi != b.top():
+			rate = hi
+		default:
+			return b, nil
+		}
+		if rate < least {
+			if b.fell.rate == 0 && b.unknown.Nominal > 0 {
+				return b, nil // nothing could be measured
+			}
+			return b, nothingHeld(max(b.fell.rate, rate))
+		}
+		if err := s.decide(rate, &b); err != nil {
+			return b, err
+		}
+		if b.unknown.Verdict == Noisy && s.waited >= s.Patience {
+			return b, nil
+		}
+	}
+}
+
+// top is the lowest rate that is known not to hold, or of which nothing is known; 0 if there is none.
+func (b *bracket) top() float64 {
+	if b.fell.rate == 0 || b.unknown.Nominal > 0 && b.unknown.Nominal < b.fell.rate {
+		return b.unknown.Nominal
+	}
+	return b.fell.rate
+}
+
+// decide tries a rate until most of the profile's repeats agree, and moves the bracket. Trials that say nothing have no
+// vote; if none said anything the rate is unknown, and the bracket's lower end stays where it is.
+func (s *searcher) decide(rate float64, b *bracket) error {
+	p := point{rate: rate}
+	for 2*p.held <= s.Profile.Repeats && 2*p.fell <= s.Profile.Repeats {
+		t, err := s.run(rate, s.Profile.Window)
+		if err != nil {
 			return err
 		}
+		if !t.Says() {
+			if p.held+p.fell == 0 {
+				b.unknown = t
+				return nil
+			}
+			break
+		}
+		p.vote(t, s.holds(t))
+	}
+	switch {
+	case p.held > p.fell:
+		s.everHeld = true
+		if rate > b.held.rate {
+			b.held = p
+		}
+		if b.unknown.Nominal <= rate {
+			b.unknown = Trial{}
+		}
+	case b.fell.rate == 0 || rate < b.fell.rate:
+		b.fell = p
 	}
 	return nil
 }
 
-// guess is the best guess of the saturation rate so far.
-func (s *searcher) guess() float64 {
-	held, fell, _ := s.ends()
-	if held == nil || fell == nil {
-		return s.estimate
+// result is what the bracket says.
+func (b *bracket) result(threshold float64) Saturation {
+	r := Saturation{Rate: b.held.rate, Held: b.held.rate, Fell: b.fell.rate}
+	if b.held.rate > 0 {
+		r.Best = &b.held.last
 	}
-	if s.estimate > held.rate && s.estimate < fell.rate {
-		return s.estimate
-	}
-	return math.Sqrt(held.rate * fell.rate)
-}
-
-// ends are the lowest rate that fell, and the highest below it that held: when a higher rate held where a lower one
-// fell, the lower counts (RFC 9971). undecided is a rate below the one that fell of which as many trials held as did
-// not.
-func (s *searcher) ends() (held, fell, undecided *point) {
-	for i := range s.points {
-		p := &s.points[i]
-		switch {
-		case p.held < p.fell:
-			return held, p, undecided
-		case p.held > p.fell:
-			held = p
-		default:
-			undecided = p
+	if u := b.unknown; u.Nominal > 0 && u.Nominal == b.top() {
+		r.Limit, r.Reason = u.Verdict, u.Reason
+		if u.Verdict == Noisy {
+			r.Reason = "could not be measured, the machine is busy: " + u.Reason
 		}
+		return r
 	}
-	return held, nil, undecided
-}
-
-// trialsMax is how many trials a bracket may take: a server that holds a rate now and then does not hold it.
-const trialsMax = 40
-
-// bracket narrows the gap between what held and what fell, with trials that count.
-func (s *searcher) bracket() (held, fell point, err error) {
-	s.phase = PhaseBracket
-	for aimed := 0; ; {
-		lo, hi, undecided := s.ends()
-		if s.trials >= trialsMax && lo != nil && hi != nil {
-			s.warn("the bracket is wider than asked for: after %d trials it is still undecided", s.trials)
-			return *lo, *hi, nil
-		}
-		var rate float64
-		switch {
-		case undecided != nil:
-			rate = undecided.rate
-		case lo == nil:
-			if rate = hi.rate / growth; rate*s.Profile.Window.Seconds() < float64(s.Level.Connections) {
-				return held, fell, nothingHeld(hi.rate)
-			}
-		case hi == nil:
-			rate = lo.rate * growth
-		case hi.rate/lo.rate > 1+s.Profile.Precision:
-			rate = s.aim(lo.rate, hi.rate, aimed)
-			aimed++
-		case lo.probed || !lo.settled(s.Profile.Repeats):
-			rate = lo.rate
-		case hi.probed || !hi.settled(s.Profile.Repeats):
-			rate = hi.rate
-		default:
-			return *lo, *hi, nil
-		}
-		if _, err := s.look(rate, s.Profile.Window); err != nil {
-			return held, fell, err
-		}
+	last := b.fell.last
+	if r.Limit, r.Reason = last.Verdict, last.Reason; r.Limit != TargetFailed {
+		r.Limit = Overloaded
+		r.Rate = crossing(b.held.rate, b.held.rtt[1]/float64(max(1, b.held.held)),
+			b.fell.rate, b.fell.rtt[0]/float64(max(1, b.fell.fell)), threshold)
 	}
-}
-
-// growth is how far the search goes when it knows one side only.
-const growth = 1.3
-
-// aimsMax is how often the estimate may lead; a server that is no queue is bisected then.
-const aimsMax = 4
-
-// aim is the rate to try next: just below what the last overloaded trial says the saturation rate is, just above it,
-// else the middle.
-func (s *searcher) aim(lo, hi float64, aimed int) float64 {
-	side, least := 1+0.45*s.Profile.Precision, 1+s.Profile.Precision/8
-	if aimed < aimsMax {
-		for _, rate := range []float64{s.estimate / side, s.estimate * side} {
-			if rate > lo*least && rate < hi/least {
-				return rate
-			}
-		}
-	}
-	return math.Sqrt(lo * hi)
-}
-
-// crossing is where the mean round trip crosses the threshold between two points.
-func (s *searcher) crossing(held, fell point) float64 {
-	if fell.last.Verdict == TargetFailed || fell.last.Verdict == ClientLimited {
-		return held.rate
-	}
-	return crossing(held.rate, held.rtt[1]/float64(max(1, held.held)), fell.rate, fell.rtt[0]/float64(max(1, fell.fell)), s.Profile.SaturationRTT)
+	return r
 }
 
 // crossing is where the mean round trip crosses the threshold, linear between two trials, as the figures of 2011 were
@@ -422,67 +374,120 @@ func crossing(held, heldRTT, fell, fellRTT, threshold float64) float64 {
 
 const (
 	deliveredMin = 0.995 // share of what is due that a server must deliver to sustain a rate
-	slopeMax     = 0.005 // growth of the round trip a second; of the overloads, all but half a percent is above that
-	// confirmsTried is how many rates are tried in search of one that can be sustained.
-	confirmsTried = 6
+	slopeMax     = 0.005 // growth of the round trip a second; of overloads, all but half a percent are above that
+	// sustainPrecision is the width of the bracket around what is sustained, as a share.
+	sustainPrecision = 0.1
+	// sustainDepth is the least share of what held that is tried.
+	sustainDepth = 1. / 32
 )
 
 // sustains tells whether a server carries a trial's rate without falling behind. What was due within the last round
 // trip may still be on its way.
 func (s *searcher) sustains(t Trial) bool {
 	due := t.Nominal * (1 - t.RTT.Mean/1000/t.Window)
-	return (t.Verdict == OK || t.Verdict == Noisy) && t.NotCompleted == 0 && t.Delivered >= deliveredMin*due && t.Slope < slopeMax && t.RTT.P99 <= s.Profile.SaturationRTT
+	return t.Verdict == OK && t.NotCompleted == 0 && t.Delivered >= deliveredMin*due && t.Slope < slopeMax &&
+		t.RTT.P99 <= s.Profile.SaturationRTT
 }
 
-// confirm looks for a rate that can be sustained, from just below the capacity downwards.
-func (s *searcher) confirm(result *Saturation, held float64) error {
+// sustain looks for the highest rate that is carried for the profile's longer trials, between nothing and what held.
+func (s *searcher) sustain(result *Saturation) error {
 	s.phase = PhaseConfirm
-	capacity := held / s.Profile.saturationShare()
-	if c := s.capacity(); c != nil {
-		capacity = min(held, c.Middle())
-	}
-	rate := 0.98 * capacity
-	var last Trial
-	for step := range confirmsTried {
-		held, fell := []Trial{}, 0
-		for 2*len(held) <= s.Profile.Confirms && 2*fell <= s.Profile.Confirms {
-			t, err := s.run(rate, s.Profile.Confirm)
-			if err != nil {
-				return err
-			}
-			last = t
-			if s.sustains(t) {
-				held = append(held, t)
-			} else {
-				fell++
-			}
+	lo, hi := 0.0, 0.0
+	for {
+		rate := result.Held
+		switch {
+		case lo > 0 && (hi == 0 || hi/lo <= 1+sustainPrecision):
+			result.Sustained = lo
+			return nil
+		case lo > 0:
+			rate = math.Sqrt(lo * hi)
+		case hi > 0:
+			rate = hi / 2
 		}
-		if 2*len(held) > s.Profile.Confirms {
-			slices.SortFunc(held, func(a, b Trial) int { return int(a.Delivered - b.Delivered) })
-			result.Sustained, result.Best = rate, &held[len(held)/2]
+		if rate < sustainDepth*result.Held {
+			s.warn("no rate could be sustained for %v, down to %.3g messages a second", s.Profile.Confirm, hi)
 			return nil
 		}
-		rate *= 1 - 0.03*float64(int(1)<<step)
+		best, held, err := s.decideSustained(rate)
+		switch {
+		case err != nil:
+			return err
+		case best == nil && held:
+			result.Sustained = lo
+			return nil
+		case held:
+			lo, result.Best = rate, best
+		default:
+			hi = rate
+		}
 	}
-	if last.Verdict == TargetFailed { // far below what it held before
-		return last.failure()
-	}
-	s.warn("no rate could be sustained for %v, down to %.3g messages a second", s.Profile.Confirm, rate)
-	return nil
 }
 
-// curve tries shares of the saturation rate, up to the first that must be given up.
-func (s *searcher) curve(saturation float64) error {
-	s.phase = PhaseCurve
+// decideSustained tries a rate until most of the profile's longer trials agree. best is the one in the middle of those
+// that held; nil, with held, if the rate could not be measured.
+func (s *searcher) decideSustained(rate float64) (best *Trial, held bool, err error) {
+	good, bad := []Trial{}, 0
+	for 2*len(good) <= s.Profile.Confirms && 2*bad <= s.Profile.Confirms {
+		t, err := s.run(rate, s.Profile.Confirm)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case !t.Says():
+			s.warn("what is sustained could not be measured at %.3g messages a second: %s", rate, t.Reason)
+			return nil, true, nil
+		case s.sustains(t):
+			good = append(good, t)
+		default:
+			bad++
+		}
+	}
+	if len(good) <= bad {
+		return nil, false, nil
+	}
+	slices.SortFunc(good, func(a, b Trial) int { return cmp.Compare(a.Delivered, b.Delivered) })
+	return &good[len(good)/2], true, nil
+}
+
+// curve tries shares of the saturation rate, up to the first that must be given up. One that held where the bracket says
+// that it falls is voted on, and the bracket follows.
+func (s *searcher) curve(result *Saturation, b bracket) error {
+	saturation := result.Rate
+	if saturation == 0 {
+		return nil
+	}
 	for _, share := range s.Profile.Curve {
+		s.phase = PhaseCurve
 		t, err := s.run(share*saturation, s.Profile.Window)
 		if err != nil {
 			return err
 		}
-		if share > 1 && (s.hardStop(t) || t.Verdict == ClientLimited) {
+		if s.holds(t) && t.Nominal > b.held.rate {
+			if err := s.correct(result, &b, t.Nominal); err != nil {
+				return err
+			}
+		}
+		if share > 1 && (s.hardStop(t) || !t.Says()) {
 			return nil
 		}
 	}
+	return nil
+}
+
+// correct asks again at a rate above the bracket that held once. If most of its trials hold, the search goes on there.
+func (s *searcher) correct(result *Saturation, b *bracket, rate float64) error {
+	s.phase = PhaseBracket
+	above := bracket{}
+	if err := s.decide(rate, &above); err != nil || above.held.rate != rate {
+		return err
+	}
+	again, err := s.bracket(rate, 0)
+	if err != nil {
+		return err
+	}
+	*b = again
+	found := again.result(s.Profile.SaturationRTT)
+	found.Best, found.Sustained = result.Best, result.Sustained
+	*result = found
 	return nil
 }
 
@@ -491,9 +496,9 @@ func (s *searcher) hardStop(t Trial) bool {
 	return t.Verdict == TargetFailed || t.OwnMissing > 0 || t.Valid() && t.RTT.Mean >= s.Profile.OverloadRTT
 }
 
-// summarize adds what all trials say together.
+// summarize adds what all trials say together. A lower bound is what any valid trial has carried.
 func (s *searcher) summarize(r *Saturation) {
-	r.Profile, r.Trials = s.Profile.Name, s.trials
+	r.Profile, r.Trials, r.Invalid = s.Profile.Name, s.trials, s.invalid
 	for _, t := range s.counted {
 		if t.Valid() {
 			r.MaxDelivered = max(r.MaxDelivered, t.Delivered)
@@ -502,40 +507,11 @@ func (s *searcher) summarize(r *Saturation) {
 			r.Overload = t.Nominal
 		}
 	}
-	r.Capacity = s.capacity()
-	if c := r.Capacity; c != nil && c.spread() > spreadMax {
-		s.warn("the estimates of the capacity are %.0f %% apart: it is no constant", 100*c.spread())
-	}
-	if 2*s.noisy > s.trials {
-		s.warn("%d of %d trials were noisy: the machine was busy with something else", s.noisy, s.trials)
+	if bound := r.Limit == ClientLimited || r.Limit == Noisy; bound && s.carried.Nominal > r.Rate {
+		r.Rate, r.Held = s.carried.Nominal, s.carried.Nominal
+		r.Best = cmp.Or(r.Best, &s.carried)
 	}
 	r.Warnings = s.warnings
-}
-
-// spreadMax is how far the estimates of the capacity may be apart before that is worth a warning.
-const spreadMax = 0.05
-
-// capacity has the medians of what the overloaded trials say; nil when there were none.
-func (s *searcher) capacity() *Capacity {
-	var d, sl, b []float64
-	for _, t := range s.counted {
-		if c := t.Capacity; c != nil && t.Verdict == Overloaded {
-			d, sl, b = append(d, c.Delivered), append(sl, c.Slope), append(b, c.Backlog)
-		}
-	}
-	if len(d) == 0 {
-		return nil
-	}
-	return &Capacity{median(d...), median(sl...), median(b...)}
-}
-
-func median(x ...float64) float64 {
-	x = slices.Clone(x)
-	slices.Sort(x)
-	if n := len(x); n%2 == 0 {
-		return (x[n/2-1] + x[n/2]) / 2
-	}
-	return x[len(x)/2]
 }
 
 func (s *searcher) warn(format string, args ...any) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +23,7 @@ type streamLink struct {
 	transport streamTransport
 	request   []byte // that asks for a response
 	postHead  []byte // of a request with messages, up to its length
-	template  []byte // one message
-	stampAt   int    // of its time
+	template  template
 
 	// Receiving: where we are in a response.
 	inBody bool
@@ -50,34 +48,32 @@ type streamTransport struct {
 	after        string // an array, in its line
 }
 
-var streamTransports = map[Protocol]streamTransport{
-	XHRStreaming: {http.MethodPost, "/xhr_streaming", "", "]"},
-	EventSource:  {http.MethodGet, "/eventsource", "data: ", "]\r"},
-}
-
 func newStreamLink(c *conn, d dialed) *streamLink {
-	t := c.w.target
-	text, at := t.payload(c.w.idBase + c.index)
+	t := c.target()
 	l := &streamLink{
-		c: c, transport: streamTransports[t.Protocol], inBody: true,
-		request:  t.streamRequest(d.session),
-		postHead: fmt.Appendf(nil, "POST %s%s/xhr_send HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain\r\nContent-Length: ", t.Path, d.session, t.Addr),
-		template: []byte(`"` + text + `"`), stampAt: 1 + at,
+		c: c, transport: *declared(t.Protocol).stream, inBody: true,
+		request: t.streamRequest(d.opening),
+		postHead: fmt.Appendf(nil, "POST %s HTTP/1.1\r\n%sContent-Type: text/plain\r\nContent-Length: ",
+			t.request(t.Path+d.session+"/xhr_send"), t.headerLines(c.index)),
+		template: c.w.template(c.w.idBase + c.index),
 	}
-	l.receiver, l.sender = &socket{c: c, fd: d.fd}, &socket{c: c, fd: d.sender}
+	l.receiver, l.sender = newSocket(c, d.channel), newSocket(c, d.sender)
 	return l
 }
 
 // streamRequest asks for the stream of a session.
-func (t Target) streamRequest(session string) []byte {
-	how := streamTransports[t.Protocol]
-	return fmt.Appendf(nil, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", how.method, t.Path, session, how.path, t.Addr)
+func (t Target) streamRequest(d opening) []byte {
+	how := declared(t.Protocol).stream
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\n%sContent-Length: 0\r\n\r\n",
+		how.method, t.request(t.Path+d.session+how.path), t.headerLines(d.index))
 }
 
 func (l *streamLink) sockets() []*socket { return []*socket{l.receiver, l.sender} }
 func (l *streamLink) ready() bool        { return true }
 
 func (l *streamLink) drained(*socket) error { return nil }
+
+func (l *streamLink) skimmed(int) {} // its lines are all looked at
 
 // triesMax is how many connections are tried for one request.
 const triesMax = 3
@@ -90,7 +86,8 @@ func (l *streamLink) ended(s *socket) error {
 		return io.EOF
 	}
 	_ = unix.Close(s.fd)
-	s.fd, s.unsent, s.waiting, l.answer = -1, s.unsent[:0], false, l.answer[:0]
+	s.use(closed)
+	l.answer = l.answer[:0]
 	switch {
 	case !l.away:
 		return nil
@@ -102,10 +99,12 @@ func (l *streamLink) ended(s *socket) error {
 }
 
 // connect opens a connection for sending.
-func (l *streamLink) connect() (err error) {
-	if l.sender.fd, _, err = dialTCP(context.Background(), l.c.w.target, l.c.index, nil); err != nil {
+func (l *streamLink) connect() error {
+	ch, _, err := dialTCP(context.Background(), l.c.w.target, l.c.index, nil)
+	if err != nil {
 		return err
 	}
+	l.sender.use(ch)
 	return l.c.w.add(l.sender)
 }
 
@@ -143,7 +142,7 @@ func (l *streamLink) receive(s *socket, data []byte) error {
 // again asks for the next response, the last one having reached its limit.
 func (l *streamLink) again() error {
 	l.inBody, l.chunks = false, codec.ChunkedReader{}
-	return l.receiver.write(append(l.receiver.unsent, l.request...))
+	return l.receiver.write(append(l.receiver.buffer(), l.request...))
 }
 
 // headBytesMax is the size of a response head.
@@ -158,7 +157,8 @@ func (l *streamLink) responseHead(data []byte) (rest []byte, err error) {
 		}
 		return nil, nil
 	}
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) || !bytes.Contains(bytes.ToLower(head), []byte("\r\ntransfer-encoding: chunked")) {
+	chunked := bytes.Contains(bytes.ToLower(head), []byte("\r\ntransfer-encoding: chunked"))
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) || !chunked {
 		line, _, _ := bytes.Cut(head, []byte("\r\n"))
 		return nil, fmt.Errorf("the next stream is answered with %q", line)
 	}
@@ -204,7 +204,9 @@ func (l *streamLink) line(p []byte) {
 		if len(l.lead) < lead {
 			return
 		}
-		if l.kind = l.lead[lead-2]; string(l.lead[:lead-2]) != l.transport.before || l.kind == 'a' && l.lead[lead-1] != '[' {
+		l.kind = l.lead[lead-2]
+		array := l.kind != 'a' || l.lead[lead-1] == '['
+		if string(l.lead[:lead-2]) != l.transport.before || !array {
 			l.kind = 0
 		}
 	}
@@ -248,12 +250,20 @@ func (l *streamLink) lineEnd() error {
 // send takes n messages, which leave as soon as the last request is answered: as an application hands them to
 // sockjs-client, whatever that does with them.
 func (l *streamLink) send(n int, stamp int64) error {
-	var digits [20]byte
-	copy(l.template[l.stampAt:], strconv.AppendInt(digits[:0], stamp, 10))
-	for range n {
-		l.body = append(append(l.body, l.template...), ',')
-	}
+	l.body = l.template.append(l.body, stamp, n)
 	if l.away {
+		return nil
+	}
+	return l.post()
+}
+
+// say takes texts, which leave in the same way.
+func (l *streamLink) say(texts []string) error {
+	d := declared(l.c.w.target.Protocol).dialect
+	for _, text := range texts {
+		l.body = append(l.body, d.sendBefore+quote(text)+d.sendAfter...)
+	}
+	if l.away || len(l.body) == 0 {
 		return nil
 	}
 	return l.post()
@@ -278,8 +288,7 @@ func (l *streamLink) write() error {
 			return err
 		}
 	}
-	l.sender.unsent = append(l.sender.unsent, l.last...)
-	err := l.sender.write(l.sender.unsent)
+	err := l.sender.write(append(l.sender.buffer(), l.last...))
 	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		return l.ended(l.sender)
 	}

@@ -4,9 +4,11 @@ package loadclient
 // no receiver could tell them apart; that they arrive as often as they were sent is what can be checked, and that times
 // never run backwards.
 type tally struct {
-	idBase    int
-	messages  int // ours
-	foreign   int // not of this run: somebody else is in the room, or the server garbles
+	idBase    int   // of the first sender
+	form      *form // of the messages; nil for those of 2011
+	messages  int   // ours
+	greetings int   // not of this run, and expected
+	foreign   int   // not of this run: somebody else is in the room, or the server garbles
 	reordered int
 	senders   []senderTally
 }
@@ -30,8 +32,13 @@ func (t *tally) copyTo(to *tally) {
 
 // add counts a message.
 func (t *tally) add(text []byte) parsed {
-	m := parsePayload(text, t.idBase, len(t.senders))
-	if m.sender < 0 {
+	m := t.form.parse(text, t.idBase, len(t.senders))
+	switch {
+	case m.sender >= 0:
+	case t.form.expects(text):
+		t.greetings++
+		return m
+	default:
 		t.foreign++
 		return m
 	}
@@ -46,7 +53,7 @@ func (t *tally) add(text []byte) parsed {
 	return m
 }
 
-// compare counts what is missing and what came too often, given what was sent.
+// compare counts what is missing and what came too often, given what its senders sent.
 func (t *tally) compare(sent []senderTally) (lost, duplicated int) {
 	for i, s := range t.senders {
 		switch {

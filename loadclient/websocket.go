@@ -30,9 +30,10 @@ type webSocketLink struct {
 }
 
 func newWebSocketLink(c *conn, d dialed) *webSocketLink {
-	l := &webSocketLink{c: c, dialect: dialects[c.w.target.Protocol], template: newTemplate(c.w.target, c.w.idBase+c.index)}
-	l.socket = &socket{c: c, fd: d.fd}
-	return l
+	return &webSocketLink{
+		c: c, socket: newSocket(c, d.channel), dialect: declared(c.w.target.Protocol).dialect,
+		template: c.w.template(c.w.idBase + c.index),
+	}
 }
 
 func (l *webSocketLink) sockets() []*socket    { return []*socket{l.socket} }
@@ -41,8 +42,18 @@ func (l *webSocketLink) drained(*socket) error { return l.c.w.sendMore(l.c) }
 func (l *webSocketLink) ended(*socket) error   { return io.EOF }
 
 func (l *webSocketLink) send(n int, stamp int64) error {
-	l.socket.unsent = l.template.append(l.socket.unsent, stamp, n)
-	return l.socket.write(l.socket.unsent)
+	return l.socket.write(l.template.append(l.socket.buffer(), stamp, n))
+}
+
+func (l *webSocketLink) say(texts []string) error {
+	b := l.socket.buffer()
+	for _, text := range texts {
+		if l.dialect.quoted {
+			text = quote(text)
+		}
+		b = codec.AppendMaskedFrame(b, ws.OpText, []byte(l.dialect.sendBefore+text+l.dialect.sendAfter), maskKey)
+	}
+	return l.socket.write(b)
 }
 
 func (l *webSocketLink) receive(_ *socket, data []byte) error {
@@ -67,7 +78,23 @@ func (l *webSocketLink) receive(_ *socket, data []byte) error {
 			}
 		}
 	}
+	l.socket.skim = l.skippable()
 	return nil
+}
+
+// skippable is how many of the bytes that come next are messages of which nobody needs to look at a byte.
+func (l *webSocketLink) skippable() int {
+	before := len(l.dialect.before)
+	if !l.c.skims || !l.inside || !l.whole() || l.off < before || string(l.lead) != l.dialect.before {
+		return 0
+	}
+	return max(0, int(l.frame.Length)-len(l.dialect.after)-l.off)
+}
+
+func (l *webSocketLink) skimmed(n int) {
+	l.off += n
+	l.any = true
+	l.c.skip(n)
 }
 
 // header reads a frame header and returns how many bytes of data belong to it.
@@ -171,7 +198,7 @@ func (l *webSocketLink) textEnd() error {
 	if err != nil || answer == "" {
 		return err
 	}
-	return l.socket.write(codec.AppendMaskedFrame(l.socket.unsent, ws.OpText, []byte(answer), maskKey))
+	return l.socket.write(codec.AppendMaskedFrame(l.socket.buffer(), ws.OpText, []byte(answer), maskKey))
 }
 
 // frameEnd follows the last byte of a frame.
@@ -201,7 +228,7 @@ func (l *webSocketLink) control() error {
 	l.ctl = l.ctl[:0]
 	switch l.frame.OpCode {
 	case ws.OpPing:
-		return l.socket.write(codec.AppendMaskedFrame(l.socket.unsent, ws.OpPong, payload, maskKey))
+		return l.socket.write(codec.AppendMaskedFrame(l.socket.buffer(), ws.OpPong, payload, maskKey))
 	case ws.OpClose:
 		code, reason, err := codec.ParseClose(payload)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -13,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -27,20 +27,26 @@ type worker struct {
 	epoll  int
 	read   []byte
 	events []unix.EpollEvent
+	plain  []byte // what TLS has decrypted
+	clear  []byte // what it is to encrypt
 
-	plan      schedule
+	stencils  *stencils // of what is sent
+	form      *form     // of what is received
+	plan      trialPlan
 	next      int // messages of the schedule looked at
 	window    time.Duration
 	rested    time.Duration // until when the schedule rests
 	start     time.Time
-	reference *reference
+	rooms     []*reference // of the worker's connections
+	senders   []*conn      // those that send in the present trial
 	sentTally []senderTally
 	results   *recording
 
 	frames, reads, bytes int
+	writes               int
+	readAt               int64 // when something was read last, in ns since the start of the trial
 	returned             int   // own messages
 	rttSum               int64 // ns
-	strayed              int
 	idle                 time.Duration
 	live                 liveCounters
 }
@@ -61,17 +67,27 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		reference: newReference(t.Protocol.quoted()), results: newRecording(),
+		stencils: newStencils(t), form: newForm(t), results: newRecording(),
 	}
-	w.reference.reset(newTally(idBase, 0))
-	w.reference.own = func(parsed, int) {}
-	w.reference.slowest = w.slowest
 	return w, nil
 }
 
+// reference is that of a room, which is made if the worker has none yet.
+func (w *worker) reference(m audience, blockBytes int) *reference {
+	for i := len(w.rooms) - 1; i >= 0; i-- {
+		if w.rooms[i].room == m {
+			return w.rooms[i]
+		}
+	}
+	r := newReference(w.form, m, blockBytes)
+	w.rooms = append(w.rooms, r)
+	return r
+}
+
 // adopt takes a connection over, with what was received on it already.
-func (w *worker) adopt(d dialed, index int) error {
-	c := &conn{w: w, index: index}
+func (w *worker) adopt(d dialed, index int, r *reference) error {
+	c := &conn{w: w, index: index, reference: r, place: len(w.conns)}
+	r.conns = append(r.conns, c)
 	c.link = newLink(c, d)
 	w.conns = append(w.conns, c)
 	for _, s := range c.link.sockets() {
@@ -80,9 +96,9 @@ func (w *worker) adopt(d dialed, index int) error {
 		}
 	}
 	if err := c.link.receive(c.link.sockets()[0], d.rest); err != nil {
-		return fmt.Errorf("%w: %s: %w", errTarget, w.target, err)
+		return fmt.Errorf("%w: %s: %w", errTarget, c.target(), err)
 	}
-	return nil
+	return w.greet(c)
 }
 
 // add has the worker's epoll watch a socket.
@@ -126,6 +142,7 @@ func (w *worker) clock() int64 { return int64(time.Since(w.start)) }
 
 // recording is what a worker measured in one trial.
 type recording struct {
+	arrival  *hdrhistogram.Histogram // µs, from when a message was due until a receiver had it, whoever sent it
 	intended *hdrhistogram.Histogram // µs, from when the message was due: what a user feels
 	actual   *hdrhistogram.Histogram // µs, from when it was sent: 2011's definition
 	lag      *hdrhistogram.Histogram // µs, between the two: the client's own fault
@@ -138,31 +155,29 @@ type bucket struct {
 	sum   float64 // ms
 }
 
-// OverTimeStep is the time between two values of Trial.OverTime.
-const OverTimeStep = bucketTime
-
 const (
-	bucketTime = 100 * time.Millisecond
+	bucketTime = results.OverTimeStep
 	// rttMax is the longest round trip told apart, in µs.
 	rttMax = 60_000_000
 )
 
 func newRecording() *recording {
 	h := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, rttMax, 3) }
-	return &recording{intended: h(), actual: h(), lag: h()}
+	return &recording{intended: h(), actual: h(), lag: h(), arrival: h()}
 }
 
 func (r *recording) reset(d time.Duration) {
 	r.intended.Reset()
 	r.actual.Reset()
 	r.lag.Reset()
+	r.arrival.Reset()
 	r.rest = 0
 	r.buckets = append(r.buckets[:0], make([]bucket, d/bucketTime+1)...)
 }
 
 // record notes a round trip: of connection c's k-th message, sent at a time and back now.
 func (w *worker) record(now, sent int64, c, k int) {
-	due := int64(w.plan.due(w.plan.index(c, k)))
+	due := int64(w.plan.schedule.due(w.plan.schedule.index(c, k)))
 	rtt := now - due
 	_ = w.results.intended.RecordValue(min(max(rtt/1000, 1), rttMax))
 	_ = w.results.actual.RecordValue(min(max((now-sent)/1000, 1), rttMax))
@@ -181,14 +196,15 @@ type trialPlan struct {
 	drain    time.Duration // in which the last ones may come back
 	spin     bool          // never sleep: the CPU is ours
 	relaxed  bool          // read at most every millisecond
+	sample   bool          // read a sample of the connections
 }
 
 // windowEnd is the state at the end of the window.
 type windowEnd struct {
 	sent      int
 	delivered int
-	returned  int // own messages
 	idle      time.Duration
+	waited    time.Duration // for the CPU
 	at        time.Duration
 }
 
@@ -201,12 +217,13 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 		}
 	}
 	w.idle = 0
-	inWindow := true
+	inWindow, tid := true, unix.Gettid()
+	before := waited(tid)
 	for {
 		now := time.Since(p.start)
 		if inWindow && now >= p.window {
 			inWindow = false
-			end = windowEnd{w.sent(), w.delivered(), w.returned, w.idle, now}
+			end = windowEnd{w.sent(), w.delivered(), w.idle, waited(tid) - before, now}
 		}
 		if err := w.sendDue(now); err != nil {
 			return end, err
@@ -234,23 +251,59 @@ func (w *worker) rest(d time.Duration) {
 }
 
 func (w *worker) prepare(p trialPlan) {
-	w.plan, w.start, w.next, w.window, w.rested = p.schedule, p.start, 0, p.window, 0
-	w.frames, w.reads, w.bytes, w.strayed, w.returned, w.rttSum = 0, 0, 0, 0, 0, 0
+	w.plan, w.start, w.next, w.window, w.rested = p, p.start, 0, p.window, 0
+	w.frames, w.reads, w.bytes, w.writes, w.returned, w.rttSum, w.readAt = 0, 0, 0, 0, 0, 0, 0
 	w.sentTally = make([]senderTally, p.schedule.connections)
 	w.results.reset(p.window)
+	w.senders = w.senders[:0]
 	byIndex := make([]*conn, p.schedule.connections)
-	for _, c := range w.conns {
+	for i, c := range w.conns {
 		c.reset()
-		byIndex[c.index] = c
-	}
-	w.reference.reset(newTally(w.idBase, p.schedule.connections))
-	w.reference.own = func(m parsed, end int) {
-		if m.sender >= 0 {
-			if c := byIndex[m.sender]; c != nil && c.alone == nil {
-				c.marks.push(mark{end, m.stamp})
-			}
+		c.timed = i%max(1, len(w.conns)/timedMax) == 0
+		c.skims = p.sample && i%min(turns, len(w.conns)) > 0
+		if c.index < p.schedule.connections {
+			byIndex[c.index] = c
+			w.senders = append(w.senders, c)
 		}
 	}
+	for _, r := range w.rooms {
+		if r.readers = r.countReaders(); r.readers == 0 && len(r.conns) > 0 {
+			r.conns[0].skims, r.readers = false, 1
+		}
+		r.reset(newTally(w.idBase+r.room.first, max(0, min(r.room.size, p.schedule.connections-r.room.first))))
+		r.heard = func(sender, count int, stamp int64, end int) {
+			w.heard(r, byIndex[sender], sender, count, stamp, end)
+		}
+	}
+}
+
+// timedMax is about how many of a worker's connections have the arrival of everybody's messages timed.
+const timedMax = 50
+
+// passingTime is how far apart messages are due at least whose arrival is timed.
+const passingTime = int64(time.Millisecond)
+
+// heard follows the count-th message of a sender that the first connection of a room has received whole. c is the
+// sender if it is the worker's own.
+func (w *worker) heard(r *reference, c *conn, sender, count int, stamp int64, end int) {
+	if s := w.plan.schedule; count <= s.dueOf(sender, s.messages) { // else it was never sent
+		due := int64(s.due(s.index(sender, count-1)))
+		if n := len(r.passes); n == 0 || due >= r.passes[n-1].due+passingTime {
+			r.passes = append(r.passes, passing{end, due})
+		}
+	}
+	switch {
+	case c == nil || c.alone != nil:
+	case c.pos >= end && c.skims: // it has passed there unseen
+		c.returned(stamp, c.passed(end))
+	default:
+		c.marks.push(mark{end, stamp})
+	}
+}
+
+// recordArrival notes how long after it was due a message came, whoever sent it.
+func (w *worker) recordArrival(ns int64) {
+	_ = w.results.arrival.RecordValue(min(max(ns/1000, 1), rttMax))
 }
 
 // The schedule rests after each look at it, so that messages that become due on one connection meanwhile share a write.
@@ -272,13 +325,14 @@ const lastRest = time.Millisecond
 
 // sendDue sends what is due: for each connection all its due messages with one write.
 func (w *worker) sendDue(now time.Duration) error {
-	due := w.plan.dueBy(now)
+	due := w.plan.schedule.dueBy(now)
 	if due <= w.next || now < w.rested && now < w.window {
 		return nil
 	}
 	from := w.next
 	w.next = due
-	rest := time.Duration(min(due-from, w.plan.connections)*len(w.conns)/w.plan.connections) * restPerWrite
+	writes := min(due-from, w.plan.schedule.connections) * len(w.senders) / w.plan.schedule.connections
+	rest := time.Duration(writes) * restPerWrite
 	if w.returned > 0 {
 		rest = max(rest, time.Duration(float64(w.rttSum)/float64(w.returned)*restShare))
 	}
@@ -286,8 +340,8 @@ func (w *worker) sendDue(now time.Duration) error {
 	w.rested = min(now+rest, w.window-lastRest) // what is due in the window is sent in it
 	w.results.rest = max(w.results.rest, rest)
 	stamp := w.start.Add(now).UnixMilli()
-	if due-from >= w.plan.connections {
-		for _, c := range w.conns {
+	if due-from >= w.plan.schedule.connections {
+		for _, c := range w.senders {
 			if err := w.sendConn(c, due, now, stamp); err != nil {
 				return err
 			}
@@ -295,7 +349,7 @@ func (w *worker) sendDue(now time.Duration) error {
 		return nil
 	}
 	for i := from; i < due; i++ {
-		if c := w.mine(w.plan.connection(i)); c != nil {
+		if c := w.mine(w.plan.schedule.connection(i)); c != nil {
 			if err := w.sendConn(c, due, now, stamp); err != nil {
 				return err
 			}
@@ -318,14 +372,18 @@ func (w *worker) mine(index int) *conn {
 }
 
 func (w *worker) sendConn(c *conn, due int, now time.Duration, stamp int64) error {
-	n := w.plan.dueOf(c.index, due) - c.sent
+	if c.index >= w.plan.schedule.connections {
+		return nil
+	}
+	n := w.plan.schedule.dueOf(c.index, due) - c.sent
 	if n <= 0 || !c.link.ready() { // what cannot be sent is sent when it can; it keeps its due time
 		return nil
 	}
 	for k := c.sent; k < c.sent+n; k++ {
-		lag := now - w.plan.due(w.plan.index(c.index, k))
+		lag := now - w.plan.schedule.due(w.plan.schedule.index(c.index, k))
 		_ = w.results.lag.RecordValue(min(max(int64(lag)/1000, 0), rttMax))
 	}
+	w.writes++
 	return w.broken(c, c.send(n, int64(now), stamp))
 }
 
@@ -334,8 +392,8 @@ func (w *worker) timeout(p trialPlan, now time.Duration) time.Duration {
 	if p.spin && now < p.window {
 		return 0
 	}
-	if w.next < w.plan.messages {
-		return w.plan.due(w.next) - now
+	if w.next < w.plan.schedule.messages {
+		return w.plan.schedule.due(w.next) - now
 	}
 	return 10 * time.Millisecond
 }
@@ -362,7 +420,7 @@ func (w *worker) poll(timeout time.Duration) error {
 		if err := w.broken(s.c, w.receive(s)); err != nil {
 			return err
 		}
-		if w.next < w.plan.messages { // what has become due meanwhile does not wait for the other sockets
+		if w.next < w.plan.schedule.messages { // what has become due meanwhile does not wait for the other sockets
 			if err := w.sendDue(time.Since(w.start)); err != nil {
 				return err
 			}
@@ -385,7 +443,7 @@ func (l *liveCounters) publish(w *worker) {
 
 // unblock goes on with a socket that had been full.
 func (w *worker) unblock(s *socket) error {
-	if err := s.write(s.unsent); err != nil || s.waiting {
+	if err := s.push(s.unsent); err != nil || s.waiting {
 		return err
 	}
 	return s.c.link.drained(s)
@@ -400,9 +458,39 @@ func (w *worker) sendMore(c *conn) error {
 	return w.sendConn(c, w.next, now, w.start.Add(now).UnixMilli())
 }
 
-// receive reads once. With one read an event, no connection keeps the others waiting.
+// receive reads once, so that no connection keeps the others waiting: up to readBytes, of which those that need no look
+// are thrown away.
 func (w *worker) receive(s *socket) error {
-	n, err := unix.Read(s.fd, w.read)
+	if s.skim == 0 && !s.c.skims {
+		n, err := unix.Read(s.fd, w.read)
+		return w.received(s, n, err)
+	}
+	for left := readBytes; left > 0; {
+		var n int
+		var err error
+		if s.skim > 0 {
+			if n, err = w.discard(s, s.skim); n > 0 {
+				w.reads++
+				w.bytes += n
+				s.skim -= n
+				s.c.link.skimmed(n)
+			}
+		} else if n, err = unix.Read(s.fd, w.read[:skimHeadBytes]); n > 0 {
+			err = w.received(s, n, err)
+		}
+		if n <= 0 || err != nil {
+			return w.received(s, n, err)
+		}
+		left -= n
+	}
+	return nil
+}
+
+// skimHeadBytes is what is read of a connection whose frames are skimmed: the end of one and the head of the next.
+const skimHeadBytes = 64
+
+// received follows a read.
+func (w *worker) received(s *socket, n int, err error) error {
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return nil
@@ -413,6 +501,10 @@ func (w *worker) receive(s *socket) error {
 	}
 	w.reads++
 	w.bytes += n
+	w.readAt = w.clock()
+	if s.secure != nil {
+		return s.secure.receive(w.read[:n])
+	}
 	return s.c.link.receive(s, w.read[:n])
 }
 
@@ -424,7 +516,7 @@ func (w *worker) broken(c *conn, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		err = errors.New("the server closed the connection")
 	}
-	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, w.target, err)
+	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, c.target(), err)
 }
 
 func (w *worker) sent() int {
@@ -438,44 +530,57 @@ func (w *worker) sent() int {
 // delivered is how many messages have been received, over all of the worker's connections.
 func (w *worker) delivered() int {
 	n := 0
-	counts := map[int]int{}
-	for _, c := range w.conns {
-		if c.alone != nil {
-			n += c.alone.tally.messages
-			continue
+	for _, r := range w.rooms {
+		counts := map[int]int{}
+		for _, c := range r.conns {
+			if c.alone != nil {
+				n += c.alone.tally.messages
+				continue
+			}
+			count, known := counts[c.pos]
+			if !known {
+				count = r.countAt(c.pos)
+				counts[c.pos] = count
+			}
+			n += count
 		}
-		count, known := counts[c.pos]
-		if !known {
-			count = w.reference.countAt(c.pos)
-			counts[c.pos] = count
-		}
-		n += count
 	}
 	return n
 }
 
-// slowest is the position that all connections which compare have reached.
-func (w *worker) slowest() int {
-	pos := math.MaxInt
-	for _, c := range w.conns {
-		if c.alone == nil {
-			pos = min(pos, c.pos)
-		}
+// dueIn is how many messages of the schedule a room is to hear.
+func (w *worker) dueIn(m audience) int {
+	s := w.plan.schedule
+	if m.first == 0 && m.size >= s.connections {
+		return s.messages
 	}
-	return pos
+	n := 0
+	for i := m.first; i < min(m.first+m.size, s.connections); i++ {
+		n += s.dueOf(i, s.messages)
+	}
+	return n
 }
 
 // complete tells whether everything that was to be sent and received has been.
 func (w *worker) complete() bool {
-	if w.next < w.plan.messages || w.reference.tally.messages < w.plan.messages && w.strayed < len(w.conns) {
+	s := w.plan.schedule
+	if w.next < s.messages {
 		return false
 	}
-	for _, c := range w.conns {
-		if c.sent < w.plan.dueOf(c.index, w.plan.messages) {
+	for _, c := range w.senders {
+		if c.sent < s.dueOf(c.index, s.messages) {
 			return false
 		}
-		if c.alone == nil && c.pos < w.reference.end || c.alone != nil && c.alone.tally.messages < w.plan.messages {
+	}
+	for _, r := range w.rooms {
+		due := w.dueIn(r.room)
+		if r.tally.messages < due && r.strayed < len(r.conns) {
 			return false
+		}
+		for _, c := range r.conns {
+			if c.alone == nil && c.pos < r.end || c.alone != nil && c.alone.tally.messages < due {
+				return false
+			}
 		}
 	}
 	return true

@@ -22,6 +22,7 @@ const acceptPause = 100
 // process is out of descriptors; this one takes all, and waits.
 type listener struct {
 	fd         int
+	accept4    func(fd int) (int, unix.Sockaddr, error) // accept4(2)
 	attachment netpoll.PollAttachment
 	addr       net.Addr
 	pausedAt   int64 // loop time since which it is not watched; 0 when it is
@@ -92,7 +93,7 @@ func (l *loop) stopListening() {
 // accept admits those who wait, or refuses them.
 func (l *loop) accept() {
 	for range acceptsMax {
-		fd, from, err := unix.Accept4(l.listener.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, from, err := l.listener.accept4(l.listener.fd)
 		switch err {
 		case nil:
 			l.admit(fd, from)
@@ -106,6 +107,10 @@ func (l *loop) accept() {
 	}
 }
 
+func accept4(fd int) (int, unix.Sockaddr, error) {
+	return unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+}
+
 // pauseListening waits a while after an error that time may mend: the process or the system is out of descriptors or
 // memory. The listener stays readable, so it must not be watched meanwhile.
 func (l *loop) pauseListening(err error) {
@@ -113,7 +118,7 @@ func (l *loop) pauseListening(err error) {
 	if l.listener.pausedAt != 0 {
 		return
 	}
-	l.log.Warn("connections cannot be accepted at the moment", "error", err)
+	l.logger.Warn("connections cannot be accepted at the moment", "error", err)
 	l.listener.pausedAt = max(l.now, 1)
 	_ = l.poller.Delete(l.listener.fd)
 }

@@ -634,6 +634,24 @@ func (p *pair) OnMessage(_ *server.Session, m *server.Message) {
 	}
 }
 
+// pairTalk is what a talker has said in a pair.
+type pairTalk struct {
+	talker       *client
+	sent, second int         // messages, and the last of them to the second topic
+	after        map[int]int // each message of the second topic: the next one
+}
+
+// say says something to one of the topics, and waits for it.
+func (p *pairTalk) say(topic, size int) {
+	if topic == 2 {
+		p.after[p.second], p.second = p.sent, p.sent
+	}
+	text := fmt.Sprintf("%d %07d ", topic, p.sent) + strings.Repeat("x", size)
+	p.talker.send(text)
+	p.talker.expect(text)
+	p.sent++
+}
+
 // A reader that skips what one of its topics has lost is sent whole frames all the same, and the rest in order.
 func TestAttackSkipsInsideFrames(t *testing.T) {
 	srv, err := server.New(server.Config{
@@ -651,90 +669,96 @@ func TestAttackSkipsInsideFrames(t *testing.T) {
 	s := serve(t, srv)
 	ended := uint64(0)
 	for round := range 10 {
-		slow := s.dialSmall(t)
-		slow.say(fmt.Sprintf("POST /pair/0/%d/xhr_streaming HTTP/1.1\r\nHost: x\r\n\r\n", round))
-		talker := s.open(t, "/pair/websocket")
-		s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
-		sent, second := 0, -1
-		after := map[int]int{} // each message of the second topic: the next one
-		say := func(topic, size int) {
-			if topic == 2 {
-				after[second], second = sent, sent
-			}
-			text := fmt.Sprintf("%d %07d ", topic, sent) + strings.Repeat("x", size)
-			talker.send(text)
-			talker.expect(text)
-			sent++
+		if !skipInsideFrame(t, s, round) {
+			ended++
 		}
-		for s.stats(t).ConnectionsBlocked == 0 {
-			say(1, 20_000)
-		}
-		for range 60 { // these share a frame, once the reader goes on
-			say(1, 4000)
-			say(2, 1000+round)
-		}
-		resp, err := http.ReadResponse(slow.r, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// It reads until it is somewhere in that, and stops; then the first topic's log passes it.
-		read := make([]byte, 0, 8<<20)
-		var chunk [4096]byte
-		for end := 20_000 * (1 + round%5); len(read) < end || !bytes.Contains(read, []byte(`"2 `)); {
-			n, err := resp.Body.Read(chunk[:])
-			if err != nil {
-				t.Fatal(err)
-			}
-			read = append(read, chunk[:n]...)
-			time.Sleep(time.Millisecond)
-		}
-		before := s.stats(t).SlowConsumersSkipped
-		for n := 0; n < 400 && s.stats(t).SlowConsumersSkipped == before; n++ { // the kernel takes a few MB first
-			say(1, 50_000)
-		}
-		for range 300 { // enough to fill the frame with it
-			say(2, 1000+round)
-		}
-		body := bufio.NewReader(io.MultiReader(bytes.NewReader(read), resp.Body))
-		if _, err := body.ReadString('\n'); err != nil { // the prelude
-			t.Fatal(err)
-		}
-		last, end := [3]int{-1, -1, -1}, sent
-		said := false
-		for last[2] < end {
-			line, err := body.ReadString('\n')
-			if isTimeout(err) {
-				t.Fatalf("round %d: after %.100q: %v %+v", round, line, err, s.stats(t))
-			}
-			if err != nil { // its frame could not be ended, and so the connection was
-				ended++
-				break
-			}
-			if line == "o\n" {
-				continue
-			}
-			for _, text := range texts(t, 1, func() string { return line[:len(line)-1] }) {
-				var topic, n int
-				if _, err := fmt.Sscanf(text, "%d %d", &topic, &n); err != nil || n <= last[topic] {
-					t.Fatalf("round %d: %.30q behind message %d of its topic", round, text, last[topic])
-				}
-				if next, ok := after[last[2]]; topic == 2 && last[2] >= 0 && (!ok || n != next) {
-					t.Fatalf("round %d: message %d behind %d of the second topic, which never lost any",
-						round, n, last[2])
-				}
-				last[topic] = n
-			}
-			if !said && s.stats(t).SlowConsumersSkipped > before { // from now on it must hear everything
-				said, end = true, sent
-				say(2, 10)
-			}
-		}
-		_, _ = slow.Close(), talker.Close()
-		s.eventually(t, "both out", func(st server.Stats) bool { return st.Sessions == 0 })
 	}
 	if st := s.stats(t); st.SlowConsumersClosed < ended || st.SlowConsumersSkipped+st.SlowConsumersClosed == 0 {
 		t.Errorf("%d connections ended: %+v", ended, st)
 	}
+}
+
+// skipInsideFrame stalls a reader in the middle of a frame until the log of one of its topics has passed it, and looks
+// at what it is sent then. It returns false if the frame could not be ended, and so the connection was.
+func skipInsideFrame(t *testing.T, s *running, round int) (whole bool) {
+	t.Helper()
+	slow := s.dialSmall(t)
+	slow.say(fmt.Sprintf("POST /pair/0/%d/xhr_streaming HTTP/1.1\r\nHost: x\r\n\r\n", round))
+	p := &pairTalk{talker: s.open(t, "/pair/websocket"), second: -1, after: map[int]int{}}
+	s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
+	for s.stats(t).ConnectionsBlocked == 0 {
+		p.say(1, 20_000)
+	}
+	for range 60 { // these share a frame, once the reader goes on
+		p.say(1, 4000)
+		p.say(2, 1000+round)
+	}
+	resp, err := http.ReadResponse(slow.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It reads until it is somewhere in that, and stops; then the first topic's log passes it.
+	read := make([]byte, 0, 8<<20)
+	var chunk [4096]byte
+	for end := 20_000 * (1 + round%5); len(read) < end || !bytes.Contains(read, []byte(`"2 `)); {
+		n, err := resp.Body.Read(chunk[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		read = append(read, chunk[:n]...)
+		time.Sleep(time.Millisecond)
+	}
+	before := s.stats(t).SlowConsumersSkipped
+	for n := 0; n < 400 && s.stats(t).SlowConsumersSkipped == before; n++ { // the kernel takes a few MB first
+		p.say(1, 50_000)
+	}
+	for range 300 { // enough to fill the frame with it
+		p.say(2, 1000+round)
+	}
+	body := bufio.NewReader(io.MultiReader(bytes.NewReader(read), resp.Body))
+	whole = p.check(t, s, round, before, body)
+	_, _ = slow.Close(), p.talker.Close()
+	s.eventually(t, "both out", func(st server.Stats) bool { return st.Sessions == 0 })
+	return whole
+}
+
+// check reads what a reader is sent up to the last message, or until the connection has ended in the middle of a frame;
+// then it returns false. skipped is how many had skipped before it could have.
+func (p *pairTalk) check(t *testing.T, s *running, round int, skipped uint64, body *bufio.Reader) (whole bool) {
+	t.Helper()
+	if _, err := body.ReadString('\n'); err != nil { // the prelude
+		t.Fatal(err)
+	}
+	last, end := [3]int{-1, -1, -1}, p.sent
+	said := false
+	for last[2] < end {
+		line, err := body.ReadString('\n')
+		if isTimeout(err) {
+			t.Fatalf("round %d: after %.100q: %v %+v", round, line, err, s.stats(t))
+		}
+		if err != nil {
+			return false
+		}
+		if line == "o\n" {
+			continue
+		}
+		for _, text := range texts(t, 1, func() string { return line[:len(line)-1] }) {
+			var topic, n int
+			if _, err := fmt.Sscanf(text, "%d %d", &topic, &n); err != nil || n <= last[topic] {
+				t.Fatalf("round %d: %.30q behind message %d of its topic", round, text, last[topic])
+			}
+			if next, ok := p.after[last[2]]; topic == 2 && last[2] >= 0 && (!ok || n != next) {
+				t.Fatalf("round %d: message %d behind %d of the second topic, which never lost any",
+					round, n, last[2])
+			}
+			last[topic] = n
+		}
+		if !said && s.stats(t).SlowConsumersSkipped > skipped { // from now on it must hear everything
+			said, end = true, p.sent
+			p.say(2, 10)
+		}
+	}
+	return true
 }
 
 // overloaded is a server that was overloaded, and left alone at some time. Other tests run meanwhile.

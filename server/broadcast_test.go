@@ -87,8 +87,10 @@ func TestOrderAcrossTopicsAndDirectMessages(t *testing.T) {
 	go sender.say(batch.String())
 	var wantSender, wantListener []string
 	for i := range n {
-		wantSender = append(wantSender, fmt.Sprintf("one %d", i), fmt.Sprintf("direct %d", i), fmt.Sprintf("two %d", i), fmt.Sprintf("one again %d", i))
-		wantListener = append(wantListener, fmt.Sprintf("one %d", i), fmt.Sprintf("two %d", i), fmt.Sprintf("one again %d", i))
+		wantSender = append(wantSender, fmt.Sprintf("one %d", i), fmt.Sprintf("direct %d", i), fmt.Sprintf("two %d", i),
+			fmt.Sprintf("one again %d", i))
+		wantListener = append(wantListener, fmt.Sprintf("one %d", i), fmt.Sprintf("two %d", i),
+			fmt.Sprintf("one again %d", i))
 	}
 	if got := sender.messages(len(wantSender)); strings.Join(got, ",") != strings.Join(wantSender, ",") {
 		t.Errorf("the sender got %q", got[:8])
@@ -154,7 +156,9 @@ func TestReadersThatNeverReadAreClosed(t *testing.T) {
 			t.Fatalf("still there after %d MB: %+v", rounds*50_000>>20, s.stats(t))
 		}
 	}
-	s.eventually(t, "they are gone", func(st server.Stats) bool { return st.Sessions == 1 && st.ConnectionsBlocked == 0 })
+	s.eventually(t, "they are gone", func(st server.Stats) bool {
+		return st.Sessions == 1 && st.ConnectionsBlocked == 0
+	})
 	if st := s.stats(t); st.SlowConsumersSkipped != 0 || st.LogsBytes > 4<<20 {
 		t.Errorf("%+v", st)
 	}
@@ -163,7 +167,9 @@ func TestReadersThatNeverReadAreClosed(t *testing.T) {
 // With the policy skip, a reader that wakes up goes on with what is published then, on a frame border.
 func TestSlowConsumerSkips(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{SlowConsumer: server.SlowConsumerSkip, LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19, UnsentBytesMax: 64 << 10})
+	s := start(t, server.Config{
+		SlowConsumer: server.SlowConsumerSkip, LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19, UnsentBytesMax: 64 << 10,
+	})
 	reader := s.join(t, "/broadcast")
 	slow := s.stalled(t, "/broadcast")
 	s.eventually(t, "both in", func(st server.Stats) bool { return st.Sessions == 2 })
@@ -396,23 +402,28 @@ func TestPostRunsOnTheLoop(t *testing.T) {
 
 // The heap stays flat while messages flow: nothing is allocated for a message, from the read to the write.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	s := start(t, server.Config{})
-	c := s.join(t, "/broadcast")
-	const turns, each = 200, 100
-	burst := strings.Repeat(frame(ws.OpText, `["17:1700000000000"]`), each)
-	answer := make([]byte, 64<<10)
-	turn := func() {
-		c.say(burst)
-		for got := 0; got < each; {
-			n, err := c.Read(answer)
-			if err != nil {
-				t.Fatal(err)
+	for _, tt := range []struct{ path, payload string }{
+		{"/broadcast/0/0/websocket", `["17:1700000000000"]`},
+		{"/broadcast/websocket", `17:1700000000000`},
+	} {
+		s := start(t, server.Config{})
+		c := s.open(t, tt.path)
+		const turns, each = 200, 100
+		burst := strings.Repeat(frame(ws.OpText, tt.payload), each)
+		answer := make([]byte, 64<<10)
+		turn := func() {
+			c.say(burst)
+			for got := 0; got < each; {
+				n, err := c.Read(answer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += strings.Count(string(answer[:n]), "17:17")
 			}
-			got += strings.Count(string(answer[:n]), "17:17")
 		}
-	}
-	if n := allocations(turns, turn) / each; n > 0.2 {
-		t.Errorf("%.2f allocations a message; the turns' own, and this test's, should be a tenth of one", n)
+		if n := allocations(turns, turn) / each; n > 0.2 {
+			t.Errorf("%s: %.2f allocations a message; the turns' own, and this test's, should be a tenth of one", tt.path, n)
+		}
 	}
 }
 
@@ -425,7 +436,8 @@ func TestStatsCount(t *testing.T) {
 	b.send(`["3"]`)
 	b.messages(1)
 	st := s.stats(t)
-	if st.MessagesReceived != 3 || st.MessagesPublished != 2 || st.MessagesSent != 1 || st.Sessions != 2 || st.SessionsOpened != 2 ||
+	if st.MessagesReceived != 3 || st.MessagesPublished != 2 || st.MessagesSent != 1 || st.Sessions != 2 ||
+		st.SessionsOpened != 2 ||
 		st.ConnectionsAccepted != 2 || st.Turns == 0 || st.BytesReceived == 0 || st.BytesSent == 0 {
 		t.Errorf("%+v", st)
 	}

@@ -32,7 +32,8 @@ func TestBrowser(t *testing.T) {
 		transport string
 		elsewhere bool // it works across origins
 	}{
-		{"websocket", true}, {"xhr-streaming", true}, {"xhr-polling", true}, {"eventsource", true}, {"htmlfile", false}, {"jsonp-polling", true},
+		{"websocket", true}, {"xhr-streaming", true}, {"xhr-polling", true}, {"eventsource", true}, {"htmlfile", false},
+		{"jsonp-polling", true},
 		{"iframe-eventsource", true}, {"iframe-htmlfile", true}, {"iframe-xhr-polling", true},
 	} {
 		for _, where := range []string{"its own origin", "another origin"} {
@@ -45,12 +46,16 @@ func TestBrowser(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for path, service := range map[string]server.Service{"/echo": server.Echo(), "/broadcast": srv.Broadcast()} {
+				for path, service := range map[string]server.Service{
+					"/echo": server.Echo(), "/broadcast": srv.Broadcast(),
+				} {
 					if err := srv.Handle(path, service); err != nil {
 						t.Fatal(err)
 					}
 				}
-				for path, p := range map[string][2]string{"/": {"text/html", page}, "/sockjs-client.js": {"application/javascript", string(script)}} {
+				for path, p := range map[string][2]string{
+					"/": {"text/html", page}, "/sockjs-client.js": {"application/javascript", string(script)},
+				} {
 					if err := srv.HandlePage(path, p[0], p[1]); err != nil {
 						t.Fatal(err)
 					}
@@ -65,11 +70,13 @@ func TestBrowser(t *testing.T) {
 				if err != nil || used != tt.transport {
 					t.Fatalf("echo over %q: %v", used, err)
 				}
-				got, err := chromium.Await[string](tab, "broadcast('http://%s', '%s', %d)", s.addr, tt.transport, messages)
+				got, err := chromium.Await[string](tab, "broadcast('http://%s', '%s', %d)", s.addr, tt.transport,
+					messages)
 				if err != nil || got != fmt.Sprintf("%d,%d", messages, messages) {
 					t.Errorf("broadcast: %q %v", got, err)
 				}
-				if st := s.stats(t); st.MessagesReceived != 3*messages || st.HandlerPanics+st.ProtocolErrors+st.SlowConsumersClosed > 0 {
+				if st := s.stats(t); st.MessagesReceived != 3*messages ||
+					st.HandlerPanics+st.ProtocolErrors+st.SlowConsumersClosed > 0 {
 					t.Errorf("%+v", st)
 				}
 			})

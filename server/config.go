@@ -40,10 +40,10 @@ type Config struct {
 	DescriptorsReserved int // descriptors that are not for connections: ConnectionsMax may not touch them
 	RequestHeadBytesMax int // size of a request head; beyond it 431
 	RequestHeadersMax   int // header lines of a request; beyond it 431
-	// one message from a SockJS client, in its JSON form, or one WebSocket frame of several; beyond it close code 1009,
-	// over HTTP 413
+	// MessageBytesMax bounds one message from a SockJS client, in its JSON form, or one WebSocket frame of several;
+	// beyond it close code 1009, over HTTP 413.
 	MessageBytesMax int
-	// one request body, in which a client sends everything that waited for the last; beyond it 413
+	// BodyBytesMax bounds one request body, in which a client sends everything that waited for the last; beyond it 413.
 	BodyBytesMax       int
 	RawMessageBytesMax int           // one message on the raw WebSocket endpoint; beyond it close code 1009
 	HandshakeTimeout   time.Duration // from the connect, or the first byte of a request, to its last
@@ -52,11 +52,11 @@ type Config struct {
 	CloseTimeout       time.Duration // from our close frame, or last response, to the peer's end
 	FrameBytesMax      int           // elements of one outgoing frame, unless a single message is longer
 	BatchBytesMax      int           // messages of one turn; beyond it they leave within the turn
-	// what one turn publishes, counted for each subscriber; beyond it publishers wait for the next
+	// TurnBytesMax bounds what one turn publishes, counted for each subscriber; beyond it publishers wait for the next.
 	TurnBytesMax   int
 	LogBytesMax    int // log of one topic and wire
 	OutboxBytesMax int // what waits for one session alone; beyond it the session is a slow consumer
-	// what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log
+	// UnsentBytesMax is what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log.
 	UnsentBytesMax int
 	MailboxMax     int // functions posted and not yet run
 
@@ -130,13 +130,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	connectionsMax := descriptors() - cmp.Or(c.DescriptorsReserved, d.DescriptorsReserved)
 	for _, f := range []struct {
 		name     string
 		n        *int
 		def, max int
 	}{
 		{"DescriptorsReserved", &c.DescriptorsReserved, d.DescriptorsReserved, 1 << 30},
-		{"ConnectionsMax", &c.ConnectionsMax, descriptors() - cmp.Or(c.DescriptorsReserved, d.DescriptorsReserved), 1 << 30},
+		{"ConnectionsMax", &c.ConnectionsMax, connectionsMax, 1 << 30},
 		{"RequestHeadBytesMax", &c.RequestHeadBytesMax, d.RequestHeadBytesMax, 1 << 20},
 		{"RequestHeadersMax", &c.RequestHeadersMax, d.RequestHeadersMax, 1 << 16},
 		{"MessageBytesMax", &c.MessageBytesMax, d.MessageBytesMax, RawMessageBytesLimit},
@@ -185,7 +186,8 @@ func (c Config) withDefaults() (Config, error) {
 
 func (c *Config) check() error {
 	if c.SlowConsumer != SlowConsumerClose && c.SlowConsumer != SlowConsumerSkip {
-		return fmt.Errorf("server: SlowConsumer is %q, want %q or %q", c.SlowConsumer, SlowConsumerClose, SlowConsumerSkip)
+		return fmt.Errorf("server: SlowConsumer is %q, want %q or %q", c.SlowConsumer, SlowConsumerClose,
+			SlowConsumerSkip)
 	}
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
 		return fmt.Errorf("server: address %q: want host:port, as in 127.0.0.1:8080", c.Addr)
@@ -200,13 +202,16 @@ func (c *Config) check() error {
 		return err
 	}
 	if c.LogBytesMax < 2*c.BatchBytesMax {
-		return fmt.Errorf("server: LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone would evict its readers", c.LogBytesMax, c.BatchBytesMax)
+		return fmt.Errorf("server: LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone "+
+			"would evict its readers", c.LogBytesMax, c.BatchBytesMax)
 	}
 	if c.PublishRate < 0 || c.PublishBytes < 0 {
-		return fmt.Errorf("server: PublishRate is %d and PublishBytes %d, want 0 (no limit) or more", c.PublishRate, c.PublishBytes)
+		return fmt.Errorf("server: PublishRate is %d and PublishBytes %d, want 0 (no limit) or more", c.PublishRate,
+			c.PublishBytes)
 	}
 	if have := descriptors(); c.ConnectionsMax > have-c.DescriptorsReserved {
-		return fmt.Errorf("server: %d connections and %d reserved descriptors do not fit the limit of %d open files: raise it (ulimit -n %d) or configure fewer connections",
+		return fmt.Errorf("server: %d connections and %d reserved descriptors do not fit the limit of %d open files: "+
+			"raise it (ulimit -n %d) or configure fewer connections",
 			c.ConnectionsMax, c.DescriptorsReserved, have, c.ConnectionsMax+c.DescriptorsReserved)
 	}
 	return nil

@@ -24,6 +24,8 @@ type protocol interface {
 	goAway()
 	// kept is the memory that the protocol keeps of what was received, in bytes.
 	kept() int
+	// outbox is the memory of the outbox of the session that ends with the connection, in bytes.
+	outbox() int
 	// closed tells that the connection is no more.
 	closed()
 }
@@ -33,12 +35,12 @@ type protocol interface {
 type hold uint8
 
 const (
-	holdNone     hold = iota
-	holdShare         // it has had its share of the turn
-	holdTurn          // its session publishes, and the turn can send out no more
-	holdResponse      // behind a response on its way; what comes is still read, up to a bound
-	holdSocket        // what it was answered has not left: its socket is full
-	holdPace          // its session publishes faster than it may, or than a topic's readers read
+	holdNone      hold = iota
+	holdShare          // it has had its share of the turn
+	holdTurn           // its session publishes, and the turn can send out no more
+	holdResponse       // behind a response on its way; what comes is still read, up to a bound
+	holdSocket         // what it was answered has not left: its socket is full
+	holdPublisher      // its session publishes faster than it may, or than a topic's readers read
 )
 
 // conn is one TCP connection. It reads into the loop's buffer, which all connections share, and keeps only what must
@@ -62,19 +64,11 @@ type conn struct {
 
 	wroteAt int64 // loop time of the last byte out
 
-	publishes   bool // its session published something in the last visit
+	publishes   bool // its session published something in the last visit that handed it a message
 	dead        bool // nothing may be read or written any more
 	interrupted bool // the peer ended it without saying so
 	blocked     bool // the socket is full
 }
-
-// interest is which of a socket's events the poller watches.
-type interest uint8
-
-const (
-	readable interest = 1 << iota
-	writable
-)
 
 // event follows an event of the connection's socket.
 func (c *conn) event(ev netpoll.IOEvent) {
@@ -93,9 +87,9 @@ func (c *conn) becameReadable(failed bool) {
 	case held && failed:
 		c.lost()
 	case c.hold == holdShare || c.hold == holdTurn: // it waits for longer than a turn: spare the poller the reminders
-		c.watchFor(c.watched &^ readable)
+		c.watchFor(c.watched &^ watchIn)
 	case held: // an event of before
-	case c.hold == holdNone && c.loop.share.turn <= 0:
+	case c.hold == holdNone && c.loop.share.spent():
 		c.hold = holdShare
 		c.loop.share.push(c, &c.loop.share.fresh)
 	case c.hold == holdResponse || c.mayPublish():
@@ -125,8 +119,8 @@ func (c *conn) take(data []byte) {
 	c.settle()
 }
 
-// goOn feeds what has waited to the protocol, or reads if what has waited is still in the socket.
-func (c *conn) goOn() {
+// resume feeds what has waited to the protocol, or reads if what has waited is still in the socket.
+func (c *conn) resume() {
 	if c.taken == len(c.input) && !c.protocol.unfinished() {
 		c.watch()
 		c.read()
@@ -146,9 +140,13 @@ func (c *conn) feed(data []byte) []byte {
 			c.wait(holdShare)
 			break
 		}
+		before := len(data)
 		data = c.protocol.receive(data)
+		c.loop.share.spend((before - len(data)) >> byteShift)
 	}
-	c.publishes = c.loop.share.published
+	if s := &c.loop.share; s.handed {
+		c.publishes = s.published
+	}
 	return data
 }
 
@@ -177,7 +175,7 @@ func (c *conn) charge() {
 	if c.charged = kept; m.budget.Used() > m.budget.BytesMax {
 		c.loop.arm() // which sheds
 	}
-	m.collector.pace(m.budget.Used())
+	m.collector.adjust(m.budget.Used())
 }
 
 // wait holds the connection's input.
@@ -194,59 +192,6 @@ func (c *conn) wait(why hold) {
 func (c *conn) release(why hold) {
 	if c.hold == why && !c.dead {
 		c.wait(holdShare)
-	}
-}
-
-// watch tells the poller which events are of use now.
-func (c *conn) watch() {
-	var want interest
-	switch c.hold {
-	case holdNone, holdResponse:
-		want = readable
-	case holdShare, holdTurn: // mostly until the next turn: not worth two system calls
-		want = c.watched & readable
-	}
-	if c.blocked {
-		want |= writable
-	}
-	c.watchFor(want)
-}
-
-func (c *conn) watchFor(want interest) {
-	if want == c.watched || c.dead {
-		return
-	}
-	p, was := c.loop.poller, c.watched
-	c.watched = want
-	var err error
-	switch {
-	case was == readable && want == readable|writable:
-		err = p.ModReadWrite(&c.attachment, false)
-	case was == readable|writable && want == readable:
-		err = p.ModRead(&c.attachment, false)
-	default:
-		if was != 0 {
-			err = p.Delete(c.fd)
-		}
-		if err == nil && want != 0 {
-			err = c.watchAnew(want)
-		}
-	}
-	if err != nil {
-		c.loop.log.Error("watching a connection", "error", err)
-		c.lost()
-	}
-}
-
-// watchAnew begins to watch a socket that is not watched.
-func (c *conn) watchAnew(want interest) error {
-	switch want {
-	case readable:
-		return c.loop.poller.AddRead(&c.attachment, false)
-	case writable:
-		return c.loop.poller.AddWrite(&c.attachment, false)
-	default:
-		return c.loop.poller.AddReadWrite(&c.attachment, false)
 	}
 }
 
@@ -380,99 +325,5 @@ func (c *conn) guard() {
 	}
 }
 
-// linger ends a connection whose last bytes are sent. Closing a socket with unread input resets it, which can destroy
-// those bytes on their way; so we say that we are done, and wait for the peer's end.
-func (c *conn) linger() {
-	if c.dead {
-		return
-	}
-	c.protocol = &lingering{c: c, was: c.protocol, since: c.loop.now}
-	if c.hold = holdNone; c.taken < len(c.input) { // it is of no use any more
-		c.wait(holdShare)
-	}
-	if !c.blocked {
-		c.protocol.writable()
-	}
-	c.charge()
-	c.watch()
-}
-
 // remoteAddr is the peer's address.
 func (c *conn) remoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
-
-// peerGone looks whether the peer has ended the connection, which the poller may not have told yet.
-func (c *conn) peerGone() bool {
-	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(fds, 0)
-	return c.dead || err == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
-}
-
-// readSocket is read(2).
-func readSocket(fd int, p []byte) (int, error) {
-	for {
-		if n, err := unix.Read(fd, p); err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-// writeSocket is write(2); a full socket takes nothing, which is no error.
-func writeSocket(fd int, p []byte) (int, error) {
-	for {
-		if n, err := unix.Write(fd, p); err != unix.EINTR {
-			return taken(n, err)
-		}
-	}
-}
-
-// writevSocket is the same of several slices.
-func writevSocket(fd int, p ...[]byte) (int, error) {
-	for {
-		if n, err := unix.Writev(fd, p); err != unix.EINTR {
-			return taken(n, err)
-		}
-	}
-}
-
-func taken(n int, err error) (int, error) {
-	switch err {
-	case nil:
-		return n, nil
-	case unix.EAGAIN:
-		return 0, nil
-	default:
-		return 0, err
-	}
-}
-
-// lingering is the protocol of a connection that waits for the peer's end.
-type lingering struct {
-	c      *conn
-	was    protocol
-	since  int64
-	halved bool // our half is closed
-}
-
-func (g *lingering) receive([]byte) []byte { return nil }
-func (g *lingering) unfinished() bool      { return false }
-func (g *lingering) goAway()               {}
-func (g *lingering) kept() int             { return g.was.kept() }
-
-// closed passes the news on. That the peer ended the connection was what we waited for.
-func (g *lingering) closed() {
-	g.c.interrupted = false
-	g.was.closed()
-}
-
-func (g *lingering) writable() {
-	if !g.halved {
-		g.halved = true
-		_ = unix.Shutdown(g.c.fd, unix.SHUT_WR)
-	}
-}
-
-func (g *lingering) tick() {
-	if g.c.loop.now-g.since > g.c.loop.cfg.CloseTimeout.Milliseconds() {
-		g.c.abort()
-	}
-}

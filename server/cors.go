@@ -57,6 +57,7 @@ func (x *exchange) mayUse(o *Options, byScript bool) bool {
 	if origin == "" && !byScript || slices.Contains(o.Origins, strings.ToLower(origin)) {
 		return true
 	}
-	x.text(http.StatusForbidden, "This origin may not use the service; the server's list of origins does not have it.\n")
+	x.text(http.StatusForbidden,
+		"This origin may not use the service; the server's list of origins does not have it.\n")
 	return false
 }

@@ -334,78 +334,15 @@ func TestDelivery(t *testing.T) {
 	for _, policy := range []server.SlowConsumer{server.SlowConsumerClose, server.SlowConsumerSkip} {
 		t.Run(string(policy), func(t *testing.T) {
 			seed := seed(t)
-			srv, err := server.New(server.Config{
-				Addr: "127.0.0.1:0", ConnectionsMax: 1000, SlowConsumer: policy,
-				LogBytesMax: 128 << 10, BatchBytesMax: 32 << 10, UnsentBytesMax: 16 << 10, FrameBytesMax: 32 << 10,
-				Options: server.Options{ResponseLimit: 16 << 10, DisconnectDelay: 3 * time.Second},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			service := &numbered{[3]*server.Topic{srv.NewTopic("0"), srv.NewTopic("1"), srv.NewTopic("2")}}
-			if err := srv.Handle("/numbered", service); err != nil {
-				t.Fatal(err)
-			}
-			end := time.Now().Add(duration(2500 * time.Millisecond))
-			d := &delivery{
-				s: serve(t, srv), skip: policy == server.SlowConsumerSkip, end: end,
-				since: map[said]time.Time{}, echoed: map[said]int{},
-			}
-			var stayed []*member
-			var living sync.WaitGroup
-			for slot := range 3 * len(carriers) {
-				living.Go(func() {
-					r := rand.New(rand.NewPCG(seed, uint64(slot)))
-					for life := 0; time.Now().Before(end); life++ {
-						until := time.Now().Add(time.Duration(100+r.IntN(1500)) * time.Millisecond)
-						stays := !until.Before(end)
-						if stays {
-							until = end
-						}
-						kind := slot % len(carriers)
-						name := fmt.Sprintf("%s-%d-%d", carriers[kind].name, slot, life)
-						if m := d.live(t, name, kind, r, until, stays); m != nil {
-							d.mu.Lock()
-							stayed = append(stayed, m)
-							d.mu.Unlock()
-						}
-					}
-				})
-			}
-			living.Wait()
+			d := startDelivery(t, policy)
+			stayed := d.liveOn(t, seed)
 			for range 2 { // everything is published when all have done it once, and has come when they have twice
-				var settling sync.WaitGroup
-				for _, m := range stayed {
-					settling.Go(func() {
-						if !m.settle() {
-							d.mu.Lock()
-							stayed = slices.DeleteFunc(slices.Clone(stayed), func(x *member) bool { return x == m })
-							d.cut++
-							d.mu.Unlock()
-						}
-					})
-				}
-				settling.Wait()
+				stayed = d.settle(stayed)
 			}
 			for _, m := range stayed {
 				m.checkEnd()
 			}
-			for _, why := range d.failed {
-				t.Error(why)
-			}
-			st := d.s.stats(t)
-			t.Logf("%d lives, %d of them to the end; %d messages heard, %d missed (%d skipped)",
-				d.lives, len(stayed), d.heard, d.lost, st.MessagesSkipped)
-			t.Logf("%d sessions were cut off (%d slow, %d timed out)", d.cut, st.SlowConsumersClosed, st.SessionsTimedOut)
-			if d.lost > st.MessagesSkipped {
-				t.Errorf("%d messages are missing, and %d were skipped", d.lost, st.MessagesSkipped)
-			}
-			if d.cut > st.SlowConsumersClosed+st.SessionsTimedOut {
-				t.Errorf("%d sessions were cut off, more than were slow or timed out", d.cut)
-			}
-			if st.HandlerPanics != 0 || d.heard == 0 || len(stayed) == 0 {
-				t.Errorf("%d heard, %d members at the end: %+v", d.heard, len(stayed), st)
-			}
+			d.check(t, len(stayed))
 			for _, m := range stayed {
 				m.line.leave(false)
 			}
@@ -413,28 +350,112 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
-// Readers that are slow cost the others nothing: under full load they hear as much with them as without.
-func TestDeliveryBesideSlowReaders(t *testing.T) {
-	p := startProcess(t, settings{"SlowConsumer": "skip"})
-	const readers, slowReaders = 10, 10
-	var received atomic.Int64
-	count := func(c *client) {
-		buf := make([]byte, 256<<10)
-		for {
-			n, err := c.Read(buf)
-			if err != nil {
-				return
+// startDelivery starts a server whose bounds are small, so that everything happens that can.
+func startDelivery(t *testing.T, policy server.SlowConsumer) *delivery {
+	t.Helper()
+	srv, err := server.New(server.Config{
+		Addr: "127.0.0.1:0", ConnectionsMax: 1000, SlowConsumer: policy,
+		LogBytesMax: 128 << 10, BatchBytesMax: 32 << 10, UnsentBytesMax: 16 << 10, FrameBytesMax: 32 << 10,
+		Options: server.Options{ResponseLimit: 16 << 10, DisconnectDelay: 3 * time.Second},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := &numbered{[3]*server.Topic{srv.NewTopic("0"), srv.NewTopic("1"), srv.NewTopic("2")}}
+	if err := srv.Handle("/numbered", service); err != nil {
+		t.Fatal(err)
+	}
+	end := time.Now().Add(duration(2500 * time.Millisecond))
+	return &delivery{
+		s: serve(t, srv), skip: policy == server.SlowConsumerSkip, end: end,
+		since: map[said]time.Time{}, echoed: map[said]int{},
+	}
+}
+
+// liveOn lives one life after the other with each carrier, three at a time, and returns those who stay to the end.
+func (d *delivery) liveOn(t *testing.T, seed uint64) (stayed []*member) {
+	var living sync.WaitGroup
+	for slot := range 3 * len(carriers) {
+		living.Go(func() {
+			r := rand.New(rand.NewPCG(seed, uint64(slot)))
+			for life := 0; time.Now().Before(d.end); life++ {
+				until := time.Now().Add(time.Duration(100+r.IntN(1500)) * time.Millisecond)
+				stays := !until.Before(d.end)
+				if stays {
+					until = d.end
+				}
+				kind := slot % len(carriers)
+				name := fmt.Sprintf("%s-%d-%d", carriers[kind].name, slot, life)
+				if m := d.live(t, name, kind, r, until, stays); m != nil {
+					d.mu.Lock()
+					stayed = append(stayed, m)
+					d.mu.Unlock()
+				}
 			}
-			received.Add(int64(n))
+		})
+	}
+	living.Wait()
+	return stayed
+}
+
+// settle has all members hear what they say, and returns those that do.
+func (d *delivery) settle(members []*member) (settled []*member) {
+	var settling sync.WaitGroup
+	for _, m := range members {
+		settling.Go(func() {
+			ok := m.settle()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if ok {
+				settled = append(settled, m)
+			} else {
+				d.cut++
+			}
+		})
+	}
+	settling.Wait()
+	return settled
+}
+
+// check compares what the members saw with what the server counted.
+func (d *delivery) check(t *testing.T, stayed int) {
+	t.Helper()
+	for _, why := range d.failed {
+		t.Error(why)
+	}
+	st := d.s.stats(t)
+	t.Logf("%d lives, %d of them to the end; %d messages heard, %d missed (%d skipped)",
+		d.lives, stayed, d.heard, d.lost, st.MessagesSkipped)
+	t.Logf("%d sessions were cut off (%d slow, %d timed out)", d.cut, st.SlowConsumersClosed, st.SessionsTimedOut)
+	if d.lost > st.MessagesSkipped {
+		t.Errorf("%d messages are missing, and %d were skipped", d.lost, st.MessagesSkipped)
+	}
+	if d.cut > st.SlowConsumersClosed+st.SessionsTimedOut {
+		t.Errorf("%d sessions were cut off, more than were slow or timed out", d.cut)
+	}
+	if st.HandlerPanics != 0 || d.heard == 0 || stayed == 0 {
+		t.Errorf("%d heard, %d members at the end: %+v", d.heard, stayed, st)
+	}
+}
+
+// read reads up to the end, so much at a time with a pause behind it, and counts the bytes if it is told where.
+func (c *client) read(bytesMax int, pause time.Duration, count *atomic.Int64) {
+	buf := make([]byte, bytesMax)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
 		}
+		if count != nil {
+			count.Add(int64(n))
+		}
+		time.Sleep(pause)
 	}
-	for range readers {
-		c := p.open(t, "/broadcast/websocket")
-		_ = c.SetDeadline(time.Time{})
-		go count(c)
-	}
-	p.eventually("all are in", func(st processStats) bool { return st.Sessions >= readers })
-	// The publisher has a few messages on their way at any time, so the server is never idle.
+}
+
+// keepPublishing has a few messages on their way at any time, so the server is never idle.
+func (p *process) keepPublishing(t *testing.T) {
+	t.Helper()
 	publisher := p.open(t, "/broadcast/websocket")
 	_ = publisher.SetDeadline(time.Time{})
 	text := frame(ws.OpText, strings.Repeat("x", 1000))
@@ -452,6 +473,20 @@ func TestDeliveryBesideSlowReaders(t *testing.T) {
 			}
 		}
 	}()
+}
+
+// Readers that are slow cost the others nothing: under full load they hear as much with them as without.
+func TestDeliveryBesideSlowReaders(t *testing.T) {
+	p := startProcess(t, settings{"SlowConsumer": "skip"})
+	const readers, slowReaders = 10, 10
+	var received atomic.Int64
+	for range readers {
+		c := p.open(t, "/broadcast/websocket")
+		_ = c.SetDeadline(time.Time{})
+		go c.read(256<<10, 0, &received)
+	}
+	p.eventually("all are in", func(st processStats) bool { return st.Sessions >= readers })
+	p.keepPublishing(t)
 	window := duration(2500*time.Millisecond) / 10
 	measure := func() float64 {
 		time.Sleep(window / 5) // until it is as it will be
@@ -466,15 +501,7 @@ func TestDeliveryBesideSlowReaders(t *testing.T) {
 		for range slowReaders {
 			c := p.stalled(t, "/broadcast")
 			slow = append(slow, c)
-			go func() { // 20 KB/s
-				var buf [2000]byte
-				for {
-					if _, err := c.Read(buf[:]); err != nil {
-						return
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-			}()
+			go c.read(2000, 100*time.Millisecond, nil) // 20 KB/s
 		}
 		p.eventually("they lag", func(st processStats) bool { return st.ConnectionsBlocked >= slowReaders })
 		with = append(with, measure())

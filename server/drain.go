@@ -18,30 +18,26 @@ func (d *departure) underWay() bool { return d.told < len(d.to) }
 
 // drain begins the end: no new connections, and a goodbye for everybody.
 func (l *loop) drain() {
-	if l.leave.begun {
+	if l.departure.begun {
 		return
 	}
-	l.leave.begun, l.leave.at = true, l.now
+	l.departure.begun, l.departure.at = true, l.now
 	l.stopListening()
 	l.releaseHeld()
 	for _, r := range l.routes {
-		for _, f := range r.sessions {
-			if f.receiver == nil { // there is nobody to tell
-				l.guarded(func() { f.end(CloseReason{CodeGoAway, reasonGoAway}) })
-			}
-		}
+		r.endDetached(CloseReason{CodeGoAway, reasonGoAway}) // there is nobody to tell
 	}
-	l.leave.to = append(l.leave.to, l.conns...)
+	l.departure.to = append(l.departure.to, l.conns...)
 	l.departSome()
-	l.pace()
+	l.startPacer()
 	l.arm()
 }
 
 // departSome says goodbye to as many as the window wants gone by now.
 func (l *loop) departSome() {
-	d := &l.leave
+	d := &l.departure
 	window := max(l.cfg.DrainWindow, time.Millisecond).Milliseconds()
-	due := int(int64(len(d.to)) * min(l.now-d.at+paceInterval.Milliseconds(), window) / window)
+	due := int(int64(len(d.to)) * min(l.now-d.at+pacerInterval.Milliseconds(), window) / window)
 	for ; d.told < due; d.told++ {
 		if c := d.to[d.told]; !c.dead {
 			c.protocol.goAway()
@@ -51,8 +47,8 @@ func (l *loop) departSome() {
 }
 
 func (l *loop) checkDrained() {
-	if l.leave.begun && len(l.conns) == 0 && !l.leave.ended {
-		l.leave.ended = true
-		close(l.leave.done)
+	if l.departure.begun && len(l.conns) == 0 && !l.departure.ended {
+		l.departure.ended = true
+		close(l.departure.done)
 	}
 }

@@ -51,7 +51,8 @@ func TestHeldPostsOfClientsThatHaveGone(t *testing.T) {
 	payload := `["a",` + strings.Repeat(" ", 900_000) + strings.Repeat(`"d",`, 3000) + `"e"]`
 	for range clients {
 		c := s.dial(t)
-		c.say(fmt.Sprintf("POST /echo/0/held/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(payload), payload))
+		c.say(fmt.Sprintf("POST /echo/0/held/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
+			len(payload), payload))
 		s.eventually(t, "it is held or gone", func(st server.Stats) bool { return st.PublishersHeld > 0 })
 		_ = c.Close()
 	}
@@ -122,8 +123,9 @@ func (b *tearing) OnMessage(s *server.Session, m *server.Message) {
 func TestFarewellIsNotWrittenInsideAFrame(t *testing.T) {
 	t.Parallel()
 	srv, err := server.New(server.Config{
-		Addr: "127.0.0.1:0", ConnectionsMax: 100, LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19, ReaderBytesPerSecond: -1,
-		Options: server.Options{ResponseLimit: 100 << 20},
+		Addr: "127.0.0.1:0", ConnectionsMax: 100, LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19,
+		ReaderBytesPerSecond: -1,
+		Options:              server.Options{ResponseLimit: 100 << 20},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,9 @@ package server
 import "net/http"
 
 // eventSource is a stream of server-sent events.
-var eventSource = endpoint{method: http.MethodGet, transports: []string{TransportEventSource}, serve: serveEventSource, byScript: true}
+var eventSource = endpoint{
+	method: http.MethodGet, transports: []string{TransportEventSource}, serve: serveEventSource, byScript: true,
+}
 
 // eventSourceFraming has no charset: event streams are UTF-8, and some browsers refused the parameter.
 var eventSourceFraming = framing{

@@ -3,7 +3,6 @@ package server
 import (
 	"container/list"
 	"net"
-	"net/http"
 	"strings"
 
 	"github.com/sockloop/sockloop/broadcast"
@@ -19,7 +18,7 @@ import (
 type fallback struct {
 	loop       *loop
 	session    carried
-	out        *broadcast.Outflow
+	outflow    *broadcast.Outflow
 	route      *route
 	id         string
 	framing    *framing      // of the receiver that is attached, or was last
@@ -28,23 +27,21 @@ type fallback struct {
 	place      *list.Element // among the route's detached sessions
 	addr       net.Addr
 
-	// what the client is told, or is to be told behind what is due; Code 0 as long as it is not over
-	farewell CloseReason
-	told     bool // nothing but the farewell is sent any more
+	farewell CloseReason // what the client is told of the end, or is to be told behind what is due; Code 0 until then
+	told     bool        // nothing but the farewell is sent any more
 }
 
 // openReceiver serves a receiving request of a session: it opens the session if it is not known, and else goes on with
 // it.
 func openReceiver(x *exchange, rt *route, id string, fr *framing, prelude, before string) {
-	l := x.out.loop
+	l := x.response.loop
 	f := rt.sessions[id]
-	if f != nil && f.receiver != nil && f.receiver.out.c.peerGone() {
+	if f != nil && f.receiver != nil && f.receiver.peerGone() {
 		f.lost() // its client asks again: it knows before we do
 		f = nil
 	}
-	if f == nil && l.refusesSessions(l.http >= l.cfg.SessionsMax) {
-		x.set("Retry-After", "1")
-		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
+	if f == nil && l.refusesSessions(l.httpSessions >= l.cfg.SessionsMax) {
+		x.refuseSession()
 		return
 	}
 	r := newReceiver(x, &rt.options, fr, prelude, before)
@@ -56,12 +53,12 @@ func openReceiver(x *exchange, rt *route, id string, fr *framing, prelude, befor
 		r.last(codeStillOpen, "Another connection still open")
 	default:
 		f.attach(r)
-		if l.leave.begun { // its connection was told before it asked
+		if l.departure.begun { // its connection was told before it asked
 			f.session.Close(CodeGoAway, reasonGoAway)
 		}
 		f.pump()
 	}
-	x.out.keepAlive = r.out.keepAlive
+	x.response.keepAlive = r.response.keepAlive
 }
 
 const codeStillOpen = 2010
@@ -71,16 +68,16 @@ func newFallback(l *loop, r *route, id string, fr *framing) *fallback {
 	id = strings.Clone(id) // it is a part of the request's target
 	f := &fallback{loop: l, route: r, id: id, framing: fr}
 	s := newSession(l, r.service, f)
-	f.session, f.out = s, &s.out
+	f.session, f.outflow = s, &s.outflow
 	r.sessions[id] = f
-	l.http++
+	l.httpSessions++
 	l.memory.sessions.Charge(sessionBytes)
 	return f
 }
 
 // open sends the open frame and tells the service.
 func (f *fallback) open(r *receiver) {
-	f.hold(r)
+	f.setReceiver(r)
 	r.control([]byte(codec.OpenFrame))
 	f.endIfFull()
 	f.session.opened()
@@ -99,7 +96,7 @@ func (f *fallback) appendMessage(dst []byte, m *Message) []byte {
 // the session times out.
 func (f *fallback) goodbye(reason CloseReason) {
 	f.farewell = reason
-	f.out.CutOff(f.loop.nextSeq())
+	f.outflow.CutOff(f.loop.nextSeq())
 }
 
 // attach gives the session a receiver. If that has another wire than the last one, what is due changes its form; a
@@ -111,24 +108,22 @@ func (f *fallback) attach(r *receiver) {
 		}
 	}
 	f.framing = r.framing
-	f.hold(r)
+	f.setReceiver(r)
 }
 
 func (f *fallback) rewire(to broadcast.Wire) error {
-	for t := range f.out.Topics() {
-		t.Data.(*Topic).seal()
-	}
+	f.session.sealTopics()
 	from := f.framing.wire
-	return f.out.Rewire(to, func(dst, p []byte) []byte {
+	return f.outflow.Rewire(to, func(dst, p []byte) []byte {
 		return quotings[to].write(dst, quotings[from].read(nil, p))
 	}, f.loop.nextSeq())
 }
 
-// hold makes r the session's receiver.
-func (f *fallback) hold(r *receiver) {
+// setReceiver makes r the session's receiver.
+func (f *fallback) setReceiver(r *receiver) {
 	f.leaveDetached()
-	f.receiver, f.addr = r, r.out.c.remoteAddr()
-	r.h.pending = f
+	f.receiver, f.addr = r, r.remoteAddr()
+	r.attach(f)
 }
 
 func (f *fallback) leaveDetached() {
@@ -148,7 +143,7 @@ func (f *fallback) detach() {
 
 // endIfFull detaches the receiver when it has carried what it may.
 func (f *fallback) endIfFull() {
-	if f.receiver.full() && f.out.Planned() == 0 {
+	if f.receiver.full() && f.outflow.Planned() == 0 {
 		f.detach()
 	}
 }
@@ -157,23 +152,23 @@ func (f *fallback) writable() { f.pump() }
 
 // pump sends what is due to the receiver, a frame at a time.
 func (f *fallback) pump() {
-	for r := f.receiver; r != nil && r == f.receiver && !r.out.c.dead && !r.out.c.blocked; {
-		switch n := f.out.Planned(); {
+	for r := f.receiver; r != nil && r == f.receiver && !r.dead() && !r.blocked(); {
+		switch n := f.outflow.Planned(); {
 		case f.told:
 			f.tell(r)
 			return
-		case f.out.Lost(): // the loop is about to end it
+		case f.outflow.Lost(): // the loop is about to end it
 			return
 		case n > 0:
-			r.goOn(f.out, nil)
+			r.sendPlanned(f.outflow, nil)
 		default:
-			if n = f.out.Plan(r.frameBytesMax); n == 0 {
+			if n = f.outflow.Plan(r.frameBytesMax); n == 0 {
 				f.sayGoodbye(r)
 				return
 			}
-			r.begin(f.out, n)
+			r.begin(f.outflow, n)
 		}
-		if !r.out.c.dead {
+		if !r.dead() {
 			f.endIfFull()
 		}
 	}
@@ -184,7 +179,7 @@ func (f *fallback) sayGoodbye(r *receiver) {
 	if f.farewell.Code != 0 {
 		f.told = true
 		f.tell(r)
-		f.ending()
+		f.announceEnd()
 	}
 }
 
@@ -194,9 +189,9 @@ func (f *fallback) tell(r *receiver) {
 	f.detach()
 }
 
-// ending has the service told at the end of the turn. The id stays known until the session times out.
-func (f *fallback) ending() {
-	f.loop.over = append(f.loop.over, f)
+// announceEnd has the service told at the end of the turn. The id stays known until the session times out.
+func (f *fallback) announceEnd() {
+	f.loop.endings = append(f.loop.endings, f)
 	f.loop.arm()
 }
 
@@ -205,21 +200,28 @@ var slowReason = CloseReason{Code: 1008, Reason: "slow consumer"}
 
 // slow ends a session whose client asks too seldom or reads too little.
 func (f *fallback) slow() {
-	r := f.receiver
-	if f.told || r != nil && r.out.c.dead {
-		return
+	if f.cutShort() {
+		f.loop.stats.SlowConsumersClosed++
 	}
-	f.loop.stats.SlowConsumersClosed++
-	if r != nil && (r.inFrame || r.out.c.blocked) { // it could not be told
-		r.out.c.abort()
-		return
+}
+
+// cutShort ends a session without what is due to it; false tells that it is over already.
+func (f *fallback) cutShort() bool {
+	r := f.receiver
+	if f.told || r != nil && r.dead() {
+		return false
+	}
+	if r != nil && (r.inFrame || r.blocked()) { // it could not be told
+		r.abort()
+		return true
 	}
 	f.told, f.farewell = true, slowReason
-	f.session.closing()
+	f.session.beginClosing()
 	if r != nil {
 		f.tell(r)
 	}
-	f.ending()
+	f.announceEnd()
+	return true
 }
 
 // tick sends a heartbeat after silence.
@@ -238,16 +240,28 @@ func (f *fallback) goAway() {
 // lost follows the death of a connection under a receiver. What was on its way may be lost, so the session is over; the
 // client's next request opens another.
 func (f *fallback) lost() {
-	f.loop.stats.ConnectionsInterrupted++
-	f.end(CloseReason{Code: codeBroken})
+	if r := f.receiver; r.interrupted() || !r.dead() { // not dead yet: its client asks again
+		f.loop.stats.ConnectionsInterrupted++
+	}
+	f.breakOff()
 }
+
+// hears tells that the session has not been closed: a closed one is handed no more messages.
+func (f *fallback) hears() bool { return f.farewell.Code == 0 }
+
+func (f *fallback) wait() backpressure { return f.session.wait() }
+
+func (f *fallback) message(m *Message) backpressure { return f.session.message(m) }
+
+// breakOff ends the session at once: a part of what either side said is missing, or nobody asks for it any more.
+func (f *fallback) breakOff() { f.end(CloseReason{Code: codeBroken}) }
 
 // end ends the session at once, and the connection of its receiver.
 func (f *fallback) end(reason CloseReason) {
 	f.forget()
 	if r := f.receiver; r != nil {
-		f.receiver, r.h.pending = nil, nil
-		r.out.c.kill()
+		f.receiver = nil
+		r.kill()
 	}
 	if f.farewell.Code == 0 {
 		f.farewell = reason
@@ -261,22 +275,7 @@ func (f *fallback) forget() {
 	f.leaveDetached()
 	if f.route.sessions[f.id] == f {
 		delete(f.route.sessions, f.id)
-		f.loop.http--
+		f.loop.httpSessions--
 		f.loop.memory.sessions.Charge(-sessionBytes)
-	}
-}
-
-// timeOut ends the sessions that have been without a receiver for too long, the longest first.
-func (l *loop) timeOut(r *route) {
-	delay := r.options.DisconnectDelay.Milliseconds()
-	for first := r.detached.Front(); first != nil; first = r.detached.Front() {
-		f := first.Value.(*fallback)
-		if l.now-f.detachedAt < delay {
-			return
-		}
-		if !f.told {
-			l.stats.SessionsTimedOut++
-		}
-		l.guarded(func() { f.end(CloseReason{Code: codeBroken}) })
 	}
 }

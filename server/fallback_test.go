@@ -23,7 +23,8 @@ func TestOrderOverHTTP(t *testing.T) {
 	var want, batch []string
 	for i := range n {
 		batch = append(batch, fmt.Sprintf("%q", fmt.Sprint(i)))
-		want = append(want, fmt.Sprintf("one %d", i), fmt.Sprintf("direct %d", i), fmt.Sprintf("two %d", i), fmt.Sprintf("one again %d", i))
+		want = append(want, fmt.Sprintf("one %d", i), fmt.Sprintf("direct %d", i), fmt.Sprintf("two %d", i),
+			fmt.Sprintf("one again %d", i))
 	}
 	for _, limits := range []server.Config{{}, {FrameBytesMax: 50, Options: server.Options{ResponseLimit: 200}}} {
 		s := startMarking(t, limits)
@@ -65,8 +66,10 @@ func TestSessionChangesItsTransport(t *testing.T) {
 	c := s.dial(t)
 	c.poll(url, "o")
 	ways := []struct{ method, path, before, after, quote string }{
-		{"GET", "/jsonp?c=x", `/**/x("`, "\");\r\n", `\"`}, {"GET", "/eventsource", "data: ", "\r\n\r\n", `"`}, {"POST", "/xhr", "", "\n", `"`},
-		{"GET", "/htmlfile?c=x", "<script>\np(\"", "\");\n</script>\r\n", `\"`}, {"POST", "/xhr_streaming", "", "\n", `"`}, {"GET", "/jsonp?c=x", `/**/x("`, "\");\r\n", `\"`},
+		{"GET", "/jsonp?c=x", `/**/x("`, "\");\r\n", `\"`}, {"GET", "/eventsource", "data: ", "\r\n\r\n", `"`},
+		{"POST", "/xhr", "", "\n", `"`},
+		{"GET", "/htmlfile?c=x", "<script>\np(\"", "\");\n</script>\r\n", `\"`},
+		{"POST", "/xhr_streaming", "", "\n", `"`}, {"GET", "/jsonp?c=x", `/**/x("`, "\");\r\n", `\"`},
 	}
 	for i, w := range ways {
 		c.post(url, fmt.Sprintf(`["%d%% <"]`, i))
@@ -91,7 +94,9 @@ func TestSessionChangesItsTransport(t *testing.T) {
 // Frames that are longer than any socket buffer arrive whole, chunk by chunk or as one body, while the reader is slow.
 func TestLargeFramesOverHTTP(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{MessageBytesMax: 4 << 20, LogBytesMax: 64 << 20, OutboxBytesMax: 64 << 20, UnsentBytesMax: 64 << 10})
+	s := start(t, server.Config{
+		MessageBytesMax: 4 << 20, LogBytesMax: 64 << 20, OutboxBytesMax: 64 << 20, UnsentBytesMax: 64 << 10,
+	})
 	large := strings.Repeat("0123456789abcdef", 3<<16) // 3 MiB
 	for _, prefix := range []string{"/broadcast", "/echo"} {
 		for _, path := range []string{"/xhr_streaming", "/eventsource", "/xhr", "/jsonp?c=x"} {
@@ -136,7 +141,8 @@ func TestLargeFramesOverHTTP(t *testing.T) {
 func TestServicesAreToldOfTheEnd(t *testing.T) {
 	t.Parallel()
 	service, once := newRecording(), newRecording()
-	s := start(t, server.Config{Options: server.Options{DisconnectDelay: 100 * time.Millisecond}, OutboxBytesMax: 1000}, "/recorded", service, "/closing", closing{once})
+	s := start(t, server.Config{Options: server.Options{DisconnectDelay: 100 * time.Millisecond}, OutboxBytesMax: 1000},
+		"/recorded", service, "/closing", closing{once})
 
 	s.dial(t).poll("/recorded/0/times-out", "o")
 	service.wantClosed(t, 1006)
@@ -194,7 +200,8 @@ func TestTooManySessions(t *testing.T) {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			t.Fatal(err)
 		}
-		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || resp.Header.Get("Access-Control-Allow-Origin") != "http://page" {
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" ||
+			resp.Header.Get("Access-Control-Allow-Origin") != "http://page" {
 			t.Fatalf("%v", resp)
 		}
 	}
@@ -245,7 +252,10 @@ func TestPipeliningBehindAPoll(t *testing.T) {
 
 func TestStreamsThatNeverReadAreClosed(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19, UnsentBytesMax: 64 << 10, Options: server.Options{ResponseLimit: 1 << 40}})
+	s := start(t, server.Config{
+		LogBytesMax: 1 << 20, BatchBytesMax: 1 << 19, UnsentBytesMax: 64 << 10,
+		Options: server.Options{ResponseLimit: 1 << 40},
+	})
 	reader := s.stream(t, "/broadcast/0/reader")
 	reader.wantLine("o")
 	const stalled = 5
@@ -263,7 +273,9 @@ func TestStreamsThatNeverReadAreClosed(t *testing.T) {
 			t.Fatalf("still there: %+v", s.stats(t))
 		}
 	}
-	s.eventually(t, "they are gone", func(st server.Stats) bool { return st.Sessions == 2 && st.ConnectionsBlocked == 0 })
+	s.eventually(t, "they are gone", func(st server.Stats) bool {
+		return st.Sessions == 2 && st.ConnectionsBlocked == 0
+	})
 }
 
 // A poll that comes when the log has gone on without its session is told so.
@@ -341,7 +353,10 @@ func TestShutdownOverHTTP(t *testing.T) {
 // A subscription that ends in the middle of a chunk lets it end.
 func TestUnsubscribeInTheMiddleOfAChunk(t *testing.T) {
 	t.Parallel()
-	srv, err := server.New(server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 100, UnsentBytesMax: 64 << 10, Options: server.Options{ResponseLimit: 1 << 30}})
+	srv, err := server.New(server.Config{
+		Addr: "127.0.0.1:0", ConnectionsMax: 100, UnsentBytesMax: 64 << 10,
+		Options: server.Options{ResponseLimit: 1 << 30},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,7 +432,9 @@ func FuzzSessionOverHTTP(f *testing.F) {
 	f.Add(uint64(3), uint8(200), uint8(255))
 	f.Fuzz(func(t *testing.T, seed uint64, steps, frameBytes uint8) {
 		// streams end with their first frame
-		s := startMarking(t, server.Config{FrameBytesMax: 1 + int(frameBytes), Options: server.Options{ResponseLimit: 1}})
+		s := startMarking(t, server.Config{
+			FrameBytesMax: 1 + int(frameBytes), Options: server.Options{ResponseLimit: 1},
+		})
 		r := rand.New(rand.NewPCG(seed, 0))
 		const url = "/mixed/0/fuzzed"
 		c := s.dial(t)
@@ -429,7 +446,8 @@ func FuzzSessionOverHTTP(f *testing.F) {
 		}{
 			{"POST", "/xhr", "", "\n", strings.Clone},
 			{"POST", "/xhr_streaming", "", "\n", strings.Clone},
-			{"GET", "/eventsource", "data: ", "\r\n\r\n", func(s string) string { return strings.ReplaceAll(s, "%25", "%") }},
+			{"GET", "/eventsource", "data: ", "\r\n\r\n",
+				func(s string) string { return strings.ReplaceAll(s, "%25", "%") }},
 			{"GET", "/jsonp?c=x", `/**/x("`, "\");\r\n", unscript},
 			{"GET", "/htmlfile?c=x", "<script>\np(\"", "\");\n</script>\r\n", unscript},
 		}
@@ -464,7 +482,8 @@ func FuzzSessionOverHTTP(f *testing.F) {
 				got = append(got, some...)
 			}
 			if frames == 0 || len(got) > len(due) || strings.Join(got, "\n") != strings.Join(due[:len(got)], "\n") {
-				t.Fatalf("seed %d, step %d: by %s came %q; %d of %d are here", seed, step, w.path, body, len(got), len(due))
+				t.Fatalf("seed %d, step %d: by %s came %q; %d of %d are here", seed, step, w.path, body, len(got),
+					len(due))
 			}
 		}
 	})

@@ -135,7 +135,10 @@ func (r *running) dialWith(t *testing.T, d net.Dialer) *client {
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &client{t: t, Conn: c, r: bufio.NewReader(c), reader: codec.MessageReader{Role: ws.StateClientSide, BytesMax: 1 << 30}}
+	return &client{
+		t: t, Conn: c, r: bufio.NewReader(c),
+		reader: codec.MessageReader{Role: ws.StateClientSide, BytesMax: 1 << 30},
+	}
 }
 
 // say sends text; what the server has closed already is for the reading side to find out.
@@ -158,7 +161,8 @@ func (c *client) response() (*http.Response, string) {
 	return resp, string(body)
 }
 
-const handshakeHeaders = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+const handshakeHeaders = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 
 // open opens a WebSocket.
 func (r *running) open(t *testing.T, path string) *client {

@@ -6,7 +6,9 @@ import (
 )
 
 // htmlFile is an endless page of scripts in a hidden frame, each of which calls its parent with a frame.
-var htmlFile = endpoint{method: http.MethodGet, transports: []string{TransportHTMLFile}, serve: serveHTMLFile, byScript: true}
+var htmlFile = endpoint{
+	method: http.MethodGet, transports: []string{TransportHTMLFile}, serve: serveHTMLFile, byScript: true,
+}
 
 var htmlFileFraming = framing{
 	name: TransportHTMLFile, contentType: "text/html; charset=UTF-8", streaming: true, wire: wireScript,
@@ -31,6 +33,7 @@ var htmlFilePadding = strings.Repeat(" ", 1024) + "\r\n\r\n"
 
 func serveHTMLFile(x *exchange, r *route, session string) {
 	if callback, ok := x.callback(); ok {
-		openReceiver(x, r, session, &htmlFileFraming, strings.Replace(htmlFileHead, "CALLBACK", callback, 1)+htmlFilePadding, htmlFileFraming.before)
+		prelude := strings.Replace(htmlFileHead, "CALLBACK", callback, 1) + htmlFilePadding
+		openReceiver(x, r, session, &htmlFileFraming, prelude, htmlFileFraming.before)
 	}
 }

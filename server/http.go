@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/sockloop/sockloop/codec"
 )
@@ -11,14 +10,15 @@ import (
 // httpProtocol reads requests off a connection and answers them, one after the other, until one of them upgrades it.
 // The next request is not looked at before the last one's response has left.
 type httpProtocol struct {
-	c       *conn
-	reader  codec.RequestReader
-	pending pendingResponse // a response on its way
-	posting posting         // messages of a request that have not all been handed on
-	posted  *exchange       // and the request
-	serving bool            // a request is being answered
-	served  bool            // a request has been
-	since   int64           // loop time at which we began to wait for what we wait for
+	c            *conn
+	reader       codec.RequestReader
+	pending      pendingResponse // a response on its way
+	pendingBytes int             // what it keeps of the request
+	posting      posting         // messages of a request that have not all been handed on
+	posted       *exchange       // and the request
+	serving      bool            // a request is being answered
+	served       bool            // a request has been
+	since        int64           // loop time at which we began to wait for what we wait for
 }
 
 // pendingResponse is told what happens to the connection under a response that goes on after its request was served.
@@ -26,14 +26,6 @@ type pendingResponse interface {
 	writable()
 	tick()
 	goAway()
-	lost()
-}
-
-// posting is a request whose messages go to their session in the connection's shares. accept hands on what it may, and
-// is done when all of them are.
-type posting interface {
-	accept() (done bool)
-	kept() int
 	lost()
 }
 
@@ -48,7 +40,7 @@ func newHTTP(c *conn) *httpProtocol {
 func (h *httpProtocol) receive(data []byte) []byte {
 	switch {
 	case h.posting != nil:
-		h.goOnPosting()
+		h.handOnPosted()
 		return data
 	case h.pending != nil:
 		h.c.wait(holdResponse)
@@ -74,11 +66,17 @@ func (h *httpProtocol) unfinished() bool { return h.posting != nil && h.c.hold =
 
 func (h *httpProtocol) kept() int {
 	n := h.reader.Buffered()
+	if h.pending != nil {
+		n += h.pendingBytes
+	}
 	if h.posting != nil {
-		n += h.posting.kept()
+		n += h.posting.kept() + h.c.loop.cfg.RequestHeadBytesMax // and the request's head, at most
 	}
 	return n
 }
+
+// outbox is nothing: sessions over HTTP outlive their connections, and answer for their outboxes themselves.
+func (h *httpProtocol) outbox() int { return 0 }
 
 func (h *httpProtocol) writable() {
 	if h.pending != nil {
@@ -114,7 +112,7 @@ func (h *httpProtocol) tick() {
 		h.pending.tick()
 		return
 	case h.posting != nil: // it is we who let it wait; but it is not read, so nobody else would notice that it is gone
-		if h.c.hold == holdPace && h.c.peerGone() {
+		if h.c.hold == holdPublisher && h.c.peerGone() {
 			h.c.lost()
 		}
 		return
@@ -135,7 +133,7 @@ func (h *httpProtocol) refuse(err error) {
 	var refusal *codec.RequestError
 	switch {
 	case errors.As(err, &refusal):
-		x := exchange{h: h, r: &codec.Request{Request: &http.Request{}}, out: response{loop: h.c.loop, c: h.c}}
+		x := exchange{h: h, r: &codec.Request{Request: &http.Request{}}, response: response{loop: h.c.loop, c: h.c}}
 		x.text(refusal.Status, refusal.Reason)
 		h.c.linger()
 	case h.reader.Continue():
@@ -146,7 +144,7 @@ func (h *httpProtocol) refuse(err error) {
 // serve answers a request, and goes on with the connection.
 func (h *httpProtocol) serve(q *codec.Request, rest []byte) []byte {
 	c := h.c
-	x := &exchange{h: h, r: q, out: response{
+	x := &exchange{h: h, r: q, response: response{
 		loop: c.loop, c: c, header: make([]string, 0, headerUsual),
 		keepAlive: !q.Close, http10: !q.ProtoAtLeast(1, 1), bodiless: q.Method == http.MethodHead,
 	}}
@@ -158,7 +156,7 @@ func (h *httpProtocol) serve(q *codec.Request, rest []byte) []byte {
 		return rest
 	}
 	if h.pending == nil && h.posting == nil {
-		h.answered(x.out.keepAlive)
+		h.answered(x.response.keepAlive)
 	}
 	return rest
 }
@@ -169,27 +167,10 @@ func (h *httpProtocol) answered(keepAlive bool) {
 	h.since = h.c.loop.now
 	switch {
 	case h.serving: // serve goes on
-	case !keepAlive || h.c.loop.leave.begun:
+	case !keepAlive || h.c.loop.departure.begun:
 		h.c.linger()
 	default:
 		h.c.release(holdResponse)
-	}
-}
-
-// post takes on a request whose messages are handed on in shares.
-func (h *httpProtocol) post(x *exchange, p posting) {
-	h.posting, h.posted = p, x
-	h.goOnPosting()
-}
-
-func (h *httpProtocol) goOnPosting() {
-	if !h.posting.accept() {
-		return
-	}
-	keepAlive := h.posted.out.keepAlive
-	h.posting, h.posted = nil, nil
-	if !h.serving {
-		h.answered(keepAlive)
 	}
 }
 
@@ -200,20 +181,28 @@ const headerUsual = 10
 type exchange struct {
 	h        *httpProtocol
 	r        *codec.Request
-	out      response
+	response response
 	upgraded bool
 }
 
 // set adds a header to the response.
-func (x *exchange) set(name, value string) { x.out.header = append(x.out.header, name, value) }
+func (x *exchange) set(name, value string) {
+	x.response.header = append(x.response.header, name, value)
+}
 
 // text answers with a line of text.
 func (x *exchange) text(status int, body string) {
 	if status >= 400 {
-		x.out.loop.stats.RequestsRefused++
+		x.response.loop.stats.RequestsRefused++
 	}
 	x.set("Content-Type", textPlain)
 	x.respond(status, body)
+}
+
+// refuseSession answers that loop.refusesSessions.
+func (x *exchange) refuseSession() {
+	x.set("Retry-After", "1")
+	x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
 }
 
 // respond sends the response: whole, with its length.
@@ -222,22 +211,10 @@ func (x *exchange) respond(status int, body string) {
 	if status == http.StatusNoContent || status == http.StatusNotModified {
 		length = noLength
 	}
-	p := x.out.appendHead(x.out.loop.scratch[:0], status, length)
-	if !x.out.bodiless {
+	p := x.response.appendHead(x.response.loop.scratch[:0], status, length)
+	if !x.response.bodiless {
 		p = append(p, body...)
 	}
-	x.out.loop.scratch = p
-	x.out.c.send(p)
-}
-
-// hasToken tells whether a comma-separated header contains a token, in any case.
-func hasToken(h http.Header, name, token string) bool {
-	for _, line := range h.Values(name) {
-		for t := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(t), token) {
-				return true
-			}
-		}
-	}
-	return false
+	x.response.loop.scratch = p
+	x.response.c.send(p)
 }

@@ -34,7 +34,8 @@ func iframePage(r *route) page {
 	if src == "" {
 		src = r.prefix + scriptPath
 	}
-	p := newPage("text/html; charset=UTF-8", "public, max-age="+yearSeconds, strings.Replace(iframeHTML, "SCRIPT", html.EscapeString(src), 1))
+	p := newPage("text/html; charset=UTF-8", "public, max-age="+yearSeconds,
+		strings.Replace(iframeHTML, "SCRIPT", html.EscapeString(src), 1))
 	p.expires = farFuture
 	return p
 }

@@ -6,7 +6,9 @@ import (
 )
 
 // jsonp is polling by script tags: each response calls a function of the page with one frame.
-var jsonp = endpoint{method: http.MethodGet, transports: []string{TransportJSONPPolling}, serve: serveJSONP, byScript: true}
+var jsonp = endpoint{
+	method: http.MethodGet, transports: []string{TransportJSONPPolling}, serve: serveJSONP, byScript: true,
+}
 
 var jsonpFraming = framing{name: TransportJSONPPolling, contentType: javaScript, wire: wireScript, after: "\");\r\n"}
 

@@ -10,14 +10,15 @@ import (
 var jsonpSend = endpoint{method: http.MethodPost, transports: []string{TransportJSONPPolling}, serve: serveJSONPSend}
 
 func serveJSONPSend(x *exchange, r *route, session string) {
-	payload := x.r.Body
+	payload, owned := x.r.Body, x.r.Owned
 	if kind, _, _ := mime.ParseMediaType(x.r.Header.Get("Content-Type")); kind == "application/x-www-form-urlencoded" {
 		form, err := url.ParseQuery(string(payload))
 		if err != nil {
 			x.text(http.StatusInternalServerError, "Broken form encoding.")
 			return
 		}
-		payload = []byte(form.Get("d"))
+		payload, owned = []byte(form.Get("d")), true
 	}
-	x.accept(r, session, payload, func() { x.text(http.StatusOK, "ok") }) // some browsers show an error on 204
+	// Some browsers show an error on 204.
+	x.takeMessages(r, session, payload, owned, func() { x.text(http.StatusOK, "ok") })
 }

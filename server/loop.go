@@ -24,66 +24,64 @@ const readBytes = 64 << 10
 // except for the mailbox, which is how every other goroutine comes in.
 type loop struct {
 	cfg    Config
-	log    *slog.Logger
+	logger *slog.Logger
 	routes routes
 	pages  map[string]*page // by path
 	stats  Stats
 
-	poller   *netpoll.Poller
-	listener listener
-	timer    int          // timerfd of the tick
-	pacer    int          // timerfd that runs while somebody waits for less than a tick
-	pacing   bool         // it runs
-	tid      atomic.Int64 // thread of the loop
-	readers  int64        // the clock by which readers are judged, in milliseconds, see readClock
-	now      int64        // milliseconds since start, as of the last flush, tick or look at those who wait
-	start    time.Time
+	poller      *netpoll.Poller
+	listener    listener
+	timer       int          // timerfd of the tick
+	pacer       int          // timerfd that runs while somebody waits for less than a tick
+	pacing      bool         // it runs
+	tid         atomic.Int64 // thread of the loop
+	readerClock int64        // the clock by which readers are judged, in milliseconds, see readClock
+	now         int64        // milliseconds since start, as of the last flush, tick or look at those who wait
+	start       time.Time
 
-	conns  []*conn
-	byFD   []*conn // index is the descriptor
-	topics []*Topic
-	dirty  []*Topic        // published to in this turn
-	full   []*Topic        // whose publishers wait for room
-	owing  []*Session      // sent to in this turn
-	dead   []*conn         // killed in this turn
-	behind []*Session      // fell off a log in this turn
-	over   []*fallback     // sessions over HTTP whose services must be told of the end
-	paced  []publisher     // over their rate
-	mixed  int             // sessions that subscribe to several topics
-	http   int             // sessions over HTTP, and those of them that are over and not forgotten
-	leave  departure       // of everybody, while the server drains
-	seq    uint64          // orders batches and direct messages
-	armed  bool            // a flush is on its way
-	last   *Topic          // the last one published to
-	share  share           // what may still be done in this turn
-	memory memory          // what is kept for clients, and its bound
-	owed   outflowSettings // of every session
+	conns         []*conn
+	byFD          []*conn // index is the descriptor
+	topics        []*Topic
+	dirty         []*Topic                // published to in this turn
+	fullTopics    []*Topic                // whose publishers wait for room
+	owing         []*Session              // sent to in this turn
+	dead          []*conn                 // killed in this turn
+	evicted       []*Session              // fell off a log in this turn
+	endings       []*fallback             // sessions over HTTP that have ended, whose services must be told
+	paced         []publisher             // over their rate
+	multiTopic    int                     // sessions that subscribe to several topics
+	httpSessions  int                     // sessions over HTTP, and those of them that are over and not forgotten
+	departure     departure               // of everybody, while the server drains
+	seq           uint64                  // orders batches and direct messages
+	armed         bool                    // a flush is on its way
+	lastPublished *Topic                  // the last one published to
+	share         share                   // what may still be done in this turn
+	memory        memory                  // what is kept for clients, and its bound
+	outflows      broadcast.OutflowConfig // of every session
 
-	// What the message just handed on may have done, see holdBack.
-	heldBy   *Topic // published to although its log is full
-	overRate *rate  // of its session
+	published *Topic // the last that the message being handed on was published to
+	foundFull *Topic // the last whose log was full when the message being handed on was published to it
 
-	buffer  []byte // into which connections are read
-	array   codec.Array
-	message Message // the one that a raw WebSocket is delivering
-	scratch []byte
-	closing []byte // scratch too, for what stands behind a frame
+	buffer       []byte // into which connections are read
+	array        codec.Array
+	message      Message // the one that a raw WebSocket is delivering
+	scratch      []byte
+	scratchAfter []byte // for what stands behind a frame
 
 	mailbox mailbox
 }
 
-type outflowSettings = broadcast.OutflowConfig
-
 func newLoop(cfg Config) *loop {
 	l := &loop{
-		cfg: cfg, log: cfg.Logger, start: time.Now(),
+		cfg: cfg, logger: cfg.Logger, start: time.Now(),
 		pages:  map[string]*page{},
 		buffer: make([]byte, readBytes),
 	}
+	l.listener.accept4 = accept4
 	l.listener.fd, l.share.fd, l.timer, l.pacer = -1, -1, -1, -1
-	l.leave.done = make(chan struct{})
+	l.departure.done = make(chan struct{})
 	l.memory.init(cfg.MemoryBytesMax)
-	l.owed = outflowSettings{
+	l.outflows = broadcast.OutflowConfig{
 		FrameBytesMax: cfg.FrameBytesMax, OutboxBytesMax: cfg.OutboxBytesMax,
 		Skip: cfg.SlowConsumer == SlowConsumerSkip, Outboxes: l.memory.outboxes,
 	}
@@ -93,7 +91,7 @@ func newLoop(cfg Config) *loop {
 
 // open makes what the loop waits for: the poller, the timer of the tick, and the listening socket.
 func (l *loop) open() error {
-	logging.SetDefaultLoggerAndFlusher(gnetLogger{l.log}, nil)
+	logging.SetDefaultLoggerAndFlusher(gnetLogger{l.logger}, nil)
 	var err error
 	if l.poller, err = netpoll.OpenPoller(); err != nil {
 		return err
@@ -154,9 +152,7 @@ func (l *loop) endAll() {
 		c.kill()
 	}
 	for _, r := range l.routes {
-		for _, f := range r.sessions {
-			l.guarded(func() { f.end(CloseReason{Code: codeBroken}) })
-		}
+		r.breakOff()
 	}
 	l.closeDead()
 	for len(l.topics) > 0 {
@@ -172,9 +168,9 @@ func (l *loop) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 	case l.timer:
 		l.tick()
 	case l.pacer:
-		l.paceTick()
+		l.pacerTick()
 	case l.share.fd:
-		l.goOn()
+		l.grantVisits()
 	default:
 		if c := l.connOf(fd); c != nil && !c.dead {
 			c.event(ev)
@@ -208,7 +204,7 @@ func (l *loop) flush() {
 	l.deliver()
 	l.closeDead()
 	l.shed()
-	l.memory.collector.pace(l.memory.budget.Used())
+	l.memory.collector.adjust(l.memory.budget.Used())
 	l.makeRoom()
 	l.checkDrained()
 	l.nextTurn()
@@ -220,10 +216,10 @@ func (l *loop) deliver() {
 	for _, t := range l.dirty {
 		t.seal()
 	}
-	l.endBehind()
+	l.endEvicted()
 	for _, t := range l.dirty {
 		t.dirty = false
-		t.stream.Deliver()
+		t.log.Deliver()
 	}
 	l.dirty = l.dirty[:0]
 	for i := 0; i < len(l.owing); i++ {
@@ -235,71 +231,31 @@ func (l *loop) deliver() {
 	l.owing = l.owing[:0]
 }
 
-// endBehind ends the sessions that have fallen off a log.
-func (l *loop) endBehind() {
-	for i := 0; i < len(l.behind); i++ {
-		if s := l.behind[i]; s.state != closed {
+// endEvicted ends the sessions that have fallen off a log.
+func (l *loop) endEvicted() {
+	for i := 0; i < len(l.evicted); i++ {
+		if s := l.evicted[i]; s.state != closed {
 			s.transport.slow()
 		}
 	}
-	clear(l.behind)
-	l.behind = l.behind[:0]
+	clear(l.evicted)
+	l.evicted = l.evicted[:0]
 }
 
 // closeDead closes the connections that were killed and tells their services, and those of sessions over HTTP that are
 // over. They may go on to publish or to kill others.
 func (l *loop) closeDead() {
-	for i := 0; i < len(l.over); i++ {
-		f := l.over[i]
+	for i := 0; i < len(l.endings); i++ {
+		f := l.endings[i]
 		l.guarded(func() { f.session.ended(f.farewell) })
 	}
-	clear(l.over)
-	l.over = l.over[:0]
+	clear(l.endings)
+	l.endings = l.endings[:0]
 	for i := 0; i < len(l.dead); i++ {
 		l.dead[i].close()
 	}
 	clear(l.dead)
 	l.dead = l.dead[:0]
-}
-
-// stepMax is how much of the time between two readings of the clock counts against readers, in milliseconds.
-const stepMax = 250
-
-// readClock takes the time. A reader is not slow because the loop was: what a turn took beyond stepMax does not count
-// against those who could be sent nothing meanwhile.
-func (l *loop) readClock(sinceStart time.Duration) {
-	now := sinceStart.Milliseconds()
-	l.readers += min(now-l.now, stepMax)
-	l.now = now
-}
-
-// tickInterval is an eighth of the shortest timeout: no timeout is late by more.
-func (l *loop) tickInterval() time.Duration {
-	shortest := min(l.cfg.HandshakeTimeout, l.cfg.KeepAliveTimeout, l.cfg.PongTimeout, l.cfg.CloseTimeout)
-	for _, r := range l.routes {
-		shortest = min(shortest, r.options.HeartbeatDelay, r.options.DisconnectDelay)
-	}
-	return min(max(shortest/8, time.Millisecond), tickMax)
-}
-
-const tickMax = 500 * time.Millisecond
-
-// tick looks at every timeout.
-func (l *loop) tick() {
-	var count [8]byte
-	_, _ = unix.Read(l.timer, count[:])
-	l.readClock(time.Since(l.start))
-	for _, c := range l.conns {
-		if !c.dead {
-			c.protocol.tick()
-		}
-	}
-	for _, r := range l.routes {
-		l.timeOut(r)
-	}
-	l.listenAgain()
-	l.giveBack()
-	l.arm()
 }
 
 // snapshot copies the counters.
@@ -332,7 +288,7 @@ func (l *loop) owes(s *Session) {
 
 func (l *loop) panicked(p any) {
 	l.stats.HandlerPanics++
-	l.log.Error("a handler panicked; if it had a connection, that is closed",
+	l.logger.Error("a handler panicked; if it had a connection, that is closed",
 		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 

@@ -39,7 +39,7 @@ func (b *mailbox) trigger(task func()) {
 	}
 	err := b.loop.poller.Trigger(queue.HighPriority, func(any) error { task(); return nil }, nil)
 	if err != nil {
-		b.loop.log.Error("waking the loop", "error", err)
+		b.loop.logger.Error("waking the loop", "error", err)
 	}
 }
 

@@ -72,60 +72,64 @@ func (l *loop) shed() {
 	for i := 0; i < len(holders) && excess > 0; i++ {
 		excess -= holders[i].end(excess)
 	}
-	l.endBehind()
+	l.endEvicted()
 	l.closeDead()
 }
 
 // holders lists who keeps much: logs, connections, and sessions over HTTP, whose outbox outlives their connections.
 func (l *loop) holders() []holder {
 	var all []holder
-	add := func(bytes int, end func(excess int) int) {
-		if bytes >= holderBytesMin {
-			all = append(all, holder{bytes, end})
+	add := func(h holder) {
+		if h.bytes >= holderBytesMin {
+			all = append(all, h)
 		}
 	}
 	for _, t := range l.topics {
-		add(t.stream.LogBytes(), func(excess int) int {
-			freed := t.stream.Shrink(excess)
-			if freed > 0 {
-				l.stats.LogsCutForMemory++
-			}
-			return freed
-		})
+		add(t.holder())
 	}
 	for _, c := range l.conns {
-		bytes := c.charged + c.outboxBytes()
-		add(bytes, func(int) int {
-			l.stats.ConnectionsClosedForMemory++
-			c.drop()
-			return bytes
-		})
+		add(c.holder())
 	}
 	for _, r := range l.routes {
 		for _, f := range r.sessions {
-			bytes := f.out.Memory()
-			add(bytes, func(int) int {
-				l.stats.SessionsClosedForMemory++
-				f.slow()
-				return bytes
-			})
+			add(f.holder())
 		}
 	}
 	return all
+}
+
+func (t *Topic) holder() holder {
+	return holder{t.log.LogBytes(), func(excess int) int {
+		freed := t.log.Shrink(excess)
+		if freed > 0 {
+			t.loop.stats.LogsCutForMemory++
+		}
+		return freed
+	}}
+}
+
+func (c *conn) holder() holder {
+	bytes := c.charged + c.protocol.outbox()
+	return holder{bytes, func(int) int {
+		c.loop.stats.ConnectionsClosedForMemory++
+		c.drop()
+		return bytes
+	}}
+}
+
+func (f *fallback) holder() holder {
+	bytes := f.outflow.Memory()
+	return holder{bytes, func(int) int {
+		f.loop.stats.SessionsClosedForMemory++
+		f.cutShort()
+		return bytes
+	}}
 }
 
 // drop kills a connection and gives up what it keeps at once.
 func (c *conn) drop() {
 	c.input, c.taken, c.output, c.sent = nil, 0, nil, 0
 	c.abort()
-}
-
-// outboxBytes is what waits for the session of a WebSocket alone.
-func (c *conn) outboxBytes() int {
-	if w, ok := c.protocol.(*webSocket); ok {
-		return w.out.Memory()
-	}
-	return 0
 }
 
 const (
@@ -144,22 +148,22 @@ const (
 // and gives memory back to the system once an overload is over. Go alone would let garbage grow to the size of what is
 // in use, and a server that does not allocate never collects.
 type collector struct {
-	at      int64         // loop time of the last look
-	moved   uint64        // bytes that had been sent and received by then
-	peak    int           // of what was kept since memory was last given back
-	paced   int           // what was kept when the pace was last set
-	percent int           // GOGC as it was set last
-	busy    chan struct{} // holds a token while memory is on its way back
+	at       int64         // loop time of the last look
+	moved    uint64        // bytes that had been sent and received by then
+	peak     int           // of what was kept since memory was last given back
+	adjusted int           // what was kept when percent was last looked at
+	percent  int           // GOGC as it was set last
+	busy     chan struct{} // holds a token while memory is on its way back
 }
 
-// pace sets the garbage collector's pace for so many bytes in use.
-func (g *collector) pace(used int) {
+// adjust sets the garbage collector's pace for so many bytes in use.
+func (g *collector) adjust(used int) {
 	const heapMin = 4 << 20 // Go's own
 	g.peak = max(g.peak, used)
-	if used > g.paced-heapMin && used < g.paced+heapMin {
+	if used > g.adjusted-heapMin && used < g.adjusted+heapMin {
 		return
 	}
-	g.paced = used
+	g.adjusted = used
 	percent := min(max(100*garbageBytes/max(used, heapMin), 5), 100)
 	if percent < g.percent*3/4 || percent > g.percent*4/3 || percent == 100 && g.percent != 100 {
 		g.percent = percent
@@ -181,7 +185,7 @@ func (l *loop) giveBack() {
 	}
 	g.peak = l.memory.budget.Used()
 	for _, t := range l.topics {
-		t.stream.Trim()
+		t.log.Trim()
 	}
 	select {
 	case g.busy <- struct{}{}:

@@ -11,15 +11,13 @@ import (
 // Options are how a service speaks SockJS, under the names that sockjs-node gives them. A zero field stands for the
 // default of DefaultOptions.
 type Options struct {
-	// response_limit: bytes of payload after which a streaming response ends, and the client asks anew
-	ResponseLimit   int
+	ResponseLimit   int           // response_limit: bytes of payload after which a streaming response ends
 	HeartbeatDelay  time.Duration // heartbeat_delay: silence before a heartbeat or ping is sent
 	DisconnectDelay time.Duration // disconnect_delay: how long a session over HTTP may be without a receiver
-	// sockjs_url: the client's script for the iframe page; default: the copy that the service serves itself
-	SockJSURL   string
-	BaseURL     string // base_url: what /info tells clients to use as the service's URL, when not empty
-	JSessionID  bool   // jsessionid: set a cookie of that name, for load balancers that are sticky by it
-	NoWebSocket bool   // websocket off, raw WebSocket included
+	SockJSURL       string        // sockjs_url: the client's script for the iframe page; default: our copy
+	BaseURL         string        // base_url: what /info tells clients to use as the service's URL, when not empty
+	JSessionID      bool          // jsessionid: set a cookie of that name, for load balancers that are sticky by it
+	NoWebSocket     bool          // websocket off, raw WebSocket included
 
 	// Transports are those that are on, under the names of Transports; empty means all.
 	Transports []string
@@ -42,12 +40,18 @@ const (
 
 // Transports lists the names of all transports, the best first.
 func Transports() []string {
-	return []string{TransportWebSocket, TransportRawWebSocket, TransportXHRStreaming, TransportXHRPolling, TransportEventSource, TransportHTMLFile, TransportJSONPPolling}
+	return []string{
+		TransportWebSocket, TransportRawWebSocket, TransportXHRStreaming, TransportXHRPolling, TransportEventSource,
+		TransportHTMLFile, TransportJSONPPolling,
+	}
 }
 
 // DefaultOptions are sockjs-node's.
 func DefaultOptions() Options {
-	return Options{ResponseLimit: 128 << 10, HeartbeatDelay: 25 * time.Second, DisconnectDelay: 5 * time.Second, Transports: Transports()}
+	return Options{
+		ResponseLimit: 128 << 10, HeartbeatDelay: 25 * time.Second, DisconnectDelay: 5 * time.Second,
+		Transports: Transports(),
+	}
 }
 
 // fillIn gives zero fields their defaults.
@@ -71,7 +75,9 @@ func (o *Options) check() error {
 	if o.ResponseLimit < 1 {
 		return fmt.Errorf("server: ResponseLimit is %d, want at least 1", o.ResponseLimit)
 	}
-	for name, d := range map[string]time.Duration{"HeartbeatDelay": o.HeartbeatDelay, "DisconnectDelay": o.DisconnectDelay} {
+	for name, d := range map[string]time.Duration{
+		"HeartbeatDelay": o.HeartbeatDelay, "DisconnectDelay": o.DisconnectDelay,
+	} {
 		if d < time.Millisecond {
 			return fmt.Errorf("server: %s is %v, want at least 1ms", name, d)
 		}
@@ -83,11 +89,13 @@ func (o *Options) check() error {
 	}
 	for _, origin := range o.Origins {
 		if u, err := url.Parse(origin); err != nil || origin != originOf(u) {
-			return fmt.Errorf("server: origin %q: want scheme and host alone, in lower case and without the scheme's own port, as in https://example.com", origin)
+			return fmt.Errorf("server: origin %q: want scheme and host alone, in lower case and without the scheme's "+
+				"own port, as in https://example.com", origin)
 		}
 	}
 	for name, s := range map[string]string{"SockJSURL": o.SockJSURL, "BaseURL": o.BaseURL} {
-		if u, err := url.Parse(s); err != nil || strings.ContainsAny(s, "\"<> ") || s != "" && u.Host == "" && !strings.HasPrefix(s, "/") {
+		if u, err := url.Parse(s); err != nil || strings.ContainsAny(s, "\"<> ") ||
+			s != "" && u.Host == "" && !strings.HasPrefix(s, "/") {
 			return fmt.Errorf("server: %s is %q, want a URL, or a path that begins with a slash", name, s)
 		}
 	}

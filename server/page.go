@@ -20,7 +20,10 @@ type page struct {
 
 func newPage(contentType, cache, content string) page {
 	sum := sha256.Sum256([]byte(content))
-	return page{contentType: contentType, cache: cache, content: content, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	return page{
+		contentType: contentType, cache: cache, content: content,
+		etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`,
+	}
 }
 
 // serve answers with the page, or with 304 to those who have it.

@@ -88,7 +88,8 @@ func checkLines(t *testing.T, who string, got []string, senders int) {
 	next := make([]int, senders)
 	for _, m := range got {
 		var sender, k int
-		if _, err := fmt.Sscanf(m, "%d %d", &sender, &k); err != nil || sender >= senders || k != next[sender] || m != line(fmt.Sprint(sender), k) {
+		if _, err := fmt.Sscanf(m, "%d %d", &sender, &k); err != nil || sender >= senders || k != next[sender] ||
+			m != line(fmt.Sprint(sender), k) {
 			t.Fatalf("%s heard %q, want line %v", who, m, next)
 		}
 		next[sender]++
@@ -128,7 +129,8 @@ func joinGorilla(t *testing.T, s *running, path string) peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := peer{"gorilla " + path, func(text string) error { return c.WriteMessage(gorilla.TextMessage, outgoing(path, text)) }, make(chan string, 1000)}
+	send := func(text string) error { return c.WriteMessage(gorilla.TextMessage, outgoing(path, text)) }
+	p := peer{"gorilla " + path, send, make(chan string, 1000)}
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		for {
@@ -152,7 +154,8 @@ func joinCoder(ctx context.Context, t *testing.T, s *running, path string) peer 
 		t.Fatal(err)
 	}
 	c.SetReadLimit(1 << 20)
-	p := peer{"coder " + path, func(text string) error { return c.Write(ctx, coder.MessageText, outgoing(path, text)) }, make(chan string, 1000)}
+	send := func(text string) error { return c.Write(ctx, coder.MessageText, outgoing(path, text)) }
+	p := peer{"coder " + path, send, make(chan string, 1000)}
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		for {
@@ -275,7 +278,8 @@ func TestClientsOf2011(t *testing.T) {
 		c := s.dial(t)
 		c.say("GET /broadcast/0/0/websocket HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: " + s.addr +
 			"\r\nOrigin: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n")
-		if resp, body := c.response(); resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		if resp, body := c.response(); resp.StatusCode != http.StatusSwitchingProtocols ||
+			resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 			t.Fatalf("%s %q", resp.Status, body)
 		}
 		c.expect("o")
@@ -295,9 +299,12 @@ func TestClientsOf2011(t *testing.T) {
 // of a frame. So it is sent no pings, only heartbeats of SockJS, and lives on in silence.
 func TestClientsOf2011AreNotPinged(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{Options: server.Options{HeartbeatDelay: 20 * time.Millisecond}, PongTimeout: 20 * time.Millisecond})
+	s := start(t, server.Config{
+		Options: server.Options{HeartbeatDelay: 20 * time.Millisecond}, PongTimeout: 20 * time.Millisecond,
+	})
 	c := s.dial(t)
-	c.say("GET /echo/0/0/websocket HTTP/1.1\r\n" + strings.Replace(handshakeHeaders, "Version: 13", "Version: 8", 1) + "\r\n")
+	c.say("GET /echo/0/0/websocket HTTP/1.1\r\n" + strings.Replace(handshakeHeaders, "Version: 13", "Version: 8", 1) +
+		"\r\n")
 	if resp, body := c.response(); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("%s %q", resp.Status, body)
 	}

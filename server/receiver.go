@@ -1,7 +1,9 @@
 package server
 
 import (
+	"net"
 	"net/http"
+	"strings"
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
@@ -21,7 +23,7 @@ type framing struct {
 // frame looks like in HTTP, and nothing of who sends it.
 type receiver struct {
 	h             *httpProtocol
-	out           response
+	response      response
 	framing       *framing
 	before        string // framing.before, with the callback's name if the client gave one
 	limit         int    // bytes of payload after which the response ends
@@ -34,12 +36,19 @@ type receiver struct {
 // newReceiver begins a response: head and prelude of a stream leave at once. The head of a response with one frame
 // bears its length, so it leaves with the frame.
 func newReceiver(x *exchange, o *Options, fr *framing, prelude, before string) *receiver {
-	l := x.out.loop
+	l := x.response.loop
 	r := &receiver{
-		h: x.h, out: x.out, framing: fr, before: before, since: l.now,
+		h: x.h, response: x.response, framing: fr, before: before, since: l.now,
 		limit: 1, frameBytesMax: max(l.cfg.FrameBytesMax, o.ResponseLimit),
 	}
-	r.out.header = append(r.out.header, "Content-Type", fr.contentType)
+	r.response.header = append(r.response.header, "Content-Type", fr.contentType)
+	x.h.pendingBytes = 0
+	if !fr.streaming { // it is kept until there is a frame, and the request's head must not be with it
+		for i, text := range r.response.header {
+			r.response.header[i] = strings.Clone(text)
+			x.h.pendingBytes += len(text)
+		}
+	}
 	if fr.streaming {
 		r.limit, r.frameBytesMax = o.ResponseLimit, l.cfg.FrameBytesMax
 		r.start(prelude)
@@ -49,22 +58,22 @@ func newReceiver(x *exchange, o *Options, fr *framing, prelude, before string) *
 
 // start sends head and prelude of a stream.
 func (r *receiver) start(prelude string) {
-	l := r.out.loop
-	p := r.out.appendHead(l.scratch[:0], http.StatusOK, streamed)
+	l := r.response.loop
+	p := r.response.appendHead(l.scratch[:0], http.StatusOK, streamed)
 	p = r.appendStart(p, len(prelude))
 	p = append(p, prelude...)
 	p = r.appendEnd(p, false)
 	l.scratch = p
-	r.out.c.send(p)
-	r.out.header = nil // which may hold on to much of the request
+	r.response.c.send(p)
+	r.response.header = nil // which may hold on to much of the request
 }
 
 // appendStart appends what stands before so many bytes of payload: the response's head, or a chunk's.
 func (r *receiver) appendStart(p []byte, size int) []byte {
 	switch {
 	case !r.framing.streaming:
-		return r.out.appendHead(p, http.StatusOK, size)
-	case r.out.http10:
+		return r.response.appendHead(p, http.StatusOK, size)
+	case r.response.http10:
 		return p
 	default:
 		return codec.AppendChunkHeader(p, size)
@@ -73,7 +82,7 @@ func (r *receiver) appendStart(p []byte, size int) []byte {
 
 // appendEnd appends what stands behind the payload; last ends the response.
 func (r *receiver) appendEnd(p []byte, last bool) []byte {
-	if !r.framing.streaming || r.out.http10 {
+	if !r.framing.streaming || r.response.http10 {
 		return p
 	}
 	if p = append(p, codec.ChunkEnd...); last {
@@ -87,14 +96,14 @@ func (r *receiver) control(frame []byte) {
 	frame = quotings[r.framing.wire].write(nil, frame)
 	size := len(r.before) + len(frame) + len(r.framing.after)
 	r.sent += size
-	l := r.out.loop
+	l := r.response.loop
 	p := r.appendStart(l.scratch[:0], size)
 	p = append(p, r.before...)
 	p = append(p, frame...)
 	p = append(p, r.framing.after...)
 	p = r.appendEnd(p, r.full())
 	l.scratch = p
-	r.out.c.send(p)
+	r.response.c.send(p)
 }
 
 // last sends a frame that ends the response, whatever the limit.
@@ -107,56 +116,73 @@ func (r *receiver) last(code int, reason string) {
 func (r *receiver) full() bool { return r.sent >= r.limit }
 
 const (
-	arrayOpening = "a["
-	arrayClosing = "]"
+	arrayStart = "a["
+	arrayEnd   = "]"
 )
 
-// begin sends the n bytes of elements that out has planned as one frame; the last of them is a comma, which stays
-// behind.
-func (r *receiver) begin(out *broadcast.Outflow, n int) {
-	size := len(r.before) + len(arrayOpening) + n - 1 + len(arrayClosing) + len(r.framing.after)
+// begin sends the n bytes of elements that the outflow has planned as one frame; the last of them is a comma, which
+// stays behind.
+func (r *receiver) begin(o *broadcast.Outflow, n int) {
+	size := len(r.before) + len(arrayStart) + n - 1 + len(arrayEnd) + len(r.framing.after)
 	r.sent += size
 	r.inFrame = true
-	l := r.out.loop
+	l := r.response.loop
 	l.scratch = r.appendStart(l.scratch[:0], size)
-	l.scratch = append(append(l.scratch, r.before...), arrayOpening...)
-	r.goOn(out, l.scratch)
+	l.scratch = append(append(l.scratch, r.before...), arrayStart...)
+	r.sendPlanned(o, l.scratch)
 }
 
-// goOn sends as much of the planned frame as lies in one piece and the socket takes. opening is the unsent text before
-// the frame, empty once that is under way. The elements are shared, what stands around them is made here.
-func (r *receiver) goOn(out *broadcast.Outflow, opening []byte) {
-	p, from := out.Next()
-	var closing []byte
-	if len(p) == out.Planned() {
+// sendPlanned sends as much of the planned frame as lies in one piece and the socket takes. before is the unsent text
+// before the frame, empty once that is under way. The elements are shared, what stands around them is made here.
+func (r *receiver) sendPlanned(o *broadcast.Outflow, before []byte) {
+	p, from := o.Next()
+	var after []byte
+	if len(p) == o.Planned() {
 		p = p[:len(p)-1]
-		closing = r.appendClosing(r.out.loop.closing[:0])
-		r.out.loop.closing = closing
+		after = r.appendAfter(r.response.loop.scratchAfter[:0])
+		r.response.loop.scratchAfter = after
 	}
-	n := r.out.c.writeFrame(opening, p, closing)
-	if r.out.c.dead {
+	n := r.response.c.writeFrame(before, p, after)
+	if r.response.c.dead {
 		return
 	}
-	if closing != nil && n == len(p) {
+	if after != nil && n == len(p) {
 		n++ // the comma
 	}
-	out.Advance(from, n)
-	r.inFrame = out.Planned() > 0
+	o.Advance(from, n)
+	r.inFrame = o.Planned() > 0
 }
 
-func (r *receiver) appendClosing(p []byte) []byte {
-	p = append(append(p, arrayClosing...), r.framing.after...)
+func (r *receiver) appendAfter(p []byte) []byte {
+	p = append(append(p, arrayEnd...), r.framing.after...)
 	return r.appendEnd(p, r.full())
 }
 
 // silent tells that nothing has been sent for so many milliseconds.
 func (r *receiver) silent(delay int64) bool {
-	c := r.out.c
+	c := r.response.c
 	return !c.blocked && c.loop.now-max(r.since, c.wroteAt) >= delay
+}
+
+// What a session asks of the connection under its receiver.
+func (r *receiver) dead() bool           { return r.response.c.dead }
+func (r *receiver) interrupted() bool    { return r.response.c.interrupted }
+func (r *receiver) blocked() bool        { return r.response.c.blocked }
+func (r *receiver) peerGone() bool       { return r.response.c.peerGone() }
+func (r *receiver) remoteAddr() net.Addr { return r.response.c.remoteAddr() }
+func (r *receiver) abort()               { r.response.c.abort() }
+
+// attach has p told what happens to the connection until the response ends.
+func (r *receiver) attach(p pendingResponse) { r.h.pending = p }
+
+// kill ends the connection, and tells nobody.
+func (r *receiver) kill() {
+	r.h.pending = nil
+	r.response.c.kill()
 }
 
 // end leaves the connection to its next request.
 func (r *receiver) end() {
 	r.h.pending = nil
-	r.h.answered(r.out.keepAlive)
+	r.h.answered(r.response.keepAlive)
 }

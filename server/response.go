@@ -10,7 +10,8 @@ const (
 	// neverCached is for everything dynamic, word for word as the SockJS protocol wants it.
 	neverCached = "no-store, no-cache, no-transform, must-revalidate, max-age=0"
 	// busyResponse answers a connection that is one too many.
-	busyResponse = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+	busyResponse = "HTTP/1.1 503 Service Unavailable\r\n" +
+		"Connection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 )
 
 // Lengths of a body that are none.
@@ -49,7 +50,7 @@ func (o *response) appendHead(p []byte, status, length int) []byte {
 	case length == streamed:
 		p = appendHeader(p, "Transfer-Encoding", "chunked")
 	}
-	if o.loop.leave.begun {
+	if o.loop.departure.begun {
 		o.keepAlive = false
 	}
 	switch {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"container/list"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,16 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 )
-
-// route is a service, where it is, and its sessions over HTTP.
-type route struct {
-	prefix   string // "/echo"; no slash at the end
-	service  Service
-	options  Options
-	iframe   page
-	sessions map[string]*fallback
-	detached list.List // sessions without a receiver (*fallback), the longest first
-}
 
 // routes are the services, the longest prefix first.
 type routes []*route
@@ -188,7 +177,7 @@ func (x *exchange) allow(methods ...string) bool {
 	if slices.Contains(methods, x.r.Method) {
 		return true
 	}
-	x.out.loop.stats.RequestsRefused++
+	x.response.loop.stats.RequestsRefused++
 	x.set("Allow", strings.Join(methods, ", "))
 	x.respond(http.StatusMethodNotAllowed, "")
 	return false

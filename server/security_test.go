@@ -20,16 +20,21 @@ func TestOrigins(t *testing.T) {
 		byScript     bool // pages can load it without naming their origin
 		ok           int
 	}{
-		{"GET", "/info", false, 200}, {"OPTIONS", "/info", false, 204}, {"OPTIONS", "/0/S/xhr", false, 204}, {"POST", "/0/S/xhr", false, 200}, {"POST", "/0/S/xhr_streaming", false, 200},
-		{"POST", "/0/S/xhr_send", false, 404}, {"POST", "/0/S/jsonp_send", false, 404}, {"GET", "/0/S/eventsource", true, 200}, {"GET", "/0/S/htmlfile?c=x", true, 200},
-		{"GET", "/0/S/jsonp?c=x", true, 200}, {"GET", "/0/S/websocket", false, 101}, {"GET", "/websocket", false, 101}, {"GET", "/iframe-1.6.1.html", false, 200},
+		{"GET", "/info", false, 200}, {"OPTIONS", "/info", false, 204}, {"OPTIONS", "/0/S/xhr", false, 204},
+		{"POST", "/0/S/xhr", false, 200}, {"POST", "/0/S/xhr_streaming", false, 200},
+		{"POST", "/0/S/xhr_send", false, 404}, {"POST", "/0/S/jsonp_send", false, 404},
+		{"GET", "/0/S/eventsource", true, 200}, {"GET", "/0/S/htmlfile?c=x", true, 200},
+		{"GET", "/0/S/jsonp?c=x", true, 200}, {"GET", "/0/S/websocket", false, 101}, {"GET", "/websocket", false, 101},
+		{"GET", "/iframe-1.6.1.html", false, 200},
 	} {
 		for _, from := range []struct {
 			name, value string
 			ok          bool
 		}{
-			{"Origin", allowed, true}, {"Origin", "https://other.example:8443", true}, {"Origin", evil, false}, {"Origin", "null", false}, {"Origin", "https://other.example", false},
-			{"Origin", allowed + ".evil.example", false}, {"Referer", allowed + "/page?x=" + evil, true}, {"Referer", evil + "/" + allowed, false}, {"X-Nothing", "x", !tt.byScript},
+			{"Origin", allowed, true}, {"Origin", "https://other.example:8443", true}, {"Origin", evil, false},
+			{"Origin", "null", false}, {"Origin", "https://other.example", false},
+			{"Origin", allowed + ".evil.example", false}, {"Referer", allowed + "/page?x=" + evil, true},
+			{"Referer", evil + "/" + allowed, false}, {"X-Nothing", "x", !tt.byScript},
 		} {
 			n++
 			path := "/echo" + strings.Replace(tt.path, "S", fmt.Sprint("s", n), 1)
@@ -54,7 +59,8 @@ func TestOrigins(t *testing.T) {
 			if !from.ok && resp.Header.Get("Access-Control-Allow-Origin") != "" {
 				t.Errorf("%s %s lets a page of %s read the refusal", tt.method, path, from.value)
 			}
-			if strings.Contains(path, "iframe") && from.ok && resp.Header.Get("Content-Security-Policy") != "frame-ancestors https://other.example:8443 "+allowed {
+			if strings.Contains(path, "iframe") && from.ok &&
+				resp.Header.Get("Content-Security-Policy") != "frame-ancestors https://other.example:8443 "+allowed {
 				t.Errorf("who may frame the page? %v", resp.Header)
 			}
 		}
@@ -68,9 +74,10 @@ func TestSmuggling(t *testing.T) {
 	const post = "POST /echo/0/smuggled/xhr HTTP/1.1\r\nHost: x\r\n"
 	const hidden = "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, request := range map[string]string{
-		"length and coding":       post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
-		"coding and length":       post + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + hidden,
-		"two codings":             post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + hidden,
+		"length and coding": post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"coding and length": post + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + hidden,
+		"two codings": post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" +
+			hidden,
 		"two lengths":             post + "Content-Length: 0\r\nContent-Length: 34\r\n\r\n" + hidden,
 		"the same length twice":   post + "Content-Length: 0\r\nContent-Length: 0\r\n\r\n" + hidden,
 		"a list of lengths":       post + "Content-Length: 0, 0\r\n\r\n" + hidden,
@@ -90,11 +97,12 @@ func TestSmuggling(t *testing.T) {
 		"a bare carriage return":  post + "X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
 		"a zero byte":             post + "X: \x00\r\n\r\n" + hidden,
 		"two hosts":               post + "Host: y\r\n\r\n" + hidden,
-		"chunks in HTTP/1.0":      "POST /echo/0/smuggled/xhr HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
-		"a broken chunk":          post + "Transfer-Encoding: chunked\r\n\r\n0 \r\n\r\n" + hidden,
-		"a chunk that lies":       post + "Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n" + hidden,
-		"chunks with line feeds":  post + "Transfer-Encoding: chunked\r\n\r\n0\n\n" + hidden,
-		"an unmet expectation":    post + "Expect: the-best\r\nContent-Length: 0\r\n\r\n" + hidden,
+		"chunks in HTTP/1.0": "POST /echo/0/smuggled/xhr HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
+			hidden,
+		"a broken chunk":         post + "Transfer-Encoding: chunked\r\n\r\n0 \r\n\r\n" + hidden,
+		"a chunk that lies":      post + "Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n" + hidden,
+		"chunks with line feeds": post + "Transfer-Encoding: chunked\r\n\r\n0\n\n" + hidden,
+		"an unmet expectation":   post + "Expect: the-best\r\nContent-Length: 0\r\n\r\n" + hidden,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -115,7 +123,8 @@ func TestSessionIDsThatAttack(t *testing.T) {
 	s := start(t, server.Config{})
 	c := s.dial(t)
 	for _, id := range []string{
-		strings.Repeat("a", 129), "a.b", "%2e%2e", "a%2eb", "a%2Fb", "%00", "a%0d%0aSet-Cookie:x", "%ff%fe", "%7f", "%zz", "%", "..", "%2e",
+		strings.Repeat("a", 129), "a.b", "%2e%2e", "a%2eb", "a%2Fb", "%00", "a%0d%0aSet-Cookie:x", "%ff%fe", "%7f",
+		"%zz", "%", "..", "%2e",
 	} {
 		for _, url := range []string{"/echo/000/" + id + "/xhr", "/echo/" + id + "/abc/xhr"} {
 			c := s.dial(t) // a broken escape ends the connection
@@ -144,10 +153,11 @@ func TestBodiesThatAreTooLarge(t *testing.T) {
 	s.dial(t).poll(url, "o")
 	head := "POST " + url + "/xhr_send HTTP/1.1\r\nHost: x\r\n"
 	for name, request := range map[string]string{
-		"declared":         head + "Content-Length: 1001\r\n\r\n",
-		"declared, 2^62":   head + "Content-Length: 4611686018427387904\r\n\r\n[",
-		"expected":         head + "Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n",
-		"in chunks":        head + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("64\r\n"+strings.Repeat("x", 100)+"\r\n", 11),
+		"declared":       head + "Content-Length: 1001\r\n\r\n",
+		"declared, 2^62": head + "Content-Length: 4611686018427387904\r\n\r\n[",
+		"expected":       head + "Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n",
+		"in chunks": head + "Transfer-Encoding: chunked\r\n\r\n" +
+			strings.Repeat("64\r\n"+strings.Repeat("x", 100)+"\r\n", 11),
 		"in one chunk":     head + "Transfer-Encoding: chunked\r\n\r\nfffffffffff\r\n" + strings.Repeat("x", 1001),
 		"message":          head + "Content-Length: 103\r\n\r\n[\"" + strings.Repeat("x", 99) + "\"]",
 		"message, escaped": head + "Content-Length: 604\r\n\r\n[\"" + strings.Repeat(`\u0000`, 100) + "\"]",
@@ -170,7 +180,9 @@ func TestOptions(t *testing.T) {
 	t.Parallel()
 	srv, err := server.New(server.Config{
 		Addr: "127.0.0.1:0", ConnectionsMax: 100, Prefix: "/rt",
-		Options: server.Options{BaseURL: "https://cdn.example/rt", SockJSURL: "https://cdn.example/sockjs.js?a=b&c=d", JSessionID: true},
+		Options: server.Options{
+			BaseURL: "https://cdn.example/rt", SockJSURL: "https://cdn.example/sockjs.js?a=b&c=d", JSessionID: true,
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -194,13 +206,19 @@ func TestOptions(t *testing.T) {
 		status       int
 		body         string
 	}{
-		{"GET", "/echo", 404, ""}, {"GET", "/rt/echo", 200, "Welcome"}, {"GET", "/rt/page.txt", 200, "hello"}, {"GET", "/page.txt", 404, ""}, {"POST", "/rt/page.txt", 405, ""},
-		{"GET", "/rt/echo/info", 200, `"base_url":"https://cdn.example/rt"`}, {"GET", "/rt/echo/info", 200, `"cookie_needed":true`},
+		{"GET", "/echo", 404, ""}, {"GET", "/rt/echo", 200, "Welcome"}, {"GET", "/rt/page.txt", 200, "hello"},
+		{"GET", "/page.txt", 404, ""}, {"POST", "/rt/page.txt", 405, ""},
+		{"GET", "/rt/echo/info", 200, `"base_url":"https://cdn.example/rt"`},
+		{"GET", "/rt/echo/info", 200, `"cookie_needed":true`},
 		{"GET", "/rt/echo/iframe.html", 200, `<script src="https://cdn.example/sockjs.js?a=b&amp;c=d">`},
-		{"GET", "/rt/few/iframe.html", 200, `<script src="/rt/few/sockjs.min.js">`}, {"GET", "/rt/few/sockjs.min.js", 200, "SockJS"}, {"GET", "/rt/few/info", 200, `"cookie_needed":false`},
-		{"POST", "/rt/few/0/a/xhr", 200, "o"}, {"POST", "/rt/few/0/a/xhr_send", 500, "Payload expected."}, {"POST", "/rt/few/0/a/xhr_streaming", 404, "off"},
-		{"GET", "/rt/few/0/a/eventsource", 404, "off"}, {"GET", "/rt/few/0/a/htmlfile?c=x", 404, "off"}, {"GET", "/rt/few/0/a/jsonp?c=x", 404, "off"},
-		{"POST", "/rt/few/0/a/jsonp_send", 404, "off"}, {"GET", "/rt/few/websocket", 404, "off"}, {"GET", "/rt/few/0/0/websocket", 400, "Upgrade"}, {"OPTIONS", "/rt/few/0/a/xhr_streaming", 404, "off"},
+		{"GET", "/rt/few/iframe.html", 200, `<script src="/rt/few/sockjs.min.js">`},
+		{"GET", "/rt/few/sockjs.min.js", 200, "SockJS"}, {"GET", "/rt/few/info", 200, `"cookie_needed":false`},
+		{"POST", "/rt/few/0/a/xhr", 200, "o"}, {"POST", "/rt/few/0/a/xhr_send", 500, "Payload expected."},
+		{"POST", "/rt/few/0/a/xhr_streaming", 404, "off"},
+		{"GET", "/rt/few/0/a/eventsource", 404, "off"}, {"GET", "/rt/few/0/a/htmlfile?c=x", 404, "off"},
+		{"GET", "/rt/few/0/a/jsonp?c=x", 404, "off"},
+		{"POST", "/rt/few/0/a/jsonp_send", 404, "off"}, {"GET", "/rt/few/websocket", 404, "off"},
+		{"GET", "/rt/few/0/0/websocket", 400, "Upgrade"}, {"OPTIONS", "/rt/few/0/a/xhr_streaming", 404, "off"},
 	} {
 		if status, body := c.answer(tt.method, tt.path, ""); status != tt.status || !strings.Contains(body, tt.body) {
 			t.Errorf("%s %s: %d %.200q, want %d %q", tt.method, tt.path, status, body, tt.status, tt.body)
@@ -211,8 +229,13 @@ func TestOptions(t *testing.T) {
 func TestOptionsRefused(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]server.Options{
-		"no transport is called": {Transports: []string{"websocket", "pigeon"}}, "origin": {Origins: []string{"example.com"}}, "scheme and host": {Origins: []string{"https://example.com/path"}}, "lower case": {Origins: []string{"https://Example.com"}}, "own port": {Origins: []string{"https://example.com:443"}},
-		"ResponseLimit": {ResponseLimit: -1}, "DisconnectDelay": {DisconnectDelay: -1}, "SockJSURL": {SockJSURL: `"><script>`}, "BaseURL": {BaseURL: "nowhere"},
+		"no transport is called": {Transports: []string{"websocket", "pigeon"}},
+		"origin":                 {Origins: []string{"example.com"}},
+		"scheme and host":        {Origins: []string{"https://example.com/path"}},
+		"lower case":             {Origins: []string{"https://Example.com"}},
+		"own port":               {Origins: []string{"https://example.com:443"}},
+		"ResponseLimit":          {ResponseLimit: -1}, "DisconnectDelay": {DisconnectDelay: -1},
+		"SockJSURL": {SockJSURL: `"><script>`}, "BaseURL": {BaseURL: "nowhere"},
 	} {
 		_, err := server.New(server.Config{ConnectionsMax: 10, Options: o})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "server: ") {

@@ -40,7 +40,10 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: c, loop: newLoop(c), ready: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{})}, nil
+	return &Server{
+		cfg: c, loop: newLoop(c),
+		ready: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
+	}, nil
 }
 
 // Handle gives a prefix, such as "/echo", to a service, behind Config.Prefix. Each change may change the options for
@@ -148,7 +151,7 @@ func (s *Server) goodbye(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.loop.leave.done:
+	case <-s.loop.departure.done:
 		return nil
 	case <-s.stopped:
 		return nil

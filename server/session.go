@@ -2,7 +2,10 @@ package server
 
 import (
 	"errors"
+	"math"
 	"net"
+
+	"github.com/gobwas/ws"
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
@@ -29,7 +32,9 @@ type Service interface {
 }
 
 // CloseReason is how a session ended: a WebSocket close code (RFC 6455 section 7.4) and its reason. 1006 stands for a
-// connection that broke, or that the server ended because the peer was silent, slow, or hostile.
+// connection that broke, or that the server ended because the peer was silent or did not read; 1008 for a session over
+// HTTP whose client did not ask in time for what it was sent; 1002, 1003, 1007 and 1009 for a peer that broke the
+// protocol.
 type CloseReason struct {
 	Code   int
 	Reason string
@@ -49,9 +54,10 @@ type Session struct {
 	loop      *loop
 	service   Service
 	transport transport
-	out       broadcast.Outflow
+	outflow   broadcast.Outflow
 	owing     bool // among the loop's owing
 	state     sessionState
+	published *Topic // the last that it published to, if its last message did
 	rate      rate
 
 	// Data is for the service to use.
@@ -87,14 +93,18 @@ type transport interface {
 type carried interface {
 	// opened begins the session's life.
 	opened()
-	// message hands over a message; false means that the next has to wait, because the session publishes too fast.
-	message(m *Message) bool
+	// wait says what the next message has to wait for.
+	wait() backpressure
+	// message hands over a message, and says what the next has to wait for.
+	message(m *Message) backpressure
 	// post queues what the transport itself has to say, behind what the session was sent before.
 	post(frame []byte)
 	// Close ends the session.
 	Close(code int, reason string)
-	// closing tells that the transport ends the session: nothing can be sent any more.
-	closing()
+	// sealTopics closes the open batches of the session's topics.
+	sealTopics()
+	// beginClosing tells that the transport ends the session: nothing can be sent any more.
+	beginClosing()
 	// ended tells that the session is over: the connection is gone, or no use any more.
 	ended(reason CloseReason)
 }
@@ -104,7 +114,7 @@ var ErrClosed = errors.New("server: the session is closed")
 
 func newSession(l *loop, service Service, t transport) *Session {
 	s := &Session{loop: l, service: service, transport: t}
-	s.out.Init(&l.owed, s)
+	s.outflow.Init(&l.outflows, (*subscriber)(s))
 	return s
 }
 
@@ -115,7 +125,7 @@ func (l *loop) refusesSessions(tooMany bool) bool {
 		l.stats.RefusedForMemory++
 	case l.overloaded():
 		l.stats.RefusedForLoad++
-	case !tooMany && !l.leave.begun:
+	case !tooMany && !l.departure.begun:
 		return false
 	}
 	l.stats.SessionsRefused++
@@ -123,23 +133,30 @@ func (l *loop) refusesSessions(tooMany bool) bool {
 }
 
 // Send queues a message for this session alone. It leaves at the end of the turn, behind whatever the session was sent
-// before, broadcasts included. m is borrowed. The error is ErrClosed.
+// before, broadcasts included. m is borrowed. The error is ErrClosed, also when the message was too much for the
+// session's outbox, which ends it as a slow consumer; nothing of the message is sent then.
 func (s *Session) Send(m *Message) error {
 	if s.state != open {
 		return ErrClosed
 	}
+	s.sealTopics()
+	if !s.posted(s.transport.appendMessage(s.outflow.Outbox(), m)) {
+		return ErrClosed
+	}
 	s.loop.stats.MessagesSent++
 	s.loop.stats.MessagesDelivered++
-	s.sealTopics()
-	s.posted(s.transport.appendMessage(s.out.Outbox(), m))
 	return nil
 }
 
 // Close ends the session with a code and a reason, behind what it was sent before. SockJS clients are told
-// c[code,reason].
+// c[code,reason], raw ones a close frame with both. A code that may not stand in one (RFC 6455 section 7.4), such as 0,
+// becomes CodeNormal; of the reason what fits a close frame is sent, 123 bytes.
 func (s *Session) Close(code int, reason string) {
 	if s.state != open {
 		return
+	}
+	if code < 0 || code > math.MaxUint16 || !codec.MayBeSent(ws.StatusCode(code)) {
+		code = CodeNormal
 	}
 	s.state = closing
 	s.sealTopics()
@@ -153,17 +170,17 @@ func (s *Session) Subscribe(t *Topic) {
 		return
 	}
 	t.seal() // what is open was published before, and not to this session
-	if s.out.Subscribe(t.stream, s.transport.wire(), s.loop.nextSeq()) && s.out.Len() == 2 {
-		s.loop.mixed++
+	if s.outflow.Subscribe(t.log, s.transport.wire(), s.loop.nextSeq()) && s.outflow.Len() == 2 {
+		s.loop.multiTopic++
 	}
 }
 
 // Unsubscribe ends a subscription. What was published before and has not left yet is not sent any more, except for the
 // rest of a frame of which a part has left.
 func (s *Session) Unsubscribe(t *Topic) {
-	topics := s.out.Len()
-	if s.out.Unsubscribe(t.stream); topics == 2 && s.out.Len() == 1 {
-		s.loop.mixed--
+	topics := s.outflow.Len()
+	if s.outflow.Unsubscribe(t.log); topics == 2 && s.outflow.Len() == 1 {
+		s.loop.multiTopic--
 	}
 }
 
@@ -176,7 +193,7 @@ func (s *Session) RemoteAddr() net.Addr { return s.transport.remoteAddr() }
 
 // sealTopics closes the open batches of the session's topics: their messages were published before what comes now.
 func (s *Session) sealTopics() {
-	for t := range s.out.Topics() {
+	for t := range s.outflow.Topics() {
 		t.Data.(*Topic).seal()
 	}
 }
@@ -185,32 +202,37 @@ func (s *Session) sealTopics() {
 func (s *Session) post(frame []byte) {
 	if s.state != closed {
 		s.sealTopics()
-		s.posted(append(s.out.Outbox(), frame...))
+		s.posted(append(s.outflow.Outbox(), frame...))
 	}
 }
 
-// posted follows what was appended to the outbox.
-func (s *Session) posted(outbox []byte) {
-	if err := s.out.Post(outbox, s.loop.nextSeq()); err != nil {
+// posted follows what was appended to the outbox. False tells that it was too much, and the session ends.
+func (s *Session) posted(outbox []byte) bool {
+	if err := s.outflow.Post(outbox, s.loop.nextSeq()); err != nil {
+		s.beginClosing()
 		s.transport.slow()
-		return
+		return false
 	}
 	s.loop.owes(s)
+	return true
 }
 
+// subscriber is a session as its topics see it.
+type subscriber Session
+
 // Deliver is how a topic says that it has something new.
-func (s *Session) Deliver() { s.transport.pump() }
+func (s *subscriber) Deliver() { s.transport.pump() }
 
 // Evicted is how a log says that the session fell off it: it has to be ended, or has skipped so many messages.
-func (s *Session) Evicted(skipped uint64) {
-	if s.out.Lost() {
-		s.loop.behind = append(s.loop.behind, s)
+func (s *subscriber) Evicted(skipped uint64) {
+	if s.outflow.Lost() {
+		s.loop.evicted = append(s.loop.evicted, (*Session)(s))
 		s.loop.arm()
 		return
 	}
 	s.loop.stats.SlowConsumersSkipped++
 	s.loop.stats.MessagesSkipped += skipped
-	s.loop.owes(s)
+	s.loop.owes((*Session)(s))
 }
 
 func (s *Session) opened() {
@@ -221,16 +243,34 @@ func (s *Session) opened() {
 	s.service.OnOpen(s)
 }
 
-func (s *Session) message(m *Message) bool {
-	l := s.loop
-	l.stats.MessagesReceived++
-	l.heldBy, l.overRate = nil, &s.rate
-	size := len(m.JSON())
-	s.service.OnMessage(s, m)
-	return s.rate.spend(size, l.now) && l.heldBy == nil
+// wait looks at the log that the session published to last: as long as that is full it publishes nothing more, however
+// many others have published to it since.
+func (s *Session) wait() backpressure {
+	if t := s.published; t != nil && t.awaited {
+		return backpressure{topic: t}
+	}
+	return backpressure{}
 }
 
-func (s *Session) closing() {
+func (s *Session) message(m *Message) backpressure {
+	l := s.loop
+	l.stats.MessagesReceived++
+	l.share.handed = true
+	l.foundFull, l.published = nil, nil
+	size := m.Len()
+	s.service.OnMessage(s, m)
+	s.published = l.published
+	within := s.rate.spend(size, l.now)
+	switch {
+	case l.foundFull != nil:
+		return backpressure{topic: l.foundFull}
+	case !within:
+		return backpressure{rate: &s.rate}
+	}
+	return backpressure{}
+}
+
+func (s *Session) beginClosing() {
 	if s.state == open {
 		s.state = closing
 	}
@@ -241,10 +281,10 @@ func (s *Session) ended(reason CloseReason) {
 		return
 	}
 	s.state = closed
-	if s.out.Len() > 1 {
-		s.loop.mixed--
+	if s.outflow.Len() > 1 {
+		s.loop.multiTopic--
 	}
-	s.out.Close()
+	s.outflow.Close()
 	s.loop.stats.Sessions--
 	if reason.Code == 0 {
 		reason.Code = codeBroken

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What things cost, in units of about a fifth of a microsecond: a short message takes one.
+// What things cost, in units: a short message is one, a fifth of a microsecond.
 const (
 	requestCost = 256 // a request of no use: 7 µs, and its response a write
 	openCost    = 512 // a session that opens, and what its service does for it
 	pingCost    = 64  // a ping, answered by a write of its own
 	messageCost = 1
-	byteShift   = 5 // 32 bytes of a message cost one more
+	byteShift   = 5 // 32 bytes that are read cost one, whatever they are, and 32 bytes of a message one more
 
 	// 16 bytes of a response cost one of the visit, so that whoever asks for pages has one at a time; 128 bytes cost
 	// one of the turn, which is what they take.
@@ -37,26 +37,33 @@ const (
 // come one at a time does not wait for all that others have sent ahead. Each queue is first in, first out.
 type share struct {
 	turn, visit  int
-	fanOut       int  // bytes, of Config.TurnBytesMax
-	published    bool // something was, in this visit
+	fanOut       int  // bytes, of fanOutMax
+	fanOutMax    int  // Config.TurnBytesMax
+	handed       bool // a message was handed on, in this visit
+	published    bool // and something was published
 	fresh, again connQueue
 	fd           int // eventfd: readable while somebody waits
 
 	publishers []*conn // who wait for the next turn, since what this one can send out is spent
-	spentSince int64   // loop time since which there have been some at the end of every turn; 0 is that there were none
+	released   int     // of them, since a turn began, who have not had their visit yet
+	spentSince int64   // loop time since which there have always been some; 0 is that there are none
 }
 
 // againTurn is the part of a turn that is kept for those who want another visit.
 const againTurn = turnCost / 4
 
 func (s *share) open(fanOut int) (err error) {
-	s.turn, s.fanOut = turnCost, fanOut
+	s.turn, s.fanOut, s.fanOutMax = turnCost, fanOut, fanOut
 	s.fd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	return err
 }
 
+// spent tells that the turn is over for everybody: what may be done in it is, or more is published than two turns can
+// send, by sessions that were not known to publish.
+func (s *share) spent() bool { return s.turn <= 0 || s.fanOut <= -s.fanOutMax }
+
 // begin begins a visit.
-func (s *share) begin() { s.visit, s.published = visitCost, false }
+func (s *share) begin() { s.visit, s.handed, s.published = visitCost, false, false }
 
 // publish charges a broadcast of so many bytes, counted for each subscriber. When the turn can send out no more, this
 // message was the visit's last.
@@ -131,14 +138,18 @@ func (q *connQueue) pop() *conn {
 	return c
 }
 
-// goOn gives those that wait their visits until this turn is spent. It is an event like any other, and comes again
-// while anybody waits.
-func (l *loop) goOn() {
+// grantVisits gives those that wait their visits until this turn is spent. It is an event like any other, and comes
+// again while anybody waits.
+func (l *loop) grantVisits() {
 	l.share.turn = turnCost
-	for l.share.waiting() && l.share.turn > 0 {
-		if c := l.share.pop(); !c.dead && c.hold == holdShare {
+	for l.share.waiting() && !l.share.spent() {
+		c := l.share.pop()
+		if c.publishes && l.share.released > 0 {
+			l.share.released--
+		}
+		if !c.dead && c.hold == holdShare {
 			if c.hold = holdNone; c.mayPublish() {
-				c.goOn()
+				c.resume()
 			}
 		}
 	}
@@ -157,22 +168,26 @@ func (c *conn) mayPublish() bool {
 // nextTurn begins another turn.
 func (l *loop) nextTurn() {
 	s := &l.share
-	s.turn, s.fanOut = turnCost, l.cfg.TurnBytesMax
+	tooMuch := len(s.publishers) > 0 || s.fanOut <= 0 && s.waiting()
 	switch {
-	case len(s.publishers) == 0 && !s.waiting():
-		s.spentSince = 0
-	case len(s.publishers) > 0 && s.spentSince == 0:
+	case tooMuch && s.spentSince == 0:
 		s.spentSince = max(l.now, 1)
+	case !tooMuch && s.released == 0:
+		s.spentSince = 0
 	}
+	s.turn, s.fanOut = turnCost, s.fanOutMax
 	for _, c := range s.publishers {
-		c.release(holdTurn)
+		if !c.dead && c.hold == holdTurn {
+			s.released++
+			c.release(holdTurn)
+		}
 	}
 	clear(s.publishers)
 	s.publishers = s.publishers[:0]
 }
 
-// overloaded tells that the loop is beyond its saturation: for OverloadAfter, no turn could send out all that was to be
-// published.
+// overloaded tells that the loop is beyond its saturation: for OverloadAfter there have always been publishers that
+// waited for the next turn.
 func (l *loop) overloaded() bool {
 	since := l.share.spentSince
 	return since > 0 && l.now-since >= l.cfg.OverloadAfter.Milliseconds()

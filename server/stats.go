@@ -15,20 +15,19 @@ type Stats struct {
 	OutboxesBytes    int // what is meant for one session alone
 	LogsBytes        int // logs of topics, with their tables and spare segments
 
-	ConnectionsAccepted uint64
-	ConnectionsRefused  uint64 // beyond ConnectionsMax, or because memory was nearly spent
-	AcceptErrors        uint64 // out of descriptors or kernel memory; waited out
-	RefusedForMemory    uint64 // connections and sessions refused because the memory budget was nearly spent
-	RefusedForLoad      uint64 // because more was published than the loop can send out
-	SessionsOpened      uint64
-	SessionsRefused     uint64 // beyond SessionsMax, for memory or load, or while shutting down
-	SessionsTimedOut    uint64 // over HTTP, without a receiver for too long
-	Requests            uint64
-	MessagesReceived    uint64
-	MessagesPublished   uint64
-	MessagesSent        uint64 // to one session alone
-	// owed to sessions: each published one times its subscribers, and those sent to one alone
-	MessagesDelivered      uint64
+	ConnectionsAccepted    uint64
+	ConnectionsRefused     uint64 // beyond ConnectionsMax, or because memory was nearly spent
+	AcceptErrors           uint64 // out of descriptors or kernel memory; waited out
+	RefusedForMemory       uint64 // connections and sessions refused because the memory budget was nearly spent
+	RefusedForLoad         uint64 // because more was published than the loop can send out
+	SessionsOpened         uint64
+	SessionsRefused        uint64 // beyond SessionsMax, for memory or load, or while shutting down
+	SessionsTimedOut       uint64 // over HTTP, without a receiver for too long
+	Requests               uint64
+	MessagesReceived       uint64
+	MessagesPublished      uint64
+	MessagesSent           uint64 // to one session alone
+	MessagesDelivered      uint64 // owed to sessions: published ones times their subscribers, and those to one
 	BytesReceived          uint64
 	BytesSent              uint64
 	Turns                  uint64 // flushes: a turn gathers messages and sends them

@@ -116,7 +116,8 @@ func TestAttackTermDuringTheStart(t *testing.T) {
 		select {
 		case err := <-l.ended:
 			var exit *exec.ExitError
-			if errors.As(err, &exit) && l.log.Len() == 0 && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
+			if errors.As(err, &exit) && l.log.Len() == 0 &&
+				exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
 				err = nil
 			}
 			if err != nil {
@@ -192,6 +193,44 @@ func (l *leaver) note(array string) {
 	}
 }
 
+// talk sends messages until stop is closed.
+func (l *leaver) talk(pause time.Duration, stop <-chan struct{}) {
+	for ticks := time.NewTicker(pause); ; {
+		select {
+		case <-ticks.C:
+			l.send(fmt.Sprintf(`["%d:%d"]`, l.id, l.sent.Load()))
+			l.sent.Add(1)
+		case <-stop:
+			return
+		}
+	}
+}
+
+// senders is how many of the leavers talk, the first ones.
+const senders = 5
+
+// check checks that a member was told, and heard everybody in order and at least what they had sent before SIGTERM.
+func (l *leaver) check(t *testing.T, accepted [senders]int64) {
+	t.Helper()
+	if l.err != nil || !l.goodbye {
+		t.Fatalf("member %d: told is %v, %v", l.id, l.goodbye, l.err)
+	}
+	var heard [senders]int64
+	for _, m := range l.heard {
+		sender, number := m>>20, int64(m&(1<<20-1))
+		if number != heard[sender] {
+			t.Fatalf("member %d: message %d of %d instead of %d", l.id, number, sender, heard[sender])
+		}
+		heard[sender]++
+	}
+	for i := range accepted {
+		if heard[i] < accepted[i] {
+			t.Fatalf("member %d heard %d messages of %d, who had sent %d well before SIGTERM",
+				l.id, heard[i], i, accepted[i])
+		}
+	}
+}
+
 // SIGTERM under load: what was accepted is delivered to everybody, in one order; everybody is told, not all at once;
 // and the process ends well.
 func TestAttackTermUnderLoad(t *testing.T) {
@@ -199,7 +238,6 @@ func TestAttackTermUnderLoad(t *testing.T) {
 	if *soak > 0 {
 		members, pause = 2000, 50*time.Millisecond
 	}
-	const senders = 5
 	window := time.Second
 	p := startProcess(t, settings{"DrainWindow": window})
 	var all []*leaver
@@ -214,17 +252,7 @@ func TestAttackTermUnderLoad(t *testing.T) {
 	for i, l := range all {
 		listening.Go(l.listen)
 		if i < senders {
-			sending.Go(func() {
-				for ticks := time.NewTicker(pause); ; {
-					select {
-					case <-ticks.C:
-						l.send(fmt.Sprintf(`["%d:%d"]`, l.id, l.sent.Load()))
-						l.sent.Add(1)
-					case <-stop:
-						return
-					}
-				}
-			})
+			sending.Go(func() { l.talk(pause, stop) })
 		}
 	}
 	time.Sleep(duration(time.Second))
@@ -252,27 +280,11 @@ func TestAttackTermUnderLoad(t *testing.T) {
 	longest := slices.MaxFunc(all, func(a, b *leaver) int { return len(a.heard) - len(b.heard) }).heard
 	var closed []time.Time
 	for _, l := range all {
-		if l.err != nil || !l.goodbye {
-			t.Fatalf("member %d: told is %v, %v", l.id, l.goodbye, l.err)
-		}
 		if !slices.Equal(l.heard, longest[:len(l.heard)]) {
 			t.Fatalf("member %d heard another order", l.id)
 		}
+		l.check(t, accepted)
 		closed = append(closed, l.closedAt)
-		var heard [senders]int64
-		for _, m := range l.heard {
-			if sender := m >> 20; int64(m&(1<<20-1)) != heard[sender] {
-				t.Fatalf("member %d: message %d of %d instead of %d", l.id, m&(1<<20-1), sender, heard[sender])
-			} else {
-				heard[sender]++
-			}
-		}
-		for i := range accepted {
-			if heard[i] < accepted[i] {
-				t.Fatalf("member %d heard %d messages of %d, who had sent %d well before SIGTERM",
-					l.id, heard[i], i, accepted[i])
-			}
-		}
 	}
 	slices.SortFunc(closed, time.Time.Compare)
 	spread := closed[members*95/100].Sub(closed[members*5/100])

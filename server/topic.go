@@ -4,18 +4,6 @@ import (
 	"slices"
 
 	"github.com/sockloop/sockloop/broadcast"
-	"github.com/sockloop/sockloop/codec"
-)
-
-// The wires in which a topic's batches can leave.
-const (
-	wireWebSocket    broadcast.Wire = iota // text frames a["m1","m2",…]
-	wireRawWebSocket                       // a text frame a message
-	// "m1","m2",… for xhr and xhr_streaming, which differ in what they put around it
-	wireElements
-	wireEvents // the same as event streams have it
-	wireScript // the same quoted once more, for frames that are strings of JavaScript
-	wires
 )
 
 // Topic is a stream of messages that sessions subscribe to. Its methods may be called on the loop only: from a Service,
@@ -23,33 +11,36 @@ const (
 type Topic struct {
 	loop    *loop
 	name    string
-	stream  *broadcast.Topic
+	log     *broadcast.Topic
 	dirty   bool // published to in this turn
 	closed  bool
-	held    bool    // among the loop's full topics
-	waiting []*conn // publishers that wait for room in the log
+	awaited bool     // among the loop's full topics
+	waiting []waiter // publishers that wait for room in the log
+}
+
+// waiter is who published to a topic whose log is full.
+type waiter interface {
+	// roomMade tells that it may go on.
+	roomMade()
+	// gone tells that it waits for nothing any more.
+	gone() bool
 }
 
 func newTopic(l *loop, name string) *Topic {
 	t := &Topic{loop: l, name: name}
-	t.stream = broadcast.NewTopic(broadcast.Config{
+	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
+		LogBytesLimit: l.cfg.MemoryBytesMax / 2, // room for what many publishers send before they are known to be
 		FrameBytesMax: l.cfg.FrameBytesMax,
 		Pace: broadcast.Pace{
-			Now: &l.readers, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
+			Now: &l.readerClock, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
 			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), SumBytesPerSecond: readersBytesPerSecond,
 			WindowMS: readerWindowMS,
 		},
-		Logs: l.memory.logs,
-		Wires: []broadcast.Encoder{
-			wireWebSocket:    codec.AppendWebSocketArray,
-			wireRawWebSocket: codec.AppendWebSocketTexts,
-			wireElements:     codec.AppendElements,
-			wireEvents:       codec.AppendEventElements,
-			wireScript:       codec.AppendScriptElements,
-		},
+		Logs:  l.memory.logs,
+		Wires: encoders[:],
 	})
-	t.stream.Data = t
+	t.log.Data = t
 	l.topics = append(l.topics, t)
 	return t
 }
@@ -73,13 +64,14 @@ func (t *Topic) Publish(m *Message) {
 	if t.closed {
 		return
 	}
-	if l.mixed > 0 && l.last != nil && l.last != t {
-		l.last.seal() // somebody hears both, in the order of publication
+	if l.multiTopic > 0 && l.lastPublished != nil && l.lastPublished != t {
+		l.lastPublished.seal() // somebody hears both, in the order of publication
 	}
-	l.last = t
+	l.lastPublished = t
 	l.stats.MessagesPublished++
-	l.share.publish(len(m.JSON()) * t.stream.Len())
-	size := t.stream.Publish(m)
+	l.published = t
+	l.share.publish(m.Len() * t.log.Len())
+	size := t.log.Publish(m)
 	if !t.dirty {
 		t.dirty = true
 		l.dirty = append(l.dirty, t)
@@ -88,13 +80,13 @@ func (t *Topic) Publish(m *Message) {
 	if size >= l.cfg.BatchBytesMax {
 		l.deliver()
 	}
-	if t.held || t.stream.Full() {
-		l.heldBy = t
+	if t.awaited || t.log.Full() {
+		l.foundFull = t
 	}
 }
 
 // Len is the number of subscribers.
-func (t *Topic) Len() int { return t.stream.Len() }
+func (t *Topic) Len() int { return t.log.Len() }
 
 // Close ends the topic: all are unsubscribed, its memory is free, and what is published to it goes nowhere.
 func (t *Topic) Close() {
@@ -103,34 +95,24 @@ func (t *Topic) Close() {
 		return
 	}
 	t.closed = true
-	t.stream.Each(func(r broadcast.Receiver) {
-		if r.(*Session).out.Len() == 2 {
-			l.mixed--
+	t.log.Each(func(r broadcast.Receiver) {
+		if r.(*subscriber).outflow.Len() == 2 {
+			l.multiTopic--
 		}
 	})
-	t.stream.Close()
+	t.log.Close()
 	l.topics = slices.DeleteFunc(l.topics, func(other *Topic) bool { return other == t })
 	l.dirty = slices.DeleteFunc(l.dirty, func(other *Topic) bool { return other == t })
-	if l.last == t {
-		l.last = nil
+	if l.lastPublished == t {
+		l.lastPublished = nil
 	}
 	t.release()
 }
 
 func (t *Topic) seal() {
-	if t.stream.IsOpen() {
-		before := t.stream.Published()
-		t.stream.Seal(t.loop.nextSeq())
-		t.loop.stats.MessagesDelivered += (t.stream.Published() - before) * uint64(t.stream.Len())
+	if t.log.IsOpen() {
+		before := t.log.Published()
+		t.log.Seal(t.loop.nextSeq())
+		t.loop.stats.MessagesDelivered += (t.log.Published() - before) * uint64(t.log.Len())
 	}
 }
-
-// quotings are the ways in which the wires of the transports over HTTP write a frame, and back.
-var quotings = [wires]struct{ write, read func(dst, p []byte) []byte }{
-	wireElements: {asIs, asIs},
-	wireEvents:   {codec.AppendEvent, codec.AppendUnevent},
-	wireScript:   {codec.AppendScript, codec.AppendUnscript},
-}
-
-// asIs is the quoting that leaves everything as it is.
-func asIs(dst, p []byte) []byte { return append(dst, p...) }

@@ -1,11 +1,16 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"github.com/sockloop/sockloop/server"
 )
@@ -37,11 +42,12 @@ func TestPublishersWaitForTheNextTurn(t *testing.T) {
 func TestNewcomersAreRefusedUnderOverload(t *testing.T) {
 	t.Parallel()
 	r := start(t, server.Config{TurnBytesMax: 1, OverloadAfter: time.Millisecond})
+	const each = 15_000 // takes 15,000 turns
 	calm, reader := r.join(t, "/echo"), r.join(t, "/broadcast")
 	publishers := []*client{r.join(t, "/broadcast"), r.join(t, "/broadcast")}
-	payload := "[" + strings.TrimSuffix(strings.Repeat(`"x",`, 1000), ",") + "]"
+	payload := "[" + strings.TrimSuffix(strings.Repeat(`"x",`, each), ",") + "]"
 	refused, sent := false, 0
-	for end := time.Now().Add(10 * time.Second); !refused && time.Now().Before(end); sent += 1000 * len(publishers) {
+	for end := time.Now().Add(10 * time.Second); !refused && time.Now().Before(end); sent += each * len(publishers) {
 		for _, c := range publishers {
 			c.send(payload)
 		}
@@ -50,7 +56,7 @@ func TestNewcomersAreRefusedUnderOverload(t *testing.T) {
 		status, _ := r.dial(t).answer("POST", fmt.Sprintf("/echo/0/%d/xhr", sent), "")
 		refused = status == http.StatusServiceUnavailable
 		for _, c := range append(publishers, reader) {
-			c.messages(1000 * len(publishers))
+			c.messages(each * len(publishers))
 		}
 	}
 	if st := r.stats(t); !refused || st.RefusedForLoad == 0 {
@@ -60,5 +66,141 @@ func TestNewcomersAreRefusedUnderOverload(t *testing.T) {
 		if status, _ := r.dial(t).answer("POST", fmt.Sprintf("/echo/0/again%d/xhr", n), ""); status == http.StatusOK {
 			return
 		}
+	}
+}
+
+// With a batch that one message fills, each leaves in a frame of its own, which is what --gather=off is.
+func TestMessagesThatAreNotGathered(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Config{BatchBytesMax: 1})
+	c := r.join(t, "/broadcast")
+	c.send(`["a","b"]`)
+	c.expect(`a["a"]`)
+	c.expect(`a["b"]`)
+}
+
+// metering publishes what it is sent, and knows how much one turn published, counted for each subscriber.
+type metering struct {
+	r         *running
+	topic     *server.Topic
+	turn      uint64
+	sum, most int
+	published chan struct{} // a place for each message
+}
+
+func (m *metering) OnOpen(*server.Session)                      {}
+func (m *metering) OnClose(*server.Session, server.CloseReason) {}
+
+func (m *metering) OnMessage(_ *server.Session, text *server.Message) {
+	st, err := m.r.Stats(context.Background())
+	if err == nil && st.Turns != m.turn {
+		m.turn, m.sum = st.Turns, 0
+	}
+	m.topic.Publish(text)
+	m.sum += text.Len() * m.topic.Len()
+	m.most = max(m.most, m.sum)
+	select {
+	case m.published <- struct{}{}:
+	default:
+	}
+}
+
+// hearing subscribes everybody.
+type hearing struct{ m *metering }
+
+func (h hearing) OnOpen(s *server.Session)                    { s.Subscribe(h.m.topic) }
+func (h hearing) OnClose(*server.Session, server.CloseReason) {}
+func (h hearing) OnMessage(*server.Session, *server.Message)  {}
+
+func startMetering(t *testing.T, c server.Config, messages int) *metering {
+	t.Helper()
+	m := &metering{published: make(chan struct{}, messages)}
+	m.r = start(t, c, "/publish", m, "/hear", hearing{m})
+	done := make(chan struct{})
+	if err := m.r.Post(func() { m.topic = m.r.NewTopic("x"); close(done) }); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	return m
+}
+
+// flood has many publishers send large messages, each in pieces, until so many are published.
+func (m *metering) flood(t *testing.T, publishers, pieces int) {
+	t.Helper()
+	text := frame(ws.OpText, strings.Repeat("x", 60_000))
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	all := make([]*client, publishers)
+	for i := range all {
+		all[i] = m.r.open(t, "/publish/websocket")
+		_ = all[i].SetDeadline(time.Time{})
+	}
+	for _, c := range all {
+		sending.Go(func() {
+			go func() { <-stop; _ = c.Close() }()
+			for size := len(text) / pieces; ; {
+				for at := 0; at < len(text); at += size {
+					if _, err := c.Write([]byte(text[at:min(at+size, len(text))])); err != nil {
+						return
+					}
+				}
+			}
+		})
+	}
+	deadline := time.After(2 * patience)
+	for range cap(m.published) {
+		select {
+		case <-m.published:
+		case <-deadline:
+			t.Error("they were not published")
+			close(stop)
+			sending.Wait()
+			return
+		}
+	}
+	close(stop)
+	sending.Wait()
+}
+
+// Whoever publishes, known for it or not, and however a frame is cut: no turn publishes more than twice its bound, and a
+// message.
+func TestTurnPublishesTwiceItsBoundAtMost(t *testing.T) {
+	t.Parallel()
+	for _, pieces := range []int{1, 3} {
+		const bound = 2 << 20
+		m := startMetering(t, server.Config{TurnBytesMax: bound, OverloadAfter: time.Hour}, 600)
+		for range 10 {
+			c := m.r.open(t, "/hear/websocket")
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+		}
+		m.flood(t, 100, pieces)
+		most := make(chan int, 1)
+		if err := m.r.Post(func() { most <- m.most }); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-most; n > 2*bound+10*60_002 {
+			t.Errorf("in %d pieces: %d bytes in a turn of %d", pieces, n, bound)
+		}
+	}
+}
+
+// Many publishers at once do not cut off readers that read: as long as the log is full none of them publishes.
+func TestManyPublishersWaitForSteadyReaders(t *testing.T) {
+	t.Parallel()
+	m := startMetering(t, server.Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1000, OverloadAfter: time.Hour}, 1500)
+	for range 3 {
+		c := m.r.open(t, "/hear/websocket")
+		_ = c.SetDeadline(time.Time{})
+		go func() {
+			for p := make([]byte, 32<<10); ; time.Sleep(time.Millisecond) {
+				if _, err := c.Read(p); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	m.flood(t, 150, 1)
+	if st := m.r.stats(t); st.SlowConsumersClosed > 0 || st.PublishersHeld == 0 {
+		t.Errorf("%d readers cut off, %d times a publisher was held", st.SlowConsumersClosed, st.PublishersHeld)
 	}
 }

@@ -222,6 +222,7 @@ func (w *watch) late(b bounds) string {
 
 func (w *watch) String() string {
 	return fmt.Sprintf("RSS +%d MB, of which the server knows %d; echo p99 %v, longest %v of %d; %d of %d newcomers",
-		w.growth>>20, w.used>>20, w.p99().Round(100*time.Microsecond), w.longest().Round(time.Millisecond), len(w.trips),
+		w.growth>>20, w.used>>20, w.p99().Round(100*time.Microsecond), w.longest().Round(time.Millisecond),
+		len(w.trips),
 		w.answered, w.came)
 }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"net"
 	"net/http"
@@ -17,77 +15,18 @@ import (
 
 // webSocketEndpoint is the transport that everything else is a fallback of. Its session ids mean nothing: a session
 // lives as long as its connection.
-var webSocketEndpoint = endpoint{method: http.MethodGet, transports: []string{TransportWebSocket}, serve: serveWebSocket, noCORS: true}
+var webSocketEndpoint = endpoint{
+	method: http.MethodGet, transports: []string{TransportWebSocket}, serve: serveWebSocket, noCORS: true,
+}
 
 func serveWebSocket(x *exchange, r *route, _ string) { handshake(x, r, false) }
-
-// handshake answers an opening handshake (RFC 6455 section 4.2) or says what is wrong with it.
-func handshake(x *exchange, r *route, raw bool) {
-	h := x.r.Header
-	key, version := h.Get("Sec-WebSocket-Key"), h.Get("Sec-WebSocket-Version")
-	switch {
-	case !hasToken(h, "Upgrade", "websocket"):
-		x.text(http.StatusBadRequest, "Can \"Upgrade\" only to \"WebSocket\".\n")
-	case !hasToken(h, "Connection", "upgrade") || !x.r.ProtoAtLeast(1, 1):
-		x.text(http.StatusBadRequest, "\"Connection\" must be \"Upgrade\".\n")
-	case version != "13" && version != version2011:
-		x.set("Upgrade", "websocket") // RFC 9110 section 15.5.22
-		x.set("Connection", "Upgrade")
-		x.set("Sec-WebSocket-Version", "13, "+version2011)
-		x.text(http.StatusUpgradeRequired, "This server speaks WebSocket versions 13 and 8.\n")
-	case !validKey(key):
-		x.text(http.StatusBadRequest, "\"Sec-WebSocket-Key\" must be 16 bytes in base64.\n")
-	case x.out.loop.refusesSessions(false):
-		x.set("Retry-After", "1")
-		x.text(http.StatusServiceUnavailable, "No session can be opened at the moment.\n")
-	default:
-		upgrade(x, r, raw, key, version)
-	}
-}
-
-// version2011 is what clients of 2011 speak; its frames are those of 13. They answer pings with a byte that is no
-// frame.
-const version2011 = "8"
-
-func validKey(key string) bool {
-	nonce, err := base64.StdEncoding.DecodeString(key)
-	return err == nil && len(nonce) == 16
-}
-
-// acceptKey is the answer to Sec-WebSocket-Key (RFC 6455 section 4.2.2).
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// upgrade turns the connection into a WebSocket and opens its session.
-func upgrade(x *exchange, r *route, raw bool, key, version string) {
-	c := x.out.c
-	x.upgraded = true
-	x.set("Upgrade", "websocket")
-	x.set("Connection", "Upgrade")
-	x.set("Sec-WebSocket-Accept", acceptKey(key))
-	c.loop.scratch = x.out.appendHead(c.loop.scratch[:0], http.StatusSwitchingProtocols, noLength)
-	c.send(c.loop.scratch)
-	if c.dead {
-		return
-	}
-	c.loop.share.spend(openCost)
-	w := newWebSocket(c, r, raw)
-	w.pings = version != version2011
-	c.protocol = w
-	if !raw {
-		w.control(codec.AppendFrame(nil, ws.OpText, []byte(codec.OpenFrame)))
-	}
-	w.session.opened()
-}
 
 // webSocket is the transport of a session on a WebSocket: SockJS frames, or on the raw endpoint the messages
 // themselves.
 type webSocket struct {
 	c       *conn
 	session carried
-	out     *broadcast.Outflow
+	outflow *broadcast.Outflow
 	reader  codec.MessageReader
 	raw     bool
 	pings   bool // the peer answers pings
@@ -117,7 +56,7 @@ func newWebSocket(c *conn, r *route, raw bool) *webSocket {
 		w.reader.BytesMax = int64(c.loop.cfg.RawMessageBytesMax)
 	}
 	s := newSession(c.loop, r.service, w)
-	w.session, w.out = s, &s.out
+	w.session, w.outflow = s, &s.outflow
 	return w
 }
 
@@ -125,6 +64,7 @@ func (w *webSocket) remoteAddr() net.Addr { return w.c.remoteAddr() }
 func (w *webSocket) writable()            { w.pump() }
 func (w *webSocket) unfinished() bool     { return len(w.elements) > 0 }
 func (w *webSocket) kept() int            { return w.reader.Buffered() + cap(w.payload) + cap(w.pong) }
+func (w *webSocket) outbox() int          { return w.outflow.Memory() }
 
 func (w *webSocket) name() string {
 	if w.raw {
@@ -149,7 +89,7 @@ func (w *webSocket) receive(data []byte) []byte {
 			return data
 		}
 	}
-	for len(data) > 0 && w.mayGoOn() {
+	for len(data) > 0 && w.mayTakeFrame() {
 		op, payload, rest, err := w.reader.Next(data)
 		if err != nil {
 			w.broken(err)
@@ -165,8 +105,21 @@ func (w *webSocket) receive(data []byte) []byte {
 	return data
 }
 
-// mayGoOn tells whether another frame may be looked at now.
-func (w *webSocket) mayGoOn() bool {
+// mustWait holds the connection if the session may not publish now.
+func (w *webSocket) mustWait() bool {
+	wait := w.session.wait()
+	if wait.none() || w.ending || w.c.loop.departure.begun {
+		return false
+	}
+	w.c.loop.holdBack(w.c, wait)
+	return true
+}
+
+// mayTakeFrame tells whether another frame may be looked at now.
+func (w *webSocket) mayTakeFrame() bool {
+	if w.raw && w.c.hold == holdNone && w.mustWait() {
+		return false
+	}
 	return !w.finished && !w.c.dead && w.c.hold == holdNone && w.c.loop.share.visit > 0
 }
 
@@ -207,16 +160,20 @@ func (w *webSocket) message(op ws.OpCode, payload []byte) {
 // handOn hands messages to the session, as many as the connection's share allows, and keeps the others.
 func (w *webSocket) handOn() {
 	l := w.c.loop
+	if w.mustWait() {
+		w.keep(l.array.Rest())
+		return
+	}
 	for m := l.array.Next(); m != nil; m = l.array.Next() {
 		if w.ending {
 			break
 		}
 		l.share.spend(messageOf(len(m.JSON())))
-		free := w.session.message(m)
-		if !free {
-			l.holdBack(w.c)
+		wait := w.session.message(m)
+		if !wait.none() {
+			l.holdBack(w.c, wait)
 		}
-		if !free || l.share.visit <= 0 {
+		if !wait.none() || l.share.visit <= 0 {
 			w.keep(l.array.Rest())
 			return
 		}
@@ -248,8 +205,10 @@ func (w *webSocket) rawMessage(op ws.OpCode, payload []byte) {
 	if *m = codec.Text(payload); op == ws.OpBinary {
 		*m = codec.Binary(payload)
 	}
-	if !w.session.message(m) {
-		l.holdBack(w.c)
+	wait := w.session.message(m)
+	*m = Message{} // which may hold on to much
+	if !wait.none() {
+		l.holdBack(w.c, wait)
 	}
 }
 
@@ -266,7 +225,7 @@ func (w *webSocket) answerPing(payload []byte) {
 
 // sendPong sends the pong that is due, between two frames.
 func (w *webSocket) sendPong() {
-	if w.pongDue && !w.c.blocked && !w.out.Begun() {
+	if w.pongDue && !w.c.blocked && !w.outflow.Lost() && !w.outflow.Begun() {
 		w.c.loop.scratch = codec.AppendFrame(w.c.loop.scratch[:0], ws.OpPong, w.pong)
 		w.pong, w.pongDue = nil, false
 		w.c.send(w.c.loop.scratch)
@@ -303,8 +262,8 @@ func (w *webSocket) fail(code ws.StatusCode, reason string) {
 func (w *webSocket) end(reason CloseReason) {
 	w.ending, w.endingAt, w.reason = true, w.c.loop.now, reason
 	w.payload, w.elements = nil, nil
-	w.session.closing()
-	w.out.CutOff(w.c.loop.nextSeq())
+	w.session.beginClosing()
+	w.outflow.CutOff(w.c.loop.nextSeq())
 }
 
 // closeReceived answers the peer's close frame, or finds in it the answer to ours.
@@ -357,9 +316,9 @@ func (w *webSocket) goodbye(r CloseReason) {
 
 // pump writes shared bytes as they lie in the log.
 func (w *webSocket) pump() {
-	for !w.c.dead && !w.c.blocked && !w.sent && !w.out.Lost() {
+	for !w.c.dead && !w.c.blocked && !w.sent && !w.outflow.Lost() {
 		w.sendPong()
-		p, from := w.out.Next()
+		p, from := w.outflow.Next()
 		if len(p) == 0 {
 			w.sayGoodbye()
 			return
@@ -371,7 +330,7 @@ func (w *webSocket) pump() {
 		if w.c.dead {
 			return
 		}
-		w.out.Advance(from, n)
+		w.outflow.Advance(from, n)
 	}
 }
 
@@ -414,7 +373,7 @@ func (w *webSocket) tick() {
 	if w.c.hold != holdNone {
 		w.heardAt = l.now
 	}
-	if w.c.hold == holdPace && w.c.peerGone() { // it is not read, so nobody else would notice
+	if w.c.hold == holdPublisher && w.c.peerGone() { // it is not read, so nobody else would notice
 		w.c.lost()
 		return
 	}

@@ -62,7 +62,8 @@ func TestFragmentsWithAPingBetween(t *testing.T) {
 		}
 		return string(f)
 	}
-	all := part(ws.OpText, false, `["frag`) + part(ws.OpPing, true, "") + part(ws.OpContinuation, false, "men") + part(ws.OpContinuation, true, `ted"]`)
+	all := part(ws.OpText, false, `["frag`) + part(ws.OpPing, true, "") + part(ws.OpContinuation, false, "men") +
+		part(ws.OpContinuation, true, `ted"]`)
 	for i := range all { // byte by byte
 		c.say(all[i : i+1])
 	}
@@ -146,7 +147,9 @@ func TestHostileFrames(t *testing.T) {
 			count++
 		})
 	}
-	s.eventually(t, "protocol errors", func(st server.Stats) bool { return st.ProtocolErrors == count && st.Sessions == 1 })
+	s.eventually(t, "protocol errors", func(st server.Stats) bool {
+		return st.ProtocolErrors == count && st.Sessions == 1
+	})
 	bystander.send(`["fine"]`)
 	bystander.expect(`a["fine"]`)
 }
@@ -161,15 +164,21 @@ func TestBinaryInTheBroadcastRoom(t *testing.T) {
 
 func TestHalfAFrameThenSilence(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{Options: server.Options{HeartbeatDelay: 30 * time.Millisecond}, PongTimeout: 30 * time.Millisecond})
+	s := start(t, server.Config{
+		Options: server.Options{HeartbeatDelay: 30 * time.Millisecond}, PongTimeout: 30 * time.Millisecond,
+	})
 	c := s.join(t, "/echo")
 	c.say(frame(ws.OpText, `["x"]`)[:4])
-	s.eventually(t, "the end of the silent", func(st server.Stats) bool { return st.PongTimeouts == 1 && st.Connections == 0 })
+	s.eventually(t, "the end of the silent", func(st server.Stats) bool {
+		return st.PongTimeouts == 1 && st.Connections == 0
+	})
 }
 
 func TestPongKeepsTheConnection(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{Options: server.Options{HeartbeatDelay: 20 * time.Millisecond}, PongTimeout: 2 * time.Second})
+	s := start(t, server.Config{
+		Options: server.Options{HeartbeatDelay: 20 * time.Millisecond}, PongTimeout: 2 * time.Second,
+	})
 	c := s.join(t, "/echo")
 	pings, beats := 0, 0
 	for pings < 3 || beats < 3 {

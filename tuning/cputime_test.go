@@ -22,7 +22,8 @@ intr 1 2 3 4 5 6 7 8 9
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := cpus.timeIn(strings.ReplaceAll(stat, "cpu0 10", "cpu0 many")); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := cpus.timeIn(strings.ReplaceAll(stat, "cpu0 10", "cpu0 many")); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", set, err)
 		}
 	}

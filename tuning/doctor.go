@@ -100,7 +100,8 @@ func (m machine) descriptors() Finding {
 	}
 	f.Value = fmt.Sprintf("%d (hard limit %d)", l.Cur, l.Max)
 	if l.Max < descriptorsWanted {
-		f.Advice = fmt.Sprintf("a connection needs one: ulimit -n %d, or LimitNOFILE= in the systemd unit", descriptorsWanted)
+		f.Advice = fmt.Sprintf("a connection needs one: ulimit -n %d, or LimitNOFILE= in the systemd unit",
+			descriptorsWanted)
 	}
 	return f
 }

@@ -11,7 +11,9 @@ import (
 
 func TestParseCPUs(t *testing.T) {
 	t.Parallel()
-	for s, want := range map[string]CPUs{"0": {0}, "1-3": {1, 2, 3}, "0,2": {0, 2}, "3,0-1,1": {0, 1, 3}, " 1 , 2 ": {1, 2}, "1023": {1023}} {
+	for s, want := range map[string]CPUs{
+		"0": {0}, "1-3": {1, 2, 3}, "0,2": {0, 2}, "3,0-1,1": {0, 1, 3}, " 1 , 2 ": {1, 2}, "1023": {1023},
+	} {
 		got, err := ParseCPUs(s)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %v %v", s, got, err)
@@ -127,7 +129,9 @@ func TestDoctorAdvises(t *testing.T) {
 		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
 	})
 	empty := fake(t, nil)
-	for _, look := range []func(machine) Finding{machine.somaxconn, machine.portRange, machine.governor, machine.steal} {
+	for _, look := range []func(machine) Finding{
+		machine.somaxconn, machine.portRange, machine.governor, machine.steal,
+	} {
 		if f := look(bad); f.Advice == "" || f.Value == "" {
 			t.Errorf("nothing to say of %+v", f)
 		}

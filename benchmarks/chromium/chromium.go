@@ -29,7 +29,8 @@ func Start(t *testing.T) context.Context {
 	if path == "" {
 		t.Skip("Chromium is not installed (Debian: chromium)")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
@@ -115,7 +116,9 @@ func Await[T any](t *Tab, format string, args ...any) (T, error) {
 func (t *Tab) Until(tb testing.TB, format string, args ...any) {
 	tb.Helper()
 	expression := fmt.Sprintf(format, args...)
-	if _, err := chromedp.Run(t, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
+	poll := chromedp.Poll[bool](expression,
+		chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0))
+	if _, err := chromedp.Run(t, poll); err != nil {
 		tb.Fatalf("waiting until %s: %v", expression, err)
 	}
 }
@@ -136,7 +139,10 @@ type Look struct {
 }
 
 // Looks are a desk and a phone, by day and by night.
-var Looks = []Look{{"wide-light", 1200, 800, false}, {"wide-dark", 1200, 800, true}, {"narrow-light", 390, 844, false}, {"narrow-dark", 390, 844, true}}
+var Looks = []Look{
+	{"wide-light", 1200, 800, false}, {"wide-dark", 1200, 800, true},
+	{"narrow-light", 390, 844, false}, {"narrow-dark", 390, 844, true},
+}
 
 // Show sets how the tab is looked at.
 func (t *Tab) Show(tb testing.TB, l Look) {
@@ -145,11 +151,14 @@ func (t *Tab) Show(tb testing.TB, l Look) {
 	if l.Dark {
 		scheme = "dark"
 	}
-	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
-	if err := chromedp.Do(t, chromedp.EmulateViewport(l.Width, l.Height), func(ctx context.Context, target *chromedp.Target) (v chromedp.Void, err error) {
+	media := emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	}
+	emulate := func(ctx context.Context, target *chromedp.Target) (v chromedp.Void, err error) {
 		_, err = cdp.Call(ctx, target, emulation.SetEmulatedMedia, media)
 		return v, err
-	}); err != nil {
+	}
+	if err := chromedp.Do(t, chromedp.EmulateViewport(l.Width, l.Height), emulate); err != nil {
 		tb.Fatal(err)
 	}
 }

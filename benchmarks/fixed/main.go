@@ -12,16 +12,20 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/gorilla/websocket"
+
+	"github.com/sockloop/sockloop/internal/version"
 )
 
 type flags struct {
-	Addr     string  `help:"Address to listen on." default:"127.0.0.1:8082"`
-	Capacity float64 `help:"Messages received a second, over all connections." default:"200000"`
+	Addr     string           `help:"Address to listen on." default:"127.0.0.1:8082"`
+	Capacity float64          `help:"Messages received a second, over all connections." default:"200000"`
+	Version  kong.VersionFlag `help:"Print the version."`
 }
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("A broadcast server whose capacity is known, to check a load client with."))
+	kong.Parse(&f, kong.Description("A broadcast server whose capacity is known, to check a load client with."),
+		kong.Vars{"version": version.Own()})
 	if f.Capacity <= 0 {
 		fmt.Fprintln(os.Stderr, "fixed: --capacity: want more than 0 messages a second")
 		os.Exit(1)

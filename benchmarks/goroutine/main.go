@@ -20,17 +20,20 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/gorilla/websocket"
 
+	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/tuning"
 )
 
 type flags struct {
-	Addr string      `help:"Address to listen on." default:"127.0.0.1:8081"`
-	CPU  tuning.CPUs `help:"CPUs to run on." name:"cpu" placeholder:"SET"`
+	Addr    string           `help:"Address to listen on." default:"127.0.0.1:8081"`
+	CPU     tuning.CPUs      `help:"CPUs to run on." name:"cpu" placeholder:"SET"`
+	Version kong.VersionFlag `help:"Print the version."`
 }
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("A goroutine-per-connection SockJS broadcast server, to compare with."))
+	kong.Parse(&f, kong.Description("A goroutine-per-connection SockJS broadcast server, to compare with."),
+		kong.Vars{"version": version.Own()})
 	if err := run(f); err != nil {
 		fmt.Fprintln(os.Stderr, "goroutine:", err)
 		os.Exit(1)
@@ -170,7 +173,8 @@ func (c *client) write() {
 		select {
 		case m, more := <-c.queue:
 			if !more {
-				_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+				_ = c.conn.WriteControl(websocket.CloseMessage,
+					websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 				return
 			}
 			_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))

@@ -16,7 +16,8 @@ func TestBroadcast(t *testing.T) {
 	defer s.Close()
 	var all []*websocket.Conn
 	for i := range 3 {
-		c, _, err := websocket.DefaultDialer.Dial(strings.Replace(s.URL, "http", "ws", 1)+"/broadcast/0/0/websocket", nil)
+		c, _, err := websocket.DefaultDialer.Dial(strings.Replace(s.URL, "http", "ws", 1)+"/broadcast/0/0/websocket",
+			nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,8 @@ func draw(looks []look, from, until time.Duration) string {
 	end := looks[len(looks)-1].at
 	x := func(at time.Duration) float64 { return left + (width-left-right)*at.Seconds()/end.Seconds() }
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" font-family="sans-serif" font-size="12">`,
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" font-family="sans-serif" font-size="12">`,
 		width, chartHeight)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#ffffff"/>`)
 	fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="#f6e3d0"/>`,
@@ -37,8 +38,12 @@ func draw(looks []look, from, until time.Duration) string {
 	for ms := echoMin; ms <= echoMax; ms *= 10 {
 		grid(&b, echoY(ms), fmt.Sprintf("%g ms", ms))
 	}
-	line(&b, looks, "#1f6fb2", x, func(l look) (float64, bool) { return echoY(float64(l.echo.Microseconds()) / 1000), l.echo >= 0 })
-	line(&b, looks, "#2a9d5c", x, func(l look) (float64, bool) { return echoY(float64(l.info.Microseconds()) / 1000), l.info >= 0 })
+	line(&b, looks, "#1f6fb2", x, func(l look) (float64, bool) {
+		return echoY(float64(l.echo.Microseconds()) / 1000), l.echo >= 0
+	})
+	line(&b, looks, "#2a9d5c", x, func(l look) (float64, bool) {
+		return echoY(float64(l.info.Microseconds()) / 1000), l.info >= 0
+	})
 	for _, l := range looks {
 		if l.admit == http.StatusServiceUnavailable {
 			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="2" fill="#c0392b"/>`, x(l.at), top+plotHeight-4)
@@ -60,7 +65,8 @@ func draw(looks []look, from, until time.Duration) string {
 	line(&b, looks, "#6c4bb0", x, func(l look) (float64, bool) { return memoryY(float64(l.rss) / 1e6), l.rss > 0 })
 	label(&b, left+6, memoryTop+14, "#6c4bb0", "resident memory of the server")
 	for s := 0.0; s <= end.Seconds(); s += 10 {
-		label(&b, x(time.Duration(s*float64(time.Second)))-8, memoryTop+plotHeight+18, subdued, fmt.Sprintf("%.0f s", s))
+		label(&b, x(time.Duration(s*float64(time.Second)))-8, memoryTop+plotHeight+18, subdued,
+			fmt.Sprintf("%.0f s", s))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
@@ -76,11 +82,13 @@ func grid(b *strings.Builder, y float64, label string) {
 }
 
 // line draws what value gives, with gaps where it gives nothing.
-func line(b *strings.Builder, looks []look, color string, x func(time.Duration) float64, value func(look) (float64, bool)) {
+func line(b *strings.Builder, looks []look, color string, x func(time.Duration) float64,
+	value func(look) (float64, bool)) {
 	var points []string
 	flush := func() {
 		if len(points) > 0 {
-			fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="1.6" points="%s"/>`, color, strings.Join(points, " "))
+			fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="1.6" points="%s"/>`, color,
+				strings.Join(points, " "))
 		}
 		points = nil
 	}

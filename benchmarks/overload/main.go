@@ -301,7 +301,9 @@ func summarize(to io.Writer, looks []look, from, until time.Duration) {
 			}
 			memory = max(memory, l.rss)
 		}
-		fmt.Fprintf(to, "%-20s %3d looks: echo answered %d, mean %.2f ms; /info answered %d; sessions admitted %d, refused %d; RSS at most %.1f MB\n",
-			phase.name, n, echoes, float64(mean.Microseconds())/1000/float64(max(echoes, 1)), infos, admitted, refused, float64(memory)/1e6)
+		fmt.Fprintf(to, "%-20s %3d looks: echo answered %d, mean %.2f ms; /info answered %d; sessions admitted %d, "+
+			"refused %d; RSS at most %.1f MB\n",
+			phase.name, n, echoes, float64(mean.Microseconds())/1000/float64(max(echoes, 1)), infos, admitted, refused,
+			float64(memory)/1e6)
 	}
 }

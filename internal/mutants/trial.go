@@ -110,7 +110,9 @@ func (t *trial) try(ctx context.Context, i int, m *mutant) (outcome, error) {
 		if o != lived || err != nil {
 			return o, err
 		}
-		alone = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(t.all.failing, n) })
+		alone = slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+			return !slices.Contains(t.all.failing, n)
+		})
 		if len(alone) == 0 {
 			return lived, nil
 		}

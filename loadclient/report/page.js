@@ -21,6 +21,7 @@
   const rate = (v) => (v ? si(v) + '/s' : '–');
   const ms = (v) => (v ? +v.toPrecision(3) + ' ms' : '–');
   const mb = (v) => (v ? +(v / 1e6).toPrecision(3) + ' MB' : '–');
+  const parts = (m) => (m.Anon ? `anonymous ${mb(m.Anon)}, file-backed ${mb(m.File)}; the kernel's sockets, of both ends: ${mb(m.KernelSockets)}` : '');
   const el = (tag, props = {}, ...children) => {
     const e = Object.assign(document.createElement(tag), props);
     e.append(...children);
@@ -37,25 +38,27 @@
   const valid = (p) => p.verdict === 'OK' || p.verdict === 'OVERLOADED';
 
   function table(n) {
-    const rows = data.servers.map((s) => [s, level(s, n)]).filter(([, l]) => l).sort((a, b) => b[1].Rate - a[1].Rate);
-    const head = ['server', 'saturates at (received/s)', 'blocks', `× ${data.base} (95 %)`, 'sustained for 10 s', 'p99 at half load', 'memory: idle', 'memory: at half load', 'memory: sustained', 'CPU per delivery', "of the client's ceiling"];
-    const top = rows.length ? Math.log10(rows[0][1].Rate) - 3 : 1;
+    const rows = data.servers.map((s) => [s, level(s, n)]).filter(([, l]) => l).sort((a, b) => b[1].Rate.Median - a[1].Rate.Median);
+    const head = ['server', 'saturates at, nominal', 'delivered at most', 'blocks', `× ${data.base}`, 'sustained for 10 s, nominal', 'delivered', 'p99 at half load', 'memory: idle', 'memory: at half load', 'memory: sustained', 'CPU per delivery', "of the client's ceiling"];
+    const top = rows.length ? Math.log10(rows[0][1].Rate.Median) - 3 : 1;
     const body = rows.map(([s, l]) => {
       const bar = el('span', { className: 'bar' });
-      bar.style.width = Math.max(2, 100 * (Math.log10(l.Rate) - 3) / top) + '%';
+      bar.style.width = Math.max(2, 100 * (Math.log10(l.Rate.Median) - 3) / top) + '%';
       bar.style.color = palette[0];
-      const ratio = s.name === data.base ? '1' : l.RatioMean ? '×' + si(l.RatioMean) + (l.RatioHigh ? ` (${si(l.RatioLow)}–${si(l.RatioHigh)})` : '') : '–';
+      const ratio = s.name === data.base ? '1' : l.RatioMid && l.Bound !== '–'
+        ? `${l.Bound} ×${si(l.RatioMid)}`.trim() + (l.Ratio.confidence ? ` (${si(l.Ratio.low)}–${si(l.Ratio.high)}, ${Math.round(100 * l.Ratio.confidence)} %)` : '') : '–';
       const cell = (text, title) => el('td', { textContent: text, title: title || '' });
       return el('tr', {},
         el('td', { title: [s.about, s.version].filter(Boolean).join('\n') }, el('b', { textContent: s.name }), document.createElement('br'), el('small', { textContent: s.protocol })),
-        el('td', { title: [...new Set(l.Limits), ...new Set(l.Warnings || [])].join('\n') }, (l.LowerBound ? '≥ ' : '') + rate(l.Rate), bar),
-        cell(l.Searches > 1 ? `${l.Searches} (${si(l.Low)}–${si(l.High)})` : String(l.Searches)), cell(ratio), cell(rate(l.Sustained)), cell(ms(l.P99Half)),
-        cell(mb(l.MemoryIdle)), cell(mb(l.MemoryHalf)), cell(mb(l.MemoryFull)), cell(l.CPUPerMicro ? +l.CPUPerMicro.toPrecision(3) + ' µs' : '–'),
+        el('td', { title: [...new Set(l.Limits), ...new Set(l.Warnings || [])].join('\n') }, (l.LowerBound ? '≥ ' : '') + rate(l.Rate.Median) + (l.NotReached ? ' †' : ''), bar),
+        cell(rate(l.MaxDelivered)),
+        cell(l.Searches > 1 ? `${l.Searches} (${si(l.Low)}–${si(l.High)})` : String(l.Searches)), cell(ratio), cell(l.Failed ? `${si(l.Sustained.Median)}/s (${l.Failed})` : rate(l.Sustained.Median)), cell(rate(l.SustainedDelivered)), cell(ms(l.P99Half)),
+        cell(mb(l.Idle.RSS), parts(l.Idle)), cell(mb(l.Half.RSS), parts(l.Half)), cell(mb(l.Full.RSS), parts(l.Full)), cell(l.CPUPerMicro ? +l.CPUPerMicro.toPrecision(3) + ' µs' : '–'),
         cell(l.CeilingShare ? Math.round(100 * l.CeilingShare) + ' %' : '–'));
     });
     const out = document.getElementById('table');
     out.replaceChildren(
-      el('div', { className: 'controls' }, choice('at', levels, n, (v) => table(+v)), el('span', { className: 'about', textContent: 'medians of the blocks; ≥ is a lower bound; the bar is logarithmic' })),
+      el('div', { className: 'controls' }, choice('at', levels, n, (v) => table(+v)), el('span', { className: 'about', textContent: 'medians of the blocks, a failure counted as 0; a ratio has its interval, between two of the blocks, and how sure that is; ≥ and ≤ are bounds; † 200 ms was not reached: the server failed first; the bar is logarithmic' })),
       el('div', { className: 'scroll' }, el('table', {}, el('thead', {}, el('tr', {}, ...head.map((h) => el('th', { textContent: h })))), el('tbody', {}, ...body))));
   }
 
@@ -279,10 +282,11 @@
     return out;
   };
 
-  const received = { label: 'received messages, over all connections', unit: '/s', log: true };
+  const received = { label: 'delivered messages, over all connections', unit: '/s', log: true };
   const connections = { label: 'connections', unit: '', log: true, ticks: data.levels.map((n) => [n, String(n)]) };
   const perServer = (of) => data.servers.map((s, i) => ({ name: s.name, ...look(i), points: s.levels.map((l) => of(l, s)).filter(Boolean) }));
   const marks2011 = (to) => Object.entries(data.marks).map(([name, points], i) => ({ name: '2011: ' + name, color: css('--soft'), marks: true, dash: dashes[i % 3], points: points.map(to).filter(Boolean) }));
+  const memory = { RSS: 'all resident memory', Anon: 'anonymous memory', File: 'file-backed memory', KernelSockets: "the kernel's sockets" };
   const server = { name: 'server', label: 'server', options: servers };
   const atLevel = { name: 'level', label: 'at', options: levels };
   const first = servers.length ? servers[0][0] : '';
@@ -293,21 +297,22 @@
   table(most);
   const repaint = [
     chart({
-      id: 'saturation', title: 'Where servers saturate', about: 'The rate at which the mean round trip reaches 200 ms, with the interval of 95 % where there are blocks enough. Crosses are the servers of 2011 on the machine of 2011.',
-      state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'messages a second'], ['ratio', 'times ' + data.base]] }],
+      id: 'saturation', title: 'Where servers saturate', about: 'The rate at which the mean round trip reaches 200 ms, nominal (messages sent × connections), from the lowest to the highest block; or what was delivered at most. Hollow points are lower bounds. Crosses are the servers of 2011 on the machine of 2011.',
+      state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'nominal messages a second'], ['delivered', 'delivered at most'], ['ratio', 'times ' + data.base]] }],
       build: ({ as }) => ({
-        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, received messages' } : { label: 'times ' + data.base, unit: '', log: true },
-        series: perServer((l) => (as === 'rate' ? { x: l.Connections, y: l.Rate, lo: l.From || l.Low, hi: l.To || l.High, tip: [...new Set(l.Limits)].join(', '), hollow: l.LowerBound }
-          : l.RatioMean && { x: l.Connections, y: l.RatioMean, lo: l.RatioLow, hi: l.RatioHigh })).concat(as === 'rate' ? marks2011(([n, r]) => ({ x: n, y: r })) : []),
+        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, nominal messages' } : as === 'delivered' ? { ...received, label: 'delivered at most, messages' } : { label: 'times ' + data.base, unit: '', log: true },
+        series: perServer((l) => (as === 'rate' ? { x: l.Connections, y: l.Rate.Median, lo: l.Low, hi: l.High, tip: `${[...new Set(l.Limits)].join(', ')}, delivered at most ${rate(l.MaxDelivered)}`, hollow: l.LowerBound }
+          : as === 'delivered' ? { x: l.Connections, y: l.MaxDelivered, tip: [...new Set(l.Limits)].join(', ') }
+          : l.RatioMid && l.Bound !== '–' && { x: l.Connections, y: l.RatioMid, lo: l.Ratio.low, hi: l.Ratio.high, hollow: l.Bound !== '' })).concat(as === 'rate' ? marks2011(([n, r]) => ({ x: n, y: r })) : []),
       }),
     }),
     chart({
       id: 'rtt', title: 'Round trips and load', about: 'What a client feels, from when its message was due. A line is a number of connections; hollow points did not measure the server. Crosses are where the servers of 2011 reached 200 ms.',
       state: { server: first, y: 'mean', x: 'delivered' },
       controls: [server, { name: 'y', label: 'round trip', options: [['mean', 'mean'], ['p50', 'median'], ['p99', 'p99'], ['fromSend', 'mean from the actual send (2011)']] },
-        { name: 'x', label: 'against', options: [['delivered', 'really received'], ['nominal', 'nominal: sent × connections (2011)'], ['sent', 'sent']] }],
+        { name: 'x', label: 'against', options: [['delivered', 'delivered'], ['nominal', 'nominal: sent × connections (2011)'], ['sent', 'sent']] }],
       build: (s) => ({
-        x: s.x === 'sent' ? { label: 'sent messages, over all connections', unit: '/s', log: true } : { ...received, label: (s.x === 'nominal' ? 'nominally ' : '') + received.label }, y: { label: 'round trip, ' + s.y.replace('fromSend', 'mean from the send'), unit: ' ms', log: true },
+        x: s.x === 'sent' ? { label: 'sent messages, over all connections', unit: '/s', log: true } : { ...received, label: (s.x === 'nominal' ? 'nominal' : 'delivered') + ' messages, over all connections' }, y: { label: 'round trip, ' + s.y.replace('fromSend', 'mean from the send'), unit: ' ms', log: true },
         lines: [{ y: 200, label: '200 ms: saturated' }, { y: 1500, label: '1.5 s: given up' }],
         series: data.levels.map((n, i) => ({ name: n + ' connections', ...look(i), points: sorted(byName[s.server].points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p[s.x], y: p[s.y], hollow: !valid(p), tip: tipOf(p) }))) }))
           .filter((x) => x.points.length).concat(s.x === 'sent' ? [] : marks2011(([, r]) => ({ x: r, y: 200 }))),
@@ -316,14 +321,16 @@
     chart({
       id: 'delivered', title: 'Offered and delivered', about: 'A server that keeps up is on the diagonal; what it does beyond its capacity tells how it behaves in an overload.', state: { level: most }, controls: [atLevel],
       build: ({ level: n }) => ({
-        x: { ...received, label: 'offered: sent messages × connections' }, y: { ...received, label: 'delivered' },
+        x: { ...received, label: 'nominal: sent messages × connections' }, y: { ...received, label: 'delivered' },
         series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: sorted(s.points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p.nominal, y: p.delivered, hollow: !valid(p), tip: tipOf(p) }))) })).filter((s) => s.points.length),
       }),
     }),
     chart({
-      id: 'memory', title: 'Memory', about: "The server's resident memory: connections without messages, at half of its saturation, and at what it sustains.", state: { when: 'MemoryIdle' },
-      controls: [{ name: 'when', label: '', options: [['MemoryIdle', 'idle'], ['MemoryHalf', 'at half its saturation'], ['MemoryFull', 'at what it sustains']] }],
-      build: ({ when }) => ({ x: connections, y: { label: 'resident memory', unit: ' MB', log: true }, series: perServer((l) => l[when] && { x: l.Connections, y: l[when] / 1e6 }) }),
+      id: 'memory', title: 'Memory', about: "The server's resident memory: connections without messages, at half of its saturation, and at what it sustains. The kernel's is that of all TCP sockets of the machine: of both ends, when the client is on it too.",
+      state: { when: 'Idle', what: 'RSS' },
+      controls: [{ name: 'when', label: '', options: [['Idle', 'idle'], ['Half', 'at half its saturation'], ['Full', 'at what it sustains']] },
+        { name: 'what', label: '', options: Object.entries(memory) }],
+      build: ({ when, what }) => ({ x: connections, y: { label: memory[what], unit: ' MB', log: true }, series: perServer((l) => l[when][what] && { x: l.Connections, y: l[when][what] / 1e6 }) }),
     }),
     chart({
       id: 'cpu', title: 'CPU for a million deliveries', about: "Seconds of the server's core for a million received messages, at the rate that it sustains.", state: {},

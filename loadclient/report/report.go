@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 //go:embed page.html page.css page.js uplot-1.6.32.min.js uplot-1.6.32.min.css benchmark-2011.csv
@@ -26,12 +26,12 @@ var files embed.FS
 type page struct {
 	Title    string
 	When     string
-	Machine  loadclient.Machine
+	Machine  results.Machine
 	Settings []setting
 	Servers  string // where server and client ran
 	Command  string
 	Findings []finding
-	Skipped  []loadclient.ManifestServer
+	Skipped  []results.ManifestServer
 
 	CSS, Script template.HTML
 	Data        template.JS
@@ -60,12 +60,15 @@ type server struct {
 
 // levelSummary is a level's figures, with what only the page needs.
 type levelSummary struct {
-	loadclient.LevelSummary
-	Searches int // shadows the searches, whose trials the points have
+	results.LevelSummary
+	Searches int    // shadows the searches, whose trials the points have
+	Failed   string // how many searches sustained nothing
 
-	RatioMean, RatioLow, RatioHigh float64
-	Limits                         []string
-	Warnings                       []string
+	Ratio    results.Interval
+	RatioMid float64
+	Bound    results.Bound // of the ratio
+	Limits   []string
+	Warnings []string
 }
 
 // longest is a trial with its distribution of round trips.
@@ -100,12 +103,12 @@ type point struct {
 type marks map[string][][2]float64
 
 // Write writes the report of results.
-func Write(w io.Writer, r *loadclient.Results) error {
-	m, err := readMarks()
+func Write(w io.Writer, r *results.Measurement) error {
+	marks, err := readMarks()
 	if err != nil {
 		return err
 	}
-	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: loadclient.Quantiles, Marks: m}
+	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: results.Quantiles, Marks: marks}
 	for i := range r.Servers {
 		d.Servers = append(d.Servers, newServer(r, &r.Servers[i], d.Levels))
 	}
@@ -116,9 +119,11 @@ func Write(w io.Writer, r *loadclient.Results) error {
 	}
 	p := page{
 		Title: "Messages a second until a server saturates", When: when(r.Manifest), Machine: r.Manifest.Machine,
-		Settings: settings(r.Manifest.Machine), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command), Findings: findings(r),
-		// our own
-		CSS: inline("style", "uplot-1.6.32.min.css", "page.css"), Script: inline("script", "uplot-1.6.32.min.js", "page.js"), Data: template.JS(text), //nolint:gosec
+		Settings: settings(r), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command),
+		Findings: findings(r),
+		CSS:      inline("style", "uplot-1.6.32.min.css", "page.css"),
+		Script:   inline("script", "uplot-1.6.32.min.js", "page.js"),
+		Data:     template.JS(text), //nolint:gosec // our own
 	}
 	for _, s := range r.Manifest.Servers {
 		if s.Skipped != "" {
@@ -177,48 +182,70 @@ func readMarks() (marks, error) {
 	return m, nil
 }
 
-func newServer(r *loadclient.Results, s *loadclient.ServerResults, levels []int) server {
-	out := server{Name: s.Name, About: s.About, Version: s.Version, Protocol: string(s.Protocol), Points: []point{}, Levels: []levelSummary{}, Longest: map[int]longest{}}
+func newServer(r *results.Measurement, s *results.Server, levels []int) server {
+	out := server{
+		Name: s.Name, About: s.About, Version: s.ServerVersion(), Protocol: string(s.Protocol),
+		Points: []point{}, Levels: []levelSummary{}, Longest: map[int]longest{},
+	}
 	for _, n := range levels {
-		x := levelSummary{LevelSummary: s.At(n)}
-		if x.Searches = len(x.LevelSummary.Searches); x.Searches == 0 {
-			continue
+		if x := newLevelSummary(r, s, n); x.Searches > 0 {
+			out.Levels = append(out.Levels, x)
 		}
-		for _, f := range x.LevelSummary.Searches {
-			x.Limits = append(x.Limits, string(f.Limit))
-			x.Warnings = append(x.Warnings, f.Warnings...)
-		}
-		if c, ok := r.Ratio(s, n); ok {
-			x.RatioMean, x.RatioLow, x.RatioHigh = c.Ratio, c.Low, c.High
-		}
-		x.LevelSummary.Searches = nil
-		out.Levels = append(out.Levels, x)
 	}
 	for i := range s.Trials {
 		t := &s.Trials[i]
-		if t.Phase == loadclient.PhaseIdle || t.Phase == loadclient.PhaseWarm || t.Phase == loadclient.PhaseProbe || t.Nominal == 0 {
+		switch t.Phase {
+		case results.PhaseIdle, results.PhaseWarm, results.PhaseProbe:
+			continue
+		}
+		if t.Nominal == 0 {
 			continue
 		}
 		out.Points = append(out.Points, newPoint(t))
-		if l, known := out.Longest[t.Connections]; t.Valid() && len(t.OverTime) > 0 && (!known || len(t.OverTime) >= len(l.OverTime)) {
-			out.Longest[t.Connections] = longest{t.Nominal, t.Spectrum, t.OverTime, loadclient.OverTimeStep.Seconds()}
+		l, known := out.Longest[t.Connections]
+		if t.Valid() && len(t.OverTime) > 0 && (!known || len(t.OverTime) >= len(l.OverTime)) {
+			out.Longest[t.Connections] = longest{t.Nominal, t.Spectrum, t.OverTime, results.OverTimeStep.Seconds()}
 		}
 	}
 	return out
 }
 
+func newLevelSummary(r *results.Measurement, s *results.Server, n int) levelSummary {
+	x := levelSummary{LevelSummary: s.At(n)}
+	x.Searches = len(x.LevelSummary.Searches)
+	for _, f := range x.LevelSummary.Searches {
+		x.Limits = append(x.Limits, string(f.Limit))
+		x.Warnings = append(x.Warnings, f.Warnings...)
+	}
+	for _, at := range x.Strays {
+		f := x.LevelSummary.Searches[at]
+		x.Warnings = append(x.Warnings, fmt.Sprintf("block %d stands apart: %s/s", f.Block, results.Short(f.Rate)))
+	}
+	if f := x.Sustained; f.Failed > 0 {
+		x.Failed = fmt.Sprintf("%d of %d failed", f.Failed, f.Of)
+	}
+	if c, ok := r.Ratio(s, n); ok {
+		x.RatioMid, x.Ratio, x.Bound = c.Ratio, c.Interval, c.Bound
+		x.Warnings = append(x.Warnings, c.Warnings...)
+	}
+	x.LevelSummary.Searches = nil
+	return x
+}
+
 // most is the highest rate at which the server saturates.
 func (s *server) most() (rate float64) {
 	for _, l := range s.Levels {
-		rate = max(rate, l.Rate)
+		rate = max(rate, l.Rate.Median)
 	}
 	return rate
 }
 
-func newPoint(t *loadclient.Trial) point {
+func newPoint(t *results.Trial) point {
 	p := point{
-		Level: t.Connections, Phase: string(t.Phase), Verdict: string(t.Verdict), Nominal: t.Nominal, Delivered: t.Delivered, Sent: t.SendRate,
-		Mean: t.RTT.Mean, P50: t.RTT.P50, P99: t.RTT.P99, FromSend: t.RTTActual.Mean, PerFrame: t.MessagesPerFrame, PerRead: t.MessagesPerRead, Busy: t.Busiest(), Lag: t.LagP99,
+		Level: t.Connections, Phase: string(t.Phase), Verdict: string(t.Verdict),
+		Nominal: t.Nominal, Delivered: t.Delivered, Sent: t.SendRate,
+		Mean: t.RTT.Mean, P50: t.RTT.P50, P99: t.RTT.P99, FromSend: t.RTTActual.Mean,
+		PerFrame: t.MessagesPerFrame, PerRead: t.MessagesPerRead, Busy: t.Busiest(), Lag: t.LagP99,
 	}
 	if t.Server != nil {
 		p.CPU, p.RSS = t.Server.CPU, float64(t.Server.RSS)
@@ -226,7 +253,7 @@ func newPoint(t *loadclient.Trial) point {
 	return p
 }
 
-func when(m loadclient.Manifest) string {
+func when(m results.Manifest) string {
 	s := m.Started.Format(time.DateOnly)
 	if end := m.Finished.Format(time.DateOnly); !m.Finished.IsZero() && end != s {
 		s += " to " + end
@@ -234,7 +261,7 @@ func when(m loadclient.Manifest) string {
 	return s
 }
 
-func where(m loadclient.Manifest) string {
+func where(m results.Manifest) string {
 	if m.Suite == "" {
 		return ""
 	}
@@ -261,8 +288,15 @@ func command(args []string) string {
 }
 
 // settings are the machine's, in a fixed order.
-func settings(m loadclient.Machine) []setting {
-	all := []setting{{"CPU", fmt.Sprintf("%s, %d CPUs", m.CPU, m.CPUs)}, {"kernel", "Linux " + m.Kernel}, {"Go", m.Go}, {"version", m.Version}}
+func settings(r *results.Measurement) []setting {
+	m := r.Manifest.Machine
+	all := []setting{
+		{"CPU", fmt.Sprintf("%s, %d CPUs", m.CPU, m.CPUs)}, {"kernel", "Linux " + m.Kernel}, {"Go", m.Go},
+		{"sockload", r.ClientVersion()},
+	}
+	for i := range r.Servers {
+		all = append(all, setting{r.Servers[i].Name, r.Servers[i].ServerVersion()})
+	}
 	for _, from := range []map[string]string{m.Sysctls, m.Mitigations} {
 		for _, name := range sortedKeys(from) {
 			all = append(all, setting{name, from[name]})

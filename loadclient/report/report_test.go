@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -12,23 +11,35 @@ import (
 	"time"
 
 	"github.com/sockloop/sockloop/benchmarks/chromium"
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
+	"github.com/sockloop/sockloop/tuning"
 )
 
 var (
 	picturesOf = flag.String("results", "", "folder of results to make pictures of")
 	picturesTo = flag.String("pictures", "", "folder for the pictures")
+	allowOld   = flag.Bool("allow-old", false, "results without versions and blocks")
 )
 
+// made is what the records of a block say of who made them.
+func made(block int) results.Provenance {
+	return results.Provenance{ClientVersion: "7131663", ServerVersion: "8a3c3e1", Block: block}
+}
+
 // search is what a search of a server with a capacity finds, and its trials.
-func search(connections int, capacity float64) (s loadclient.Saturation, trials []loadclient.Trial) {
-	trial := func(phase loadclient.Phase, share, rtt float64, v loadclient.Verdict) loadclient.Trial {
-		t := loadclient.Trial{
-			Connections: connections, Phase: phase, Verdict: v, Window: 3, Nominal: share * capacity, Delivered: min(share, 1) * capacity, SendRate: share * capacity / float64(connections),
-			RTT: loadclient.Latency{Mean: rtt, P50: rtt, P99: 3 * rtt}, RTTActual: loadclient.Latency{Mean: rtt}, MessagesPerFrame: 2, MessagesPerRead: 5, ClientBusy: []float64{0.5}, LagP99: 0.1,
-			Server: &loadclient.Usage{CPU: min(share, 1), RSS: int64(10e6 + 1000*connections)},
+func search(block, connections int, capacity float64) (s results.Saturation, trials []results.Trial) {
+	trial := func(phase results.Phase, share, rtt float64, v results.Verdict) results.Trial {
+		t := results.Trial{
+			Provenance: made(block), Connections: connections, Phase: phase, Verdict: v, Window: 3,
+			Nominal: share * capacity, Delivered: min(share, 1) * capacity,
+			SendRate: share * capacity / float64(connections),
+			RTT:      results.Latency{Mean: rtt, P50: rtt, P99: 3 * rtt}, RTTActual: results.Latency{Mean: rtt},
+			MessagesPerFrame: 2, MessagesPerRead: 5, ClientBusy: []float64{0.5}, LagP99: 0.1,
+			Server: &results.Usage{
+				CPU: min(share, 1), RSS: int64(10e6 + 1000*connections), Anon: 8e6, File: 2e6, KernelSockets: 66e6,
+			},
 		}
-		for q := range loadclient.Quantiles {
+		for q := range results.Quantiles {
 			t.Spectrum = append(t.Spectrum, rtt*float64(q+1))
 		}
 		for range 30 {
@@ -36,24 +47,29 @@ func search(connections int, capacity float64) (s loadclient.Saturation, trials 
 		}
 		return t
 	}
-	trials = []loadclient.Trial{
-		trial(loadclient.PhaseIdle, 0, 0, loadclient.OK), trial(loadclient.PhaseBracket, 1.1, 150, loadclient.OK), trial(loadclient.PhaseBracket, 1.15, 230, loadclient.Overloaded),
-		trial(loadclient.PhaseConfirm, 0.98, 10, loadclient.OK), trial(loadclient.PhaseCurve, 0.55, 2, loadclient.OK), trial(loadclient.PhaseCurve, 1.3, 500, loadclient.ClientLimited), trial(loadclient.PhaseCurve, 2, 1600, loadclient.Overloaded),
+	trials = []results.Trial{
+		trial(results.PhaseIdle, 0, 0, results.OK), trial(results.PhaseBracket, 1.1, 150, results.OK),
+		trial(results.PhaseBracket, 1.15, 230, results.Overloaded), trial(results.PhaseConfirm, 0.98, 10, results.OK),
+		trial(results.PhaseCurve, 0.55, 2, results.OK), trial(results.PhaseCurve, 1.3, 500, results.ClientLimited),
+		trial(results.PhaseCurve, 2, 1600, results.Overloaded),
 	}
-	return loadclient.Saturation{
-		Connections: connections, Protocol: loadclient.SockJS, Rate: 1.13 * capacity, Held: 1.1 * capacity, Fell: 1.15 * capacity, Sustained: 0.98 * capacity, MaxDelivered: capacity,
-		Best: &trials[3], Limit: loadclient.Overloaded, Capacity: &loadclient.Capacity{Delivered: capacity, Slope: capacity, Backlog: capacity},
+	return results.Saturation{
+		Provenance: made(block), Connections: connections, Protocol: results.SockJS,
+		Rate: 1.13 * capacity, Held: 1.1 * capacity, Fell: 1.15 * capacity,
+		Sustained: 0.98 * capacity, MaxDelivered: capacity, Best: &trials[3], Limit: results.Overloaded,
+		Capacity: &results.Capacity{Delivered: capacity, Slope: capacity, Backlog: capacity},
 	}, trials
 }
 
-// results writes a folder as a benchmark does.
-func results(t *testing.T) string {
+// folder writes a folder of results as a benchmark does. At 2000 connections the last block of "slow" ends with a
+// failure of the server, and sustains nothing.
+func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	write := func(name string, records ...loadclient.Record) {
+	write := func(name string, records ...results.Record) {
 		var b bytes.Buffer
 		for _, x := range records {
-			if err := loadclient.NewRecorder(&b).Record(x); err != nil {
+			if err := results.NewWriter(&b).Write(x); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -61,39 +77,44 @@ func results(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	m := loadclient.Manifest{
-		Machine: loadclient.Machine{Time: time.Now(), CPU: "A </script> CPU", CPUs: 2, Kernel: "6", Command: []string{"/x/bin/benchmarks", "--suite", "peers & more"}},
-		Suite:   "peers", Base: "slow", ClientCPUs: "1", Blocks: 3, Started: time.Now(), Finished: time.Now(),
+	m := results.Manifest{
+		Machine: results.Machine{
+			Time: time.Now(), Command: []string{"/x/bin/benchmarks", "--suite", "peers & more"},
+			Machine: tuning.Machine{CPU: "A </script> CPU", CPUs: 2, Kernel: "6"},
+		},
+		Suite: "peers", Base: "slow", ClientCPUs: "1", Blocks: 3, Started: time.Now(), Finished: time.Now(),
 	}
-	for name, capacity := range map[string]float64{"fast": 150e6, "fast-again": 151e6, "slow": 45_000, "fixed": 200_000} {
-		server := loadclient.ManifestServer{Name: name, About: "a <b>server</b>"}
+	for name, capacity := range map[string]float64{"fast": 150e6, "fast-again": 151e6, "slow": 45_000,
+		"fixed": 200_000} {
+		server := results.ManifestServer{Name: name, About: "a <b>server</b>"}
 		if name == "fixed" {
 			server.Capacity = 201_000
 		}
 		m.Servers = append(m.Servers, server)
-		var records []loadclient.Record
+		var records []results.Record
 		for block := range 3 {
-			for _, n := range loadclient.LevelsOf2011 {
-				s, trials := search(n, capacity*(1+0.01*float64(block)-0.01)*(1+float64(n-25)/4000))
-				for i := range trials {
-					records = append(records, loadclient.Record{Trial: &trials[i]})
+			for _, n := range results.LevelsOf2011 {
+				s, trials := search(block+1, n, capacity*(1+0.01*float64(block)-0.01)*(1+float64(n-25)/4000))
+				if name == "slow" && n == 2000 && block == 2 {
+					s.Limit, s.Sustained = results.TargetFailed, 0
 				}
-				records = append(records, loadclient.Record{Saturation: &s})
+				for i := range trials {
+					records = append(records, results.Record{Trial: &trials[i]})
+				}
+				records = append(records, results.Record{Saturation: &s})
 			}
 		}
 		write(name, records...)
 	}
-	m.Servers = append(m.Servers, loadclient.ManifestServer{Name: "absent", Skipped: "node is not there"})
-	var ceilings []loadclient.Record
-	for _, n := range loadclient.LevelsOf2011 {
-		ceilings = append(ceilings, loadclient.Record{Ceiling: &loadclient.Ceiling{Connections: n, Shape: loadclient.Coalesced, Delivered: 300e6, ClientBusy: []float64{1}}})
+	m.Servers = append(m.Servers, results.ManifestServer{Name: "absent", Skipped: "node is not there"})
+	var ceilings []results.Record
+	for _, n := range results.LevelsOf2011 {
+		ceilings = append(ceilings, results.Record{Ceiling: &results.Ceiling{
+			Connections: n, Shape: results.Coalesced, Delivered: 300e6, ClientBusy: []float64{1},
+		}})
 	}
 	write("ceiling", ceilings...)
-	text, err := json.Marshal(m)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, loadclient.ManifestName), text, 0o600)
-	}
-	if err != nil {
+	if err := m.Write(dir); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -102,7 +123,7 @@ func results(t *testing.T) string {
 // write makes the report of a folder, and returns its path.
 func write(t *testing.T, dir string) string {
 	t.Helper()
-	r, err := loadclient.ReadResults(dir)
+	r, err := results.Load(results.Options{AllowOld: *allowOld}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,15 +141,20 @@ func write(t *testing.T, dir string) string {
 // What the page says without its script.
 func TestReport(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(write(t, results(t)))
+	text, err := os.ReadFile(write(t, folder(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	page := string(text)
 	for _, want := range []string{
-		"A &lt;/script&gt; CPU", "benchmarks --suite &#39;peers &amp; more&#39;", "Not measured: absent, because node is not there",
-		"936 of 1092 trials measured the server, 156 were CLIENT-LIMITED", "156 saturation points: at 156 the server got slow.", "At most 75 % of the load client&#39;s own ceiling was used (fast-again, 2000 connections)",
-		"A server whose capacity is 201000 messages/s was found to have 200000 at 25 connections (-0.5 %)", "fast compared with itself at 25 connections: ratio 1.007, interval of 95 %",
+		"A &lt;/script&gt; CPU", "benchmarks --suite &#39;peers &amp; more&#39;",
+		"Not measured: absent, because node is not there",
+		"936 of 1092 trials measured the server, 156 were CLIENT-LIMITED",
+		"156 saturation points: at 155 the server got slow, at 1 200 ms was not reached, because it broke connections",
+		"At most 75 % of the load client&#39;s own ceiling was used (fast-again, 2000 connections)",
+		"A server whose capacity is 201000 messages/s was found to have 200000 at 25 connections (-0.5 %)",
+		"fast compared with itself at 25 connections: ratio 1.007, interval of 75 %",
+		"<tr><th>sockload</th><td>7131663</td></tr>", "<tr><th>fast</th><td>8a3c3e1</td></tr>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q", want)
@@ -150,7 +176,7 @@ var charts = []string{"saturation", "rtt", "delivered", "memory", "cpu", "spectr
 // of nothing.
 func TestReportInABrowser(t *testing.T) {
 	t.Parallel()
-	path := write(t, results(t))
+	path := write(t, folder(t))
 	browser := chromium.Start(t)
 	tab := chromium.Open(t, browser, time.Minute, "file://"+path)
 	for _, l := range chromium.Looks {
@@ -164,10 +190,19 @@ func TestReportInABrowser(t *testing.T) {
 	}
 	tab.Show(t, chromium.Looks[0])
 	tab.Until(t, "document.querySelectorAll('#table tbody tr').length === 4")
-	tab.Until(t, "document.querySelector('#table tbody tr').innerText.includes('255M/s') && document.querySelector('#table tbody tr').innerText.includes('×3.36k')")
+	for _, row := range [][]string{
+		{"fast-again", "255M/s", "226M/s", "×3.36k", "75 %"},               // nominal, delivered, ratio, its confidence
+		{"slow", "76k/s †", "67.2k/s", "65.2k/s (1 of 3 failed)", "12 MB"}, // 200 ms was not reached; a zero counts
+	} {
+		for _, text := range row {
+			tab.Until(t, "[...document.querySelectorAll('#table tbody tr')].some((r) => "+
+				"r.querySelector('b').textContent === '%s' && r.innerText.includes('%s'))", row[0], text)
+		}
+	}
 	tab.Do(t, `window.image = (id) => document.querySelector('#' + id + ' canvas').toDataURL();
 		window.change = (select, value) => { select.value = value; select.dispatchEvent(new Event('change')); };
-		window.differs = (id, act) => { const before = image(id); act(); return new Promise((r) => setTimeout(() => r(image(id) !== before), 100)); }`)
+		window.differs = (id, act) => { const before = image(id); act();
+			return new Promise((r) => setTimeout(() => r(image(id) !== before), 100)); }`)
 	differs := func(what, id, act string) {
 		t.Helper()
 		if got, err := chromium.Await[bool](tab, "differs('%s', () => { %s })", id, act); err != nil || !got {
@@ -175,29 +210,40 @@ func TestReportInABrowser(t *testing.T) {
 		}
 	}
 	for _, id := range charts {
-		differs("linear", id, fmt.Sprintf("const s = document.querySelectorAll('#%s .controls select'); const y = s[s.length - 1]; change(y, y.value === 'log' ? 'lin' : 'log')", id))
+		differs("linear", id, fmt.Sprintf("const s = document.querySelectorAll('#%s .controls select'); const y = "+
+			"s[s.length - 1]; change(y, y.value === 'log' ? 'lin' : 'log')", id))
 		differs("a series off", id, fmt.Sprintf("document.querySelector('#%s .keys input').click()", id))
 		differs("a series on", id, fmt.Sprintf("document.querySelector('#%s .keys input').click()", id))
 	}
 	differs("another server", "rtt", "change(document.querySelector('#rtt select'), 'slow')")
+	differs("delivered", "saturation", "change(document.querySelector('#saturation select'), 'delivered')")
+	differs("anonymous memory", "memory", "change(document.querySelectorAll('#memory select')[1], 'Anon')")
 	differs("another level", "delivered", "change(document.querySelector('#delivered select'), '25')")
 	drag := `const over = document.querySelector('#delivered .u-over'), box = over.getBoundingClientRect();
-		const at = (type, x, y, on) => on.dispatchEvent(new MouseEvent(type, {bubbles: true, clientX: box.left + x * box.width, clientY: box.top + y * box.height, button: 0, movementX: 1}));
-		at('mousemove', 0.3, 0.3, over); at('mousedown', 0.3, 0.3, over); at('mousemove', 0.7, 0.8, over); at('mouseup', 0.7, 0.8, document)`
+		const at = (type, x, y, on) => on.dispatchEvent(new MouseEvent(type, {bubbles: true,
+			clientX: box.left + x * box.width, clientY: box.top + y * box.height, button: 0, movementX: 1}));
+		at('mousemove', 0.3, 0.3, over); at('mousedown', 0.3, 0.3, over); at('mousemove', 0.7, 0.8, over);
+			at('mouseup', 0.7, 0.8, document)`
 	differs("zoom", "delivered", drag)
-	differs("all again", "delivered", "document.querySelector('#delivered .u-over').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}))")
+	differs("all again", "delivered", "document.querySelector('#delivered .u-over').dispatchEvent(new "+
+		"MouseEvent('dblclick', {bubbles: true}))")
 	tab.Do(t, `{ const over = document.querySelector('#memory .u-over'), box = over.getBoundingClientRect();
 		for (let x = 0; x < box.width; x += 5) for (let y = 0; y < box.height; y += 5) {
 			if (document.querySelector('#memory .tip').style.display === 'block') continue;
-			over.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, clientX: box.left + x, clientY: box.top + y}));
+			over.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, clientX: box.left + x,
+				clientY: box.top + y}));
 		} }`)
 	tab.Until(t, "/MB/.test(document.querySelector('#memory .tip').textContent)")
-	table, err := chromium.Await[string](tab, `new Promise((r) => { URL.createObjectURL = (blob) => { blob.text().then(r); return 'data:,'; };
+	table, err := chromium.Await[string](tab,
+		`new Promise((r) => { URL.createObjectURL = (blob) => { blob.text().then(r); return 'data:,'; };
 		document.querySelector('#cpu button').click(); })`)
-	if lines := strings.Split(strings.TrimSpace(table), "\n"); err != nil || len(lines) != 1+4*len(loadclient.LevelsOf2011) || !strings.HasPrefix(lines[0], `"series","connections (1)","CPU for a million deliveries (s)"`) {
+	if lines := strings.Split(strings.TrimSpace(table), "\n"); err != nil ||
+		len(lines) != 1+4*len(results.LevelsOf2011) ||
+		!strings.HasPrefix(lines[0], `"series","connections (1)","CPU for a million deliveries (s)"`) {
 		t.Errorf("%v, %d lines: %.200s", err, len(lines), table)
 	}
-	if n, err := chromium.Await[int](tab, "performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"); err != nil || n != 0 {
+	if n, err := chromium.Await[int](tab, "performance.getEntriesByType('resource').filter((e) => "+
+		"!e.name.startsWith('data:')).length"); err != nil || n != 0 {
 		t.Errorf("it asked for %d resources (%v)", n, err)
 	}
 	if c := tab.Complaints(); len(c) > 0 {
@@ -213,14 +259,19 @@ func TestPictures(t *testing.T) {
 		t.Skip("no -results, no -pictures")
 	}
 	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+write(t, *picturesOf))
-	tab.Do(t, "document.querySelectorAll('header').forEach((e) => { e.style.display = 'none'; }); document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : 'none'; }); document.querySelectorAll('#saturation .controls, #saturation h2, .keys button').forEach((c) => c.remove())")
+	tab.Do(t, "document.querySelectorAll('header').forEach((e) => { e.style.display = 'none'; }); "+
+		"document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : "+
+		"'none'; }); document.querySelectorAll('#saturation .controls, #saturation h2, .keys "+
+		"button').forEach((c) => c.remove())")
 	for _, l := range chromium.Looks[:2] {
 		l.Height = 640
 		tab.Show(t, l)
 		tab.Do(t, "dispatchEvent(new Event('resize'))")
-		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - document.querySelector('#saturation .plot').clientWidth) < 2")
+		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - "+
+			"document.querySelector('#saturation .plot').clientWidth) < 2")
 		name := strings.TrimPrefix(l.Name, "wide-")
-		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

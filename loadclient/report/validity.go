@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // finding is something that was looked at to tell whether the results are valid.
@@ -22,7 +22,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 const capacityOff = 0.03
 
 // findings is the verdict on validity.
-func findings(r *loadclient.Results) []finding {
+func findings(r *results.Measurement) []finding {
 	all := []finding{trialsMeasured(r), pointsFound(r)}
 	all = append(all, ceilingUsed(r)...)
 	if r.Manifest.Suite != "" && r.Manifest.Finished.IsZero() {
@@ -34,7 +34,7 @@ func findings(r *loadclient.Results) []finding {
 	return append(all, controls(r)...)
 }
 
-func trialsMeasured(r *loadclient.Results) finding {
+func trialsMeasured(r *results.Measurement) finding {
 	counts := map[string]int{}
 	total, valid := 0, 0
 	for _, s := range r.Servers {
@@ -57,14 +57,14 @@ func trialsMeasured(r *loadclient.Results) finding {
 	return finding{10*valid >= 9*total, text + "."}
 }
 
-func pointsFound(r *loadclient.Results) finding {
+func pointsFound(r *results.Measurement) finding {
 	total, lower, broke := 0, 0, 0
 	for _, s := range r.Servers {
 		for _, x := range s.Searches {
 			total++
 			switch x.Limit {
-			case loadclient.Overloaded:
-			case loadclient.TargetFailed:
+			case results.Overloaded:
+			case results.TargetFailed:
 				broke++
 			default:
 				lower++
@@ -73,7 +73,8 @@ func pointsFound(r *loadclient.Results) finding {
 	}
 	text := fmt.Sprintf("%d saturation points: at %d the server got slow", total, total-lower-broke)
 	if broke > 0 {
-		text += fmt.Sprintf(", at %d it broke connections before it got slow", broke)
+		text += fmt.Sprintf(", at %d 200 ms was not reached, because it broke connections or lost messages first",
+			broke)
 	}
 	if lower > 0 {
 		text += fmt.Sprintf(", %d are lower bounds, because the load client or the machine was the limit", lower)
@@ -82,7 +83,7 @@ func pointsFound(r *loadclient.Results) finding {
 }
 
 // ceilingUsed says which share of what the client can receive was used at most.
-func ceilingUsed(r *loadclient.Results) []finding {
+func ceilingUsed(r *results.Measurement) []finding {
 	most, name, level := 0.0, "", 0
 	for i := range r.Servers {
 		for _, n := range r.Levels() {
@@ -92,16 +93,18 @@ func ceilingUsed(r *loadclient.Results) []finding {
 		}
 	}
 	if most == 0 {
-		return []finding{{false, "The load client's own ceiling is not known: it is measured for WebSockets, unless that is switched off (--no-ceiling)."}}
+		return []finding{{false, "The load client's own ceiling is not known: it is measured for WebSockets, " +
+			"unless that is switched off (--no-ceiling)."}}
 	}
-	return []finding{{most < 0.9, fmt.Sprintf("At most %.0f %% of the load client's own ceiling was used (%s, %d connections).", 100*most, name, level)}}
+	return []finding{{most < 0.9, fmt.Sprintf("At most %.0f %% of the load client's own ceiling was used "+
+		"(%s, %d connections).", 100*most, name, level)}}
 }
 
 // again is the suffix of a control that is the same server once more.
 const again = "-again"
 
-// controls says what was found of servers of which it is known.
-func controls(r *loadclient.Results) (all []finding) {
+// controls compares each control's measured capacity with its known one, and servers with themselves.
+func controls(r *results.Measurement) (all []finding) {
 	for i := range r.Servers {
 		s := &r.Servers[i]
 		first, isAgain := strings.CutSuffix(s.Name, again)
@@ -110,16 +113,36 @@ func controls(r *loadclient.Results) (all []finding) {
 			switch {
 			case len(x.Searches) == 0:
 			case s.Capacity > 0 && x.Capacity > 0:
-				off := x.Capacity/s.Capacity - 1
-				all = append(all, finding{math.Abs(off) <= capacityOff, fmt.Sprintf("A server whose capacity is %.0f messages/s was found to have %.0f at %d connections (%+.1f %%); its saturation points deviate by %.1f %% over %d blocks.",
-					s.Capacity, x.Capacity, n, 100*off, 100*x.Spread, len(x.Searches))})
+				all = append(all, knownCapacity(s, &x))
 			case isAgain && r.Server(first) != nil:
-				c, err := loadclient.CompareLevel(r.Server(first).At(n).Searches, x.Searches)
-				if err == nil && c.High > 0 {
-					all = append(all, finding{c.Low <= 1 && 1 <= c.High, fmt.Sprintf("%s compared with itself at %d connections: ratio %.3f, interval of 95 %% from %.3f to %.3f (%d pairs).", first, n, c.Ratio, c.Low, c.High, c.Pairs)})
+				if f, ok := withItself(first, r.Server(first).At(n).Searches, x.Searches); ok {
+					all = append(all, f)
 				}
 			}
 		}
 	}
 	return all
+}
+
+func knownCapacity(s *results.Server, x *results.LevelSummary) finding {
+	off := x.Capacity/s.Capacity - 1
+	return finding{math.Abs(off) <= capacityOff, fmt.Sprintf("A server whose capacity is %.0f messages/s was found to "+
+		"have %.0f at %d connections (%+.1f %%); its saturation points deviate by %.1f %% over %d blocks.",
+		s.Capacity, x.Capacity, x.Connections, 100*off, 100*x.Spread, len(x.Searches))}
+}
+
+// withItself compares a server with itself. The interval of a few blocks is missed by chance now and then, so a ratio
+// that is as near to 1 as a capacity must be is good too.
+func withItself(name string, as, bs []results.Saturation) (finding, bool) {
+	if len(as) == 0 {
+		return finding{}, false
+	}
+	c, err := results.CompareLevel(as, bs)
+	if err != nil || c.Confidence == 0 {
+		return finding{}, false
+	}
+	good := c.Low <= 1 && 1 <= c.High || math.Abs(c.Ratio-1) <= capacityOff
+	return finding{good, fmt.Sprintf("%s compared with itself at %d connections: ratio %.3f, interval of %.0f %% "+
+		"from %.3f to %.3f (median of %d pairs).",
+		name, c.Connections, c.Ratio, 100*c.Confidence, c.Low, c.High, len(c.Pairs))}, true
 }

@@ -234,7 +234,10 @@ func stream(t *testing.T, session string) *response {
 const upgrade = "Sec-WebSocket-Key"
 
 func handshake(h ...string) header {
-	return append(header{"Upgrade", "websocket", "Connection", "Upgrade", upgrade, "x3JJHMbDL1EzLkh9GBhXDw==", "Sec-WebSocket-Version", "13"}, h...)
+	return append(header{
+		"Upgrade", "websocket", "Connection", "Upgrade", upgrade, "x3JJHMbDL1EzLkh9GBhXDw==",
+		"Sec-WebSocket-Version", "13",
+	}, h...)
 }
 
 // socket is an open WebSocket.

@@ -53,7 +53,8 @@ func TestPoint29Surrogates(t *testing.T) {
 	wantPoll(t, s, "o\n")
 	send(t, s, `["\ud83c\udf89","\ud800","\uDFFFx\ud800\ud800\udc00","\u0000\u001f\u007f\ufffe"]`)
 	got := poll(t, s)
-	if want := `a["🎉","\ud800","\udfffx\ud800` + "\U00010000" + `","\u0000\u001f` + "\x7f" + `\ufffe"]` + "\n"; got != want {
+	want := `a["🎉","\ud800","\udfffx\ud800` + "\U00010000" + `","\u0000\u001f` + "\x7f" + `\ufffe"]` + "\n"
+	if got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	var back []string

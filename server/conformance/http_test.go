@@ -10,8 +10,10 @@ import (
 func TestPoint01ResponsesHaveALength(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ method, path string }{
-		{"GET", echo}, {"GET", echo + "/nothing"}, {"GET", "/nowhere"}, {"GET", echo + "/info"}, {"GET", echo + "/iframe.html"},
-		{"GET", echo + "/0/0/xhr"}, {"POST", echo + "/0/0/websocket"}, {"POST", echo + "/0/nobody/xhr_send"}, {"GET", echo + "/0/0/websocket"},
+		{"GET", echo}, {"GET", echo + "/nothing"}, {"GET", "/nowhere"}, {"GET", echo + "/info"},
+		{"GET", echo + "/iframe.html"},
+		{"GET", echo + "/0/0/xhr"}, {"POST", echo + "/0/0/websocket"}, {"POST", echo + "/0/nobody/xhr_send"},
+		{"GET", echo + "/0/0/websocket"},
 		{"GET", echo + "/0/0/jsonp"}, {"POST", session(t, echo) + "/xhr"},
 	} {
 		r := dial(t).ask(tt.method, tt.path, nil, "")
@@ -67,7 +69,8 @@ func TestPoint03KeepAliveAndChunks(t *testing.T) {
 	t.Parallel()
 	c := dial(t)
 	for range 3 {
-		if r := c.ask("GET", echo, nil, ""); r.status != 200 || r.body() != "Welcome to SockJS!\n" || strings.EqualFold(r.get("Connection"), "close") {
+		if r := c.ask("GET", echo, nil, ""); r.status != 200 || r.body() != "Welcome to SockJS!\n" ||
+			strings.EqualFold(r.get("Connection"), "close") {
 			t.Fatalf("%s %v", r.line, r.names)
 		}
 	}
@@ -105,7 +108,8 @@ func TestPoint04Bodies(t *testing.T) {
 		s := session(t, echo)
 		wantPoll(t, s, "o\n")
 		c := dial(t)
-		c.send("POST", s+"/xhr_send", "1.1", header{"Transfer-Encoding", "chunked"}, "3\r\n[\"a\r\n4;x=y\r\n b\"]\r\n0\r\nTrailer: x\r\n\r\n")
+		c.send("POST", s+"/xhr_send", "1.1", header{"Transfer-Encoding", "chunked"},
+			"3\r\n[\"a\r\n4;x=y\r\n b\"]\r\n0\r\nTrailer: x\r\n\r\n")
 		if r := c.head(); r.status != 204 {
 			t.Fatalf("%s", r.line)
 		}
@@ -119,7 +123,8 @@ func TestPoint04Bodies(t *testing.T) {
 		s := session(t, echo)
 		c := dial(t)
 		request := func(path, body string) string {
-			return fmt.Sprintf("POST %s%s%s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", base, s, path, addr, len(body), body)
+			return fmt.Sprintf("POST %s%s%s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", base, s, path, addr,
+				len(body), body)
 		}
 		// The second poll waits for a message that comes from another connection; what is behind it waits too.
 		c.raw(request("/xhr", "") + request("/xhr", "") + request("/xhr_send", `["second"]`) + request("/xhr", ""))

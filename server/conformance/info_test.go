@@ -18,7 +18,8 @@ func getInfo(t *testing.T, service string) info {
 	t.Helper()
 	r, body := get(t, service+"/info")
 	var i info
-	if err := json.Unmarshal([]byte(body), &i); err != nil || r.status != 200 || i.WebSocket == nil || i.CookieNeeded == nil || i.Entropy == nil {
+	if err := json.Unmarshal([]byte(body), &i); err != nil || r.status != 200 || i.WebSocket == nil ||
+		i.CookieNeeded == nil || i.Entropy == nil {
 		t.Fatalf("%s %q: %v", r.line, body, err)
 	}
 	if !isType(r, "application/json;charset=UTF-8") || r.has("Set-Cookie") {
@@ -62,7 +63,8 @@ func wantNotCached(t *testing.T, what string, r *response) {
 
 // dynamic are the transports and what each needs to answer.
 var dynamic = []struct{ method, path, body string }{
-	{"POST", "/xhr", ""}, {"POST", "/xhr_streaming", ""}, {"GET", "/eventsource", ""}, {"GET", "/htmlfile?c=callback", ""}, {"GET", "/jsonp?c=callback", ""},
+	{"POST", "/xhr", ""}, {"POST", "/xhr_streaming", ""}, {"GET", "/eventsource", ""},
+	{"GET", "/htmlfile?c=callback", ""}, {"GET", "/jsonp?c=callback", ""},
 	{"POST", "/xhr_send", `["a"]`}, {"POST", "/jsonp_send", `["a"]`},
 }
 
@@ -117,7 +119,9 @@ func wantCORS(t *testing.T, r *response, origin string) {
 
 func TestPoint12Preflight(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ path, method string }{{"/info", "GET"}, {"/abc/abc/xhr", "POST"}, {"/abc/abc/xhr_send", "POST"}, {"/abc/abc/xhr_streaming", "POST"}} {
+	for _, tt := range []struct{ path, method string }{
+		{"/info", "GET"}, {"/abc/abc/xhr", "POST"}, {"/abc/abc/xhr_send", "POST"}, {"/abc/abc/xhr_streaming", "POST"},
+	} {
 		for _, origin := range []string{"test", "null"} {
 			for _, asked := range []string{"a, b, c", "", "absent"} {
 				h := header{"Origin", origin, "Access-Control-Request-Method", tt.method}
@@ -138,7 +142,8 @@ func TestPoint12Preflight(t *testing.T) {
 						t.Errorf("%s: methods %q", tt.path, r.get("Access-Control-Allow-Methods"))
 					}
 				}
-				if want := asked == "a, b, c"; r.has("Access-Control-Allow-Headers") != want || want && r.get("Access-Control-Allow-Headers") != asked {
+				if want := asked == "a, b, c"; r.has("Access-Control-Allow-Headers") != want ||
+					want && r.get("Access-Control-Allow-Headers") != asked {
 					t.Errorf("%s: asked for %q, got %v", tt.path, asked, r.names)
 				}
 			}

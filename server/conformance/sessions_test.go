@@ -64,7 +64,8 @@ func TestPoint23DroppedReceiver(t *testing.T) {
 		wantPoll(t, s, "o\n")
 		c := dial(t)
 		// When the greeting is here, the poll behind it has arrived.
-		c.raw(fmt.Sprintf("GET %s%s HTTP/1.1\r\nHost: %s\r\n\r\nPOST %s%s/xhr HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", base, echo, addr, base, s, addr))
+		c.raw(fmt.Sprintf("GET %s%s HTTP/1.1\r\nHost: %s\r\n\r\n"+
+			"POST %s%s/xhr HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", base, echo, addr, base, s, addr))
 		c.head().body()
 		wantPoll(t, s, stillOpen+"\n")
 		_ = c.Close()

@@ -13,16 +13,19 @@ import (
 
 // different are the checks that sockjs-node 0.3.24 does not pass, and why. None of them is in the protocol's own suite.
 var different = map[string]string{
-	"TestPoint04Bodies/pipelined": "Node hands out the next request while the first waits, so a poll behind a poll is told that another connection is open",
-	"TestPoint13NotStrings":       "it makes strings of what is none; ours refuses the payload",
-	"TestPoint13XHRSend":          "it takes a body that claims to be a form for one; ours reads any Content-Type as JSON, as its browsers' clients mean it",
-	"TestPoint17HTMLFile":         "it does not escape < in scripts: a message </script> breaks out of the frame",
-	"TestPoint18JSONP":            "it calls a callback without a name",
-	"TestPoint25Handshake":        "0.3 has another text for a plain GET; ours is that of 0.2 and of the protocol's old suite",
-	"TestPoint27RawWebSocket":     "binary comes back as text",
-	"TestPoint28Versions":         "clients of hybi-10 are refused, and 400 stands for 426",
-	"TestPoint29Escaping":         "surrogate pairs leave escaped: legal, and more than browsers ask for",
-	"TestPoint29Surrogates":       "the same",
+	"TestPoint04Bodies/pipelined": "Node hands out the next request while the first waits, so a poll behind a poll " +
+		"is told that another connection is open",
+	"TestPoint13NotStrings": "it makes strings of what is none; ours refuses the payload",
+	"TestPoint13XHRSend": "it takes a body that claims to be a form for one; ours reads any Content-Type as " +
+		"JSON, as its browsers' clients mean it",
+	"TestPoint17HTMLFile": "it does not escape < in scripts: a message </script> breaks out of the frame",
+	"TestPoint18JSONP":    "it calls a callback without a name",
+	"TestPoint25Handshake": "0.3 has another text for a plain GET; ours is that of 0.2 and of the protocol's " +
+		"old suite",
+	"TestPoint27RawWebSocket": "binary comes back as text",
+	"TestPoint28Versions":     "clients of hybi-10 are refused, and 400 stands for 426",
+	"TestPoint29Escaping":     "surrogate pairs leave escaped: legal, and more than browsers ask for",
+	"TestPoint29Surrogates":   "the same",
 }
 
 var failure = regexp.MustCompile(`^ *--- FAIL: (\S+)`)
@@ -54,7 +57,8 @@ func TestSockJSNode(t *testing.T) {
 	if err != nil {
 		t.Fatalf("sockjs-node does not start: %v", err)
 	}
-	suite := exec.CommandContext(ctx, os.Args[0], "-test.v", "-url=http://127.0.0.1:"+strings.TrimSpace(port), "-heartbeat-delay=2s", "-disconnect-delay=1s")
+	suite := exec.CommandContext(ctx, os.Args[0], "-test.v", "-url=http://127.0.0.1:"+strings.TrimSpace(port),
+		"-heartbeat-delay=2s", "-disconnect-delay=1s")
 	log, err := suite.CombinedOutput()
 	failed := map[string]bool{}
 	for line := range strings.SplitSeq(string(log), "\n") {

@@ -16,9 +16,12 @@ import (
 )
 
 var (
-	targetURL       = flag.String("url", "", "server to check, such as http://127.0.0.1:8081; without it one is started")
-	heartbeatDelay  = flag.Duration("heartbeat-delay", 25*time.Second, "silence after which the server of -url sends a heartbeat")
-	disconnectDelay = flag.Duration("disconnect-delay", 5*time.Second, "time after which the server of -url ends a session without a receiver")
+	targetURL = flag.String("url", "",
+		"server to check, such as http://127.0.0.1:8081; without it one is started")
+	heartbeatDelay = flag.Duration("heartbeat-delay", 25*time.Second,
+		"silence after which the server of -url sends a heartbeat")
+	disconnectDelay = flag.Duration("disconnect-delay", 5*time.Second,
+		"time after which the server of -url ends a session without a receiver")
 )
 
 // patience is how long the suite waits for something that must happen.
@@ -58,7 +61,10 @@ func run(m *testing.M) (int, error) {
 // runOurs runs the suite against sockloop, with short delays.
 func runOurs(m *testing.M) (int, error) {
 	*heartbeatDelay, *disconnectDelay = 500*time.Millisecond, time.Second
-	c := server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 1000, Options: server.Options{HeartbeatDelay: *heartbeatDelay, DisconnectDelay: *disconnectDelay}}
+	c := server.Config{
+		Addr: "127.0.0.1:0", ConnectionsMax: 1000,
+		Options: server.Options{HeartbeatDelay: *heartbeatDelay, DisconnectDelay: *disconnectDelay},
+	}
 	Configure(&c)
 	s, err := server.New(c)
 	if err == nil {

@@ -19,14 +19,18 @@ func TestPoint13XHRSend(t *testing.T) {
 		t.Errorf("unknown session: %s", r.line)
 	}
 	for _, tt := range []struct{ payload, want string }{
-		{"", "Payload expected."}, {`["x`, "Broken JSON encoding."}, {"[1", "Broken JSON encoding."}, {"x", "Broken JSON encoding."},
+		{"", "Payload expected."}, {`["x`, "Broken JSON encoding."}, {"[1", "Broken JSON encoding."},
+		{"x", "Broken JSON encoding."},
 	} {
 		if r, body := post(t, s+"/xhr_send", tt.payload); r.status != 500 || !strings.Contains(body, tt.want) {
 			t.Errorf("%q: %s %q, want %q", tt.payload, r.line, body, tt.want)
 		}
 	}
 	want := []string{}
-	for _, kind := range []string{"text/plain", "T", "application/json", "application/xml", "", "application/json; charset=utf-8", "text/xml; charset=utf-8", form} {
+	for _, kind := range []string{
+		"text/plain", "T", "application/json", "application/xml", "", "application/json; charset=utf-8",
+		"text/xml; charset=utf-8", form,
+	} {
 		if r, _ := post(t, s+"/xhr_send", `["a"]`, "Content-Type", kind); r.status != 204 {
 			t.Errorf("Content-Type %q: %s", kind, r.line)
 		}
@@ -44,7 +48,8 @@ func TestPoint13NotStrings(t *testing.T) {
 	wantPoll(t, s, "o\n")
 	send(t, s, `["before"]`)
 	for _, payload := range []string{`["lost",1]`, `[null]`, `[{"a":"b"}]`, `[["a"]]`, `["lost",true]`} {
-		if r, body := post(t, s+"/xhr_send", payload); r.status != 500 || !strings.Contains(body, "Broken JSON encoding.") {
+		if r, body := post(t, s+"/xhr_send", payload); r.status != 500 ||
+			!strings.Contains(body, "Broken JSON encoding.") {
 			t.Errorf("%s: %s %q", payload, r.line, body)
 		}
 	}
@@ -73,7 +78,8 @@ func TestPoint14ContentTypesAndPrelude(t *testing.T) {
 func TestPoint15ResponseLimit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ method, path, before, after string }{
-		{"POST", "/xhr_streaming", "", "\n"}, {"GET", "/eventsource", "data: ", "\r\n\r\n"}, {"GET", "/htmlfile?c=x", "<script>\np(\"", "\");\n</script>\r\n"},
+		{"POST", "/xhr_streaming", "", "\n"}, {"GET", "/eventsource", "data: ", "\r\n\r\n"},
+		{"GET", "/htmlfile?c=x", "<script>\np(\"", "\");\n</script>\r\n"},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
 			t.Parallel()
@@ -159,9 +165,12 @@ func TestPoint17HTMLFile(t *testing.T) {
 func wantCallbackChecked(t *testing.T, path string) {
 	t.Helper()
 	for query, want := range map[string]string{
-		"": `"callback" parameter required`, "?c=": `"callback" parameter required`, "?c=%20": `invalid "callback" parameter`, "?c=*": `invalid "callback" parameter`,
-		"?c=abc(": `invalid "callback" parameter`, "?c=abc%28": `invalid "callback" parameter`, "?c=" + strings.Repeat("a", 33): `invalid "callback" parameter`,
-		"?c=%3Cscript%3E": `invalid "callback" parameter`, "?c=a%0Ab": `invalid "callback" parameter`, "?c=%C3%A9": `invalid "callback" parameter`,
+		"": `"callback" parameter required`, "?c=": `"callback" parameter required`,
+		"?c=%20": `invalid "callback" parameter`, "?c=*": `invalid "callback" parameter`,
+		"?c=abc(": `invalid "callback" parameter`, "?c=abc%28": `invalid "callback" parameter`,
+		"?c=" + strings.Repeat("a", 33): `invalid "callback" parameter`,
+		"?c=%3Cscript%3E":               `invalid "callback" parameter`,
+		"?c=a%0Ab":                      `invalid "callback" parameter`, "?c=%C3%A9": `invalid "callback" parameter`,
 	} {
 		r := dial(t).ask("GET", session(t, echo)+path+query, nil, "")
 		if r.status != 500 { // and its body may have no end
@@ -183,7 +192,8 @@ func TestPoint18JSONP(t *testing.T) {
 	if _, body := get(t, s+"/jsonp?c=_jp.a-Z09"); body != `/**/_jp.a-Z09("a[\"x\",\"\\\"\\\\\"]");`+"\r\n" {
 		t.Errorf("%s", body)
 	}
-	if _, body := get(t, session(t, echo)+"/jsonp?callback="+strings.Repeat("a", 32)); !strings.Contains(body, `aaaa("o");`) {
+	_, body = get(t, session(t, echo)+"/jsonp?callback="+strings.Repeat("a", 32))
+	if !strings.Contains(body, `aaaa("o");`) {
 		t.Errorf("a callback of 32 characters: %q", body)
 	}
 	wantCallbackChecked(t, "/jsonp")
@@ -194,7 +204,8 @@ func TestPoint19JSONPSend(t *testing.T) {
 	s := session(t, echo)
 	wantJSONP(t, s, "o")
 	for _, tt := range []struct{ kind, body string }{
-		{form, "d=" + url.QueryEscape(`["form"]`)}, {form + "; charset=UTF-8", "x=y&d=%5B%22with+a+space%22%5D"}, {"text/plain", `["%61bc"]`}, {form, "d=%5B%5D"},
+		{form, "d=" + url.QueryEscape(`["form"]`)}, {form + "; charset=UTF-8", "x=y&d=%5B%22with+a+space%22%5D"},
+		{"text/plain", `["%61bc"]`}, {form, "d=%5B%5D"},
 	} {
 		r, body := post(t, s+"/jsonp_send", tt.body, "Content-Type", tt.kind)
 		if r.status != 200 || body != "ok" || !isType(r, "text/plain;charset=UTF-8") {
@@ -203,11 +214,13 @@ func TestPoint19JSONPSend(t *testing.T) {
 		wantNotCached(t, "jsonp_send", r)
 	}
 	for _, body := range []string{"", "d=", "p=p"} {
-		if r, got := post(t, s+"/jsonp_send", body, "Content-Type", form); r.status != 500 || !strings.Contains(got, "Payload expected.") {
+		if r, got := post(t, s+"/jsonp_send", body, "Content-Type", form); r.status != 500 ||
+			!strings.Contains(got, "Payload expected.") {
 			t.Errorf("%q: %s %q", body, r.line, got)
 		}
 	}
-	if r, got := post(t, s+"/jsonp_send", "d=%5B%22x", "Content-Type", form); r.status != 500 || !strings.Contains(got, "Broken JSON encoding.") {
+	if r, got := post(t, s+"/jsonp_send", "d=%5B%22x", "Content-Type", form); r.status != 500 ||
+		!strings.Contains(got, "Broken JSON encoding.") {
 		t.Errorf("%s %q", r.line, got)
 	}
 	if r, _ := post(t, session(t, echo)+"/jsonp_send", `["x"]`); r.status != 404 {
@@ -226,7 +239,9 @@ func wantJSONP(t *testing.T, session, want string) {
 func TestPoint20JSessionID(t *testing.T) {
 	t.Parallel()
 	for _, tt := range dynamic {
-		for sent, want := range map[string]string{"": "JSESSIONID=dummy; path=/", "JSESSIONID=abcdef; other=x": "JSESSIONID=abcdef; path=/"} {
+		for sent, want := range map[string]string{
+			"": "JSESSIONID=dummy; path=/", "JSESSIONID=abcdef; other=x": "JSESSIONID=abcdef; path=/",
+		} {
 			var h header
 			if sent != "" {
 				h = header{"Cookie", sent}

@@ -10,7 +10,8 @@ func TestPoint06Greeting(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"", "/"} {
 		r, body := get(t, echo+path)
-		if r.status != 200 || body != "Welcome to SockJS!\n" || !isType(r, "text/plain;charset=UTF-8") || r.has("Set-Cookie") {
+		if r.status != 200 || body != "Welcome to SockJS!\n" || !isType(r, "text/plain;charset=UTF-8") ||
+			r.has("Set-Cookie") {
 			t.Errorf("%q: %s %q %v", path, r.line, body, r.names)
 		}
 	}
@@ -29,7 +30,9 @@ func isType(r *response, want string) bool {
 func TestPoint07SessionURLs(t *testing.T) {
 	t.Parallel()
 	id := session(t, "")[len("/000/"):]
-	for _, path := range []string{"/a/" + id, "/_/_" + id, "/1/" + id + "x", "/abc_i-j%20/%20" + id, "/server%20part/" + id + "~!$&'()*+,;=:@"} {
+	for _, path := range []string{
+		"/a/" + id, "/_/_" + id, "/1/" + id + "x", "/abc_i-j%20/%20" + id, "/server%20part/" + id + "~!$&'()*+,;=:@",
+	} {
 		wantPoll(t, echo+path, "o\n")
 	}
 	for _, path := range []string{"/", "//", "///", "/a./a", "/a/a.", "/./.", "//a", "/a/"} {
@@ -64,7 +67,10 @@ var iframe = regexp.MustCompile(`^<!DOCTYPE html>
 
 func TestPoint08Iframe(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/iframe.html", "/iframe-a.html", "/iframe-.html", "/iframe-0.1.2.html", "/iframe-0.1.2abc-dirty.2144.html", "/iframe-a.html?t=1234"} {
+	for _, path := range []string{
+		"/iframe.html", "/iframe-a.html", "/iframe-.html", "/iframe-0.1.2.html", "/iframe-0.1.2abc-dirty.2144.html",
+		"/iframe-a.html?t=1234",
+	} {
 		r, body := get(t, echo+path)
 		if r.status != 200 || !isType(r, "text/html;charset=UTF-8") || !iframe.MatchString(body) {
 			t.Errorf("%s: %s %v %q", path, r.line, r.names, body)
@@ -74,7 +80,9 @@ func TestPoint08Iframe(t *testing.T) {
 		}
 		wantCacheable(t, r)
 	}
-	for _, path := range []string{"/iframe.htm", "/iframe", "/IFRAME.HTML", "/IFRAME", "/iframe.HTML", "/iframe.xml", "/iframe-/.html"} {
+	for _, path := range []string{
+		"/iframe.htm", "/iframe", "/IFRAME.HTML", "/IFRAME", "/iframe.HTML", "/iframe.xml", "/iframe-/.html",
+	} {
 		if r, _ := get(t, echo+path); r.status != 404 {
 			t.Errorf("%s: %s", path, r.line)
 		}
@@ -99,7 +107,8 @@ var longAge = regexp.MustCompile(`max-age=[1-9][0-9]{6}`)
 
 func wantCacheable(t *testing.T, r *response) {
 	t.Helper()
-	if cc := r.get("Cache-Control"); !strings.Contains(cc, "public") || !longAge.MatchString(cc) || r.get("Expires") == "" {
+	if cc := r.get("Cache-Control"); !strings.Contains(cc, "public") || !longAge.MatchString(cc) ||
+		r.get("Expires") == "" {
 		t.Errorf("not cacheable: %v", r.names)
 	}
 }

@@ -17,13 +17,18 @@ func TestPoint25Handshake(t *testing.T) {
 		t.Errorf("Connection: close: %s", r.line)
 	}
 	for _, h := range []header{nil, {"Upgrade", "WebSocket", "Connection", "Upgrade"}} {
-		if r, body := post(t, path, "", h...); r.status != 405 || r.get("Allow") == "" || r.has("Content-Type") || body != "" {
+		if r, body := post(t, path, "", h...); r.status != 405 || r.get("Allow") == "" || r.has("Content-Type") ||
+			body != "" {
 			t.Errorf("POST: %s %q %v", r.line, body, r.names)
 		}
 	}
 	for _, name := range []string{"websocket", "WebSocket", "WEBSOCKET"} {
-		r := dial(t).ask("GET", session(t, echo)+"/websocket", header{"Upgrade", name, "Connection", "keep-alive, upgrade", upgrade, "x3JJHMbDL1EzLkh9GBhXDw==", "Sec-WebSocket-Version", "13"}, "")
-		if r.status != 101 || r.get("Sec-WebSocket-Accept") != "HSmrc0sMlYUkAGmm5OPpG2HaGWk=" || !strings.EqualFold(r.get("Upgrade"), "websocket") ||
+		r := dial(t).ask("GET", session(t, echo)+"/websocket", header{
+			"Upgrade", name, "Connection", "keep-alive, upgrade", upgrade, "x3JJHMbDL1EzLkh9GBhXDw==",
+			"Sec-WebSocket-Version", "13",
+		}, "")
+		if r.status != 101 || r.get("Sec-WebSocket-Accept") != "HSmrc0sMlYUkAGmm5OPpG2HaGWk=" ||
+			!strings.EqualFold(r.get("Upgrade"), "websocket") ||
 			!strings.EqualFold(r.get("Connection"), "upgrade") || r.has("Content-Length") {
 			t.Errorf("%s: %s %v", name, r.line, r.names)
 		}
@@ -74,7 +79,10 @@ func TestPoint27RawWebSocket(t *testing.T) {
 func TestPoint28Versions(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]int{"13": 101, "8": 101, "7": 426, "14": 426, "x": 426} {
-		h := header{"Upgrade", "websocket", "Connection", "Upgrade", upgrade, "x3JJHMbDL1EzLkh9GBhXDw==", "Sec-WebSocket-Version", version, "Origin", "x"}
+		h := header{
+			"Upgrade", "websocket", "Connection", "Upgrade", upgrade, "x3JJHMbDL1EzLkh9GBhXDw==",
+			"Sec-WebSocket-Version", version, "Origin", "x",
+		}
 		r := dial(t).ask("GET", session(t, echo)+"/websocket", h, "")
 		if r.status != want {
 			t.Errorf("version %s: %s", version, r.line)

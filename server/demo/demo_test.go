@@ -112,7 +112,10 @@ func TestRoom(t *testing.T) {
 	if e := b.next("said"); e["name"] != "Ada" || e["text"] != "<b>hello</b>" || e["at"].(float64) < 1.7e12 {
 		t.Errorf("%v", e)
 	}
-	for _, bad := range []string{"", "x", "[]", `{"say":1}`, `{}`, `{"say":"  "}`, `{"name":""}`, `{"say":"` + strings.Repeat("x", 501) + `"}`, `{"name":"` + strings.Repeat("x", 31) + `"}`} {
+	for _, bad := range []string{
+		"", "x", "[]", `{"say":1}`, `{}`, `{"say":"  "}`, `{"name":""}`, `{"say":"` + strings.Repeat("x", 501) + `"}`,
+		`{"name":"` + strings.Repeat("x", 31) + `"}`,
+	} {
 		a.send(bad)
 		if e := a.next("refused"); e["why"] == "" {
 			t.Errorf("%.20q: %v", bad, e)
@@ -148,31 +151,39 @@ func TestPage(t *testing.T) {
 	tab.Until(t, "document.getElementById('state').textContent === 'connected over websocket'")
 	other := join(t, addr)
 	other.next("welcome")
-	tab.Until(t, "document.querySelectorAll('#members li').length === 2 && document.getElementById('count').textContent === '(2)'")
+	tab.Until(t, "document.querySelectorAll('#members li').length === 2 && "+
+		"document.getElementById('count').textContent === '(2)'")
 
-	tab.Do(t, "document.getElementById('text').value = 'hello <b>there</b> 🎉'; document.querySelector('#say button').click()")
+	tab.Do(t, "document.getElementById('text').value = 'hello <b>there</b> 🎉'; "+
+		"document.querySelector('#say button').click()")
 	if e := other.next("said"); e["text"] != "hello <b>there</b> 🎉" {
 		t.Errorf("%v", e)
 	}
 	other.send(`{"name":"Grace"}`)
 	other.send(`{"say":"hello yourself <img src=x onerror=alert(1)>"}`)
 	tab.Until(t, "document.querySelector('#log li:last-child').textContent.includes('Gracehello yourself <img src=x')")
-	tab.Until(t, "document.querySelectorAll('#log img').length === 0 && document.getElementById('rtt').textContent.endsWith(' ms')")
+	tab.Until(t, "document.querySelectorAll('#log img').length === 0 && "+
+		"document.getElementById('rtt').textContent.endsWith(' ms')")
 	tab.Do(t, "document.getElementById('name').value = 'Ada'; document.querySelector('#rename button').click()")
 	for other.next("renamed")["name"] != "Ada" {
 	}
 	tab.Until(t, "document.querySelector('#members .me b').textContent === 'Ada'")
 	tab.Until(t, "document.getElementById('sessions').textContent === '2'")
 
-	for _, transport := range []string{"xhr-streaming", "eventsource", "htmlfile", "xhr-polling", "jsonp-polling", "websocket"} {
-		tab.Do(t, "document.getElementById('transport').value = '%s'; document.getElementById('transport').dispatchEvent(new Event('change'))", transport)
+	for _, transport := range []string{
+		"xhr-streaming", "eventsource", "htmlfile", "xhr-polling", "jsonp-polling", "websocket",
+	} {
+		tab.Do(t, "document.getElementById('transport').value = '%s'; "+
+			"document.getElementById('transport').dispatchEvent(new Event('change'))", transport)
 		tab.Until(t, "document.getElementById('state').textContent === 'connected over %s'", transport)
 		tab.Until(t, "document.querySelector('#members .me b')?.textContent === 'Ada'") // the name is remembered
-		tab.Do(t, "document.getElementById('text').value = 'over %s'; document.querySelector('#say button').click()", transport)
+		tab.Do(t, "document.getElementById('text').value = 'over %s'; document.querySelector('#say button').click()",
+			transport)
 		if e := other.next("said"); e["text"] != "over "+transport || e["name"] != "Ada" {
 			t.Errorf("%s: %v", transport, e)
 		}
-		tab.Until(t, "[...document.querySelectorAll('#log .mine')].some((li) => li.textContent.includes('over %s'))", transport)
+		tab.Until(t, "[...document.querySelectorAll('#log .mine')].some((li) => li.textContent.includes('over %s'))",
+			transport)
 	}
 	for _, c := range tab.Complaints() {
 		// A poll by script tag cannot be taken back: sockjs-client forgets its callback, and the answer comes all the
@@ -201,14 +212,19 @@ func TestScreenshots(t *testing.T) {
 			tab.Show(t, look)
 			tab.Go(t, "http://"+addr+"/")
 			tab.Until(t, "document.querySelectorAll('#members li').length >= 5")
-			for i, text := range []string{"hello, is this one loop?", "one loop, one core", "and every message once: " + strings.Repeat("a long line ", 20), "then turn the load on"} {
+			for i, text := range []string{
+				"hello, is this one loop?", "one loop, one core",
+				"and every message once: " + strings.Repeat("a long line ", 20), "then turn the load on",
+			} {
 				guests[i].send(fmt.Sprintf(`{"say":%q}`, text))
 			}
-			tab.Do(t, "document.getElementById('text').value = 'here it comes'; document.querySelector('#say button').click()")
+			tab.Do(t, "document.getElementById('text').value = 'here it comes'; "+
+				"document.querySelector('#say button').click()")
 			tab.Until(t, "document.querySelectorAll('#log .mine').length >= 1")
 			tab.Until(t, "document.getElementById('sessions').textContent === '5'")
 			// A minute and a half as it looks when load comes; the real one takes as long.
-			tab.Do(t, "for (let i = 1; i <= 90; i++) chart.add({ at: Date.now() + 1000 * i, delivered: 1.6e8 / (1 + Math.exp((40 - i) / 5)) * (1 + Math.sin(i) / 20), received: 8e4 })")
+			tab.Do(t, "for (let i = 1; i <= 90; i++) chart.add({ at: Date.now() + 1000 * i, delivered: 1.6e8 / (1 + "+
+				"Math.exp((40 - i) / 5)) * (1 + Math.sin(i) / 20), received: 8e4 })")
 			shot := tab.Screenshot(t)
 			image, err := png.Decode(bytes.NewReader(shot))
 			if err != nil {
@@ -217,7 +233,8 @@ func TestScreenshots(t *testing.T) {
 			if r, _, _, _ := image.At(2, image.Bounds().Dy()/2).RGBA(); (r < 0x4000) != look.Dark {
 				t.Errorf("dark is %v, and the page's red is %#x", look.Dark, r)
 			}
-			if wide, err := chromium.Await[bool](tab, "document.documentElement.scrollWidth > innerWidth"); wide || err != nil {
+			if wide, err := chromium.Await[bool](tab, "document.documentElement.scrollWidth > innerWidth"); wide ||
+				err != nil {
 				t.Errorf("something sticks out of the window (%v)", err)
 			}
 			if err := os.WriteFile(filepath.Join(t.ArtifactDir(), look.Name+".png"), shot, 0o600); err != nil {

@@ -149,7 +149,8 @@ func (r *Room) Run(ctx context.Context) {
 			per := func(now, before uint64) uint64 { return uint64(float64(now-before)/seconds + 0.5) }
 			x := rate{
 				Type: "rate", At: time.Now().UnixMilli(), Sessions: st.Sessions,
-				Delivered: per(st.MessagesDelivered, last.MessagesDelivered), Received: per(st.MessagesReceived, last.MessagesReceived),
+				Delivered: per(st.MessagesDelivered, last.MessagesDelivered),
+				Received:  per(st.MessagesReceived, last.MessagesReceived),
 			}
 			last, at = st, time.Now()
 			err = r.server.Post(func() { r.publish(x) })

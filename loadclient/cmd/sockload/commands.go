@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // levels are numbers of connections.
 type levels []int
 
 var named = map[string]levels{
-	"quick": loadclient.QuickLevels,
-	"full":  loadclient.LevelsOf2011,
+	"quick": results.QuickLevels,
+	"full":  results.LevelsOf2011,
 }
 
 // UnmarshalText reads quick, full or a list.
@@ -59,7 +60,7 @@ type search struct {
 	Drain     time.Duration `help:"How long the last messages of a trial may take after its window." default:"5s"`
 	Ceiling   bool          `help:"Measure the client's own ceiling at each level too, so that results say which share of it was used." default:"true" negatable:""`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
-	CSV       string        `help:"File for the trials in the seven columns of 2011." name:"csv" placeholder:"FILE"`
+	CSV       string        `help:"File for the trials in the seven columns of 2011, and their nominal and delivered rates." name:"csv" placeholder:"FILE"`
 }
 
 // profile is the profile with what the flags change.
@@ -68,9 +69,11 @@ func (s *search) profile() (loadclient.Profile, error) {
 	if err != nil {
 		return p, err
 	}
-	changed := s.Window+s.Threshold+s.Overload+s.Confirm != 0 || s.Drain != drainOf2011 || s.Precision != 0 || s.Repeats != 0 || s.Curve != nil
+	changed := s.Window+s.Threshold+s.Overload+s.Confirm != 0 ||
+		s.Drain != drainOf2011 || s.Precision != 0 || s.Repeats != 0 || s.Curve != nil
 	if changed && p.Name == "classic-2011" {
-		return p, errors.New("classic-2011 is exactly the benchmark of 2011, and only --levels may be changed: use --profile classic or search for another window or threshold")
+		return p, errors.New("classic-2011 is exactly the benchmark of 2011, and only --levels may be changed: " +
+			"use --profile classic or search for another window or threshold")
 	}
 	if s.Levels != nil {
 		p.Levels = s.Levels
@@ -92,7 +95,8 @@ func (s *search) profile() (loadclient.Profile, error) {
 	case p.Window < 100*time.Millisecond:
 		return p, fmt.Errorf("--window %v: want at least 100ms", p.Window)
 	case p.SaturationRTT <= 0 || p.OverloadRTT <= p.SaturationRTT:
-		return p, fmt.Errorf("--threshold %v, --overload %v: want round trips, the second longer than the first", time.Duration(p.SaturationRTT*1e6), time.Duration(p.OverloadRTT*1e6))
+		return p, fmt.Errorf("--threshold %v, --overload %v: want round trips, the second longer than the first",
+			time.Duration(p.SaturationRTT*1e6), time.Duration(p.OverloadRTT*1e6))
 	case p.Confirms > 0 && p.Confirm < p.Window:
 		return p, fmt.Errorf("--confirm %v: want at least the window, %v", p.Confirm, p.Window)
 	case slices.ContainsFunc(p.Curve, func(x float64) bool { return x <= 0 || x > 100 }):
@@ -120,7 +124,11 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.resume(profile)
+	first, err := s.level(profile.Levels[0])
+	if err != nil {
+		return err
+	}
+	found, err := s.resume(profile, s.provenance(first))
 	if err != nil {
 		return err
 	}
@@ -129,7 +137,8 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer files.close()
-	if err := s.prepare(out, max(2, loadclient.Protocol(s.Protocol).Sockets())*slices.Max(profile.Levels)); err != nil {
+	sockets := max(2, loadclient.Sockets(results.Protocol(s.Protocol))) // the ceiling takes two
+	if err := s.prepare(out, sockets*slices.Max(profile.Levels)); err != nil {
 		return err
 	}
 	if len(found) > 0 {
@@ -152,7 +161,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	for _, f := range found {
-		if f.Limit == loadclient.ClientLimited {
+		if f.Limit == results.ClientLimited {
 			return errInvalid
 		}
 	}
@@ -160,7 +169,9 @@ func (s *search) Run(ctx context.Context, out *console) error {
 }
 
 // searchAll searches the levels that are left, and adds to what was found.
-func (s *search) searchAll(ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]loadclient.Saturation) error {
+func (s *search) searchAll(
+	ctx context.Context, out *console, profile loadclient.Profile, files *outputs, found *[]results.Saturation,
+) error {
 	idBase, done := 1, len(*found)
 	for i, n := range profile.Levels {
 		level, err := s.level(n)
@@ -174,18 +185,22 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 		}
 		out.level(i, n)
 		var failure error
-		result, err := loadclient.Search(ctx, loadclient.SearchConfig{Level: level, Profile: profile}, func(t loadclient.Trial) {
+		made := s.provenance(level)
+		config := loadclient.SearchConfig{Level: level, Profile: profile}
+		result, err := loadclient.Search(ctx, config, func(t results.Trial) {
+			t.Provenance = made
 			out.trial(t)
 			failure = cmp.Or(failure, files.trial(t))
 		}, out.watch)
 		if err == nil && s.Ceiling {
 			result.Ceiling, err = loadclient.CeilingOf(ctx, result, level, profile.Window)
 		}
+		result.Provenance = made
 		out.levelDone()
 		if err := cmp.Or(err, failure); err != nil {
 			return err
 		}
-		if err := files.record(loadclient.Record{Saturation: &result}); err != nil {
+		if err := files.record(results.Record{Saturation: &result}); err != nil {
 			return err
 		}
 		out.saturation(result)
@@ -194,13 +209,17 @@ func (s *search) searchAll(ctx context.Context, out *console, profile loadclient
 	return nil
 }
 
-// resume finds what an interrupted run of this very command has measured already.
-func (s *search) resume(profile loadclient.Profile) ([]loadclient.Saturation, error) {
+// resume finds what an interrupted run of this very command has measured already, and which block this is. Of a run by
+// other versions it is an error.
+func (s *search) resume(profile loadclient.Profile, now results.Provenance) ([]results.Saturation, error) {
 	if f, err := os.Stat(s.Out); err != nil || !f.Mode().IsRegular() { // a new file, or a pipe
 		return nil, nil
 	}
-	records, err := loadclient.ReadFile(s.Out)
-	found := loadclient.Unfinished(records, os.Args)
+	records, err := results.ReadFile(s.Out)
+	found := results.Unfinished(records, os.Args)
+	if s.Block == 0 {
+		s.Block = results.NextBlock(records)
+	}
 	if err != nil || len(found) >= len(profile.Levels) { // that run was finished, so this is another
 		return nil, err
 	}
@@ -209,7 +228,10 @@ func (s *search) resume(profile loadclient.Profile) ([]loadclient.Saturation, er
 			return nil, nil
 		}
 	}
-	return found, nil
+	if len(found) > 0 {
+		s.Block = max(found[0].Block, 1)
+	}
+	return found, results.Continues(found, now)
 }
 
 // trial is the command for one rate.
@@ -220,12 +242,14 @@ type trial struct {
 	Window      time.Duration `help:"Length of a trial." default:"3s"`
 	Count       int           `help:"Trials, one after the other." default:"1"`
 	JSON        bool          `help:"Print the results as JSON lines."`
+	Expect      []expectation `help:"Conditions that each trial must meet, such as 'p99<50ms' or 'lost==0'; else the exit code is 5." sep:"none" placeholder:"CONDITION"`
 }
 
 // Run runs the trials.
 func (t *trial) Run(ctx context.Context, out *console) error {
 	if t.Connections < 1 || t.Rate < 0 || t.Window < 100*time.Millisecond || t.Count < 1 {
-		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: want at least 1, 0 or more, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
+		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: "+
+			"want at least 1, 0 or more, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
 	}
 	if err := t.prepare(out, t.sockets(t.Connections)); err != nil {
 		return err
@@ -240,6 +264,7 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 	}
 	defer level.Close()
 	limited := false
+	var unexpected error
 	for range t.Count {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -248,7 +273,9 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		if err != nil {
 			return err
 		}
-		limited = limited || result.Verdict == loadclient.ClientLimited
+		result.Provenance = t.provenance(c)
+		limited = limited || result.Verdict == results.ClientLimited
+		unexpected = cmp.Or(unexpected, judge(t.Expect, &result))
 		if t.JSON {
 			err = json.NewEncoder(out.out).Encode(result)
 		} else {
@@ -258,13 +285,13 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 			return err
 		}
 	}
-	if limited {
+	if limited { // and so nothing can be said of what was expected
 		return errInvalid
 	}
-	return nil
+	return unexpected
 }
 
-func (t *trial) once(level *loadclient.Level) (loadclient.Trial, error) {
+func (t *trial) once(level *loadclient.Level) (results.Trial, error) {
 	if t.Rate == 0 {
 		return level.Idle(t.Window)
 	}
@@ -294,13 +321,14 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 	for _, n := range c.Levels {
 		for _, shape := range c.Shapes {
 			ceiling, err := loadclient.Calibrate(ctx, loadclient.CalibrateConfig{
-				Connections: n, Shape: loadclient.Shape(shape), CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU, Window: c.Window,
+				Connections: n, Shape: results.Shape(shape), CPUs: c.CPUs, BroadcasterCPU: c.BroadcasterCPU,
+				Window: c.Window,
 			})
 			if err != nil {
 				return err
 			}
 			out.ceiling(ceiling)
-			if err := files.record(loadclient.Record{Ceiling: &ceiling}); err != nil {
+			if err := files.record(results.Record{Ceiling: &ceiling}); err != nil {
 				return err
 			}
 		}
@@ -312,20 +340,20 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 // to is said at once. A run that goes on appends to what it had.
 type outputs struct {
 	files    []*os.File
-	recorder *loadclient.Recorder
-	csv      *loadclient.CSV
+	recorder *results.Writer
+	csv      *results.CSV
 }
 
-func openOutputs(results, csv string, goesOn bool) (*outputs, error) {
+func openOutputs(out, csv string, goesOn bool) (*outputs, error) {
 	o := &outputs{}
-	if results != "" {
-		f, err := o.open(results, os.O_APPEND)
+	if out != "" {
+		f, err := o.open(out, os.O_APPEND)
 		if err != nil {
 			return nil, err
 		}
-		o.recorder = loadclient.NewRecorder(f)
+		o.recorder = results.NewWriter(f)
 		if !goesOn {
-			if err := o.record(loadclient.Record{Machine: loadclient.ThisMachine()}); err != nil {
+			if err := o.record(results.Record{Machine: results.ThisMachine()}); err != nil {
 				return nil, fmt.Errorf("results cannot be written: %w", err)
 			}
 		}
@@ -339,7 +367,7 @@ func openOutputs(results, csv string, goesOn bool) (*outputs, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o.csv, err = loadclient.NewCSV(f, goesOn); err != nil {
+		if o.csv, err = results.NewCSV(f, goesOn); err != nil {
 			return nil, fmt.Errorf("results cannot be written: %w", err)
 		}
 	}
@@ -353,8 +381,10 @@ func (o *outputs) open(path string, mode int) (io.Writer, error) {
 	}
 	o.files = append(o.files, f)
 	var disk unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &disk); err == nil && disk.Blocks > 0 && disk.Bavail*uint64(disk.Bsize) < resultBytesMax {
-		return nil, fmt.Errorf("results cannot be written: %s: %w: make %d MB free, or write elsewhere", path, errSmallDisk, resultBytesMax>>20)
+	if err := unix.Fstatfs(int(f.Fd()), &disk); err == nil && disk.Blocks > 0 &&
+		disk.Bavail*uint64(disk.Bsize) < resultBytesMax {
+		return nil, fmt.Errorf("results cannot be written: %s: %w: make %d MB free, or write elsewhere",
+			path, errSmallDisk, resultBytesMax>>20)
 	}
 	return f, nil
 }
@@ -364,15 +394,15 @@ const resultBytesMax = 16 << 20
 
 var errSmallDisk = errors.New("there is hardly room on the disk")
 
-func (o *outputs) record(r loadclient.Record) error {
+func (o *outputs) record(r results.Record) error {
 	if o.recorder == nil {
 		return nil
 	}
-	return o.recorder.Record(r)
+	return o.recorder.Write(r)
 }
 
-func (o *outputs) trial(t loadclient.Trial) error {
-	err := o.record(loadclient.Record{Trial: &t})
+func (o *outputs) trial(t results.Trial) error {
+	err := o.record(results.Record{Trial: &t})
 	if o.csv != nil {
 		err = cmp.Or(err, o.csv.Write(t))
 	}

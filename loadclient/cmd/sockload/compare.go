@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // comparing is the command that compares two result files.
 type comparing struct {
 	A         string  `arg:"" help:"Result file to compare with." type:"existingfile"`
 	B         string  `arg:"" help:"Result file that is compared." type:"existingfile"`
-	Threshold float64 `help:"B is a regression when all of its interval is below 1 and its ratio below 1 less this share." default:"0.02"`
+	Threshold float64 `help:"Share by which B may be slower. A regression takes five pairs besides." default:"0.02"`
+	AllowOld  bool    `help:"Compare records without versions and blocks too, in the order of the files."`
 	JSON      bool    `help:"Print the comparison as JSON lines."`
 }
 
@@ -24,32 +25,22 @@ func (c *comparing) Run(out *console) error {
 	if c.Threshold < 0 || c.Threshold >= 1 {
 		return fmt.Errorf("--threshold %v: want a share, 0 to 1", c.Threshold)
 	}
-	a, err := loadclient.ReadFile(c.A)
+	all, err := results.CompareFiles(results.Options{AllowOld: c.AllowOld}, c.A, c.B)
 	if err != nil {
 		return err
-	}
-	b, err := loadclient.ReadFile(c.B)
-	if err != nil {
-		return err
-	}
-	all, err := loadclient.Compare(a, b)
-	if err != nil {
-		return err
-	}
-	slower := false
-	for _, x := range all {
-		slower = slower || x.Slower(c.Threshold)
 	}
 	if err := c.print(out, all); err != nil {
 		return err
 	}
-	if slower {
-		return errSlower
+	for i := range all {
+		if all[i].Slower(c.Threshold) {
+			return errSlower
+		}
 	}
 	return nil
 }
 
-func (c *comparing) print(out *console, all []loadclient.Comparison) error {
+func (c *comparing) print(out *console, all []results.Comparison) error {
 	if c.JSON {
 		w := json.NewEncoder(out.out)
 		for _, x := range all {
@@ -60,24 +51,42 @@ func (c *comparing) print(out *console, all []loadclient.Comparison) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(out.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "connections\tA/s\tB/s\tB/A\t95 % interval\tpairs\t")
+	fmt.Fprintln(w, "connections\tA/s nominal\tB/s nominal\tB/A median\tinterval\tof\tpairs\t")
 	for _, x := range all {
-		between := "needs two pairs"
-		if x.High > 0 {
-			between = fmt.Sprintf("%.3f–%.3f", x.Low, x.High)
+		between, confidence := "needs two pairs", ""
+		if x.Confidence > 0 {
+			between, confidence = fmt.Sprintf("%.3f–%.3f", x.Low, x.High), fmt.Sprintf("%.0f %%", 100*x.Confidence)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%.3f\t%s\t%d\t\n", x.Connections, human(x.A), human(x.B), x.Ratio, between, x.Pairs)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s%.3f\t%s\t%s\t%d\t\n", x.Connections, results.Short(x.A), results.Short(x.B),
+			mark(x.Bound), x.Ratio, between, confidence, len(x.Pairs))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for _, x := range all {
-		if x.Slower(c.Threshold) {
+	c.notes(out, all)
+	return nil
+}
+
+// mark is what stands before a ratio that is no more than a bound.
+func mark(b results.Bound) string {
+	if b == results.NoBound {
+		return "? "
+	}
+	return string(b)
+}
+
+func (c *comparing) notes(out *console, all []results.Comparison) {
+	for i := range all {
+		x := &all[i]
+		switch {
+		case x.Slower(c.Threshold):
 			out.note("%d connections: B is slower", x.Connections)
+		case x.LooksSlower(c.Threshold):
+			out.note("%d connections: B looks slower, but %d pairs cannot tell that from chance: measure %d blocks",
+				x.Connections, len(x.Pairs), results.RegressionPairs())
 		}
 		for _, warning := range x.Warnings {
 			out.note("%d connections: %s", x.Connections, warning)
 		}
 	}
-	return nil
 }

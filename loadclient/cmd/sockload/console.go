@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // console is what a user sees of a run: plain lines, and on a terminal a bar below them that moves while a trial runs;
@@ -113,10 +114,10 @@ func (c *console) line(format string, args ...any) {
 }
 
 // trial prints the result of a trial.
-func (c *console) trial(t loadclient.Trial) {
+func (c *console) trial(t results.Trial) {
 	switch {
 	case c.json:
-		c.printJSON(loadclient.Record{Trial: &t})
+		c.printJSON(results.Record{Trial: &t})
 		return
 	case c.quiet:
 		return
@@ -130,24 +131,29 @@ func (c *console) trial(t loadclient.Trial) {
 		reason = ": " + t.Reason
 	}
 	c.line("%5d connections  %-7s  %7s/s nominal  %7s/s delivered  round trip mean %8.2f ms  p99 %8.2f ms%s  %s%s\n",
-		t.Connections, t.Phase, human(t.Nominal), human(t.Delivered), t.RTT.Mean, t.RTT.P99, server, t.Verdict, reason)
+		t.Connections, t.Phase, results.Short(t.Nominal), results.Short(t.Delivered), t.RTT.Mean, t.RTT.P99, server, t.Verdict, reason)
 }
 
-func (c *console) saturation(s loadclient.Saturation) {
+func (c *console) saturation(s results.Saturation) {
 	switch {
 	case c.json:
-		c.printJSON(loadclient.Record{Saturation: &s})
+		c.printJSON(results.Record{Saturation: &s})
 		return
 	case c.quiet:
 		return
 	}
 	switch s.Limit {
-	case loadclient.Overloaded:
-		c.line("%5d connections: saturated at %s messages a second\n", s.Connections, human(s.Rate))
-	case loadclient.TargetFailed:
-		c.line("%5d connections: %s messages a second; beyond that the server fails: %s\n", s.Connections, human(s.Rate), s.Reason)
+	case results.Overloaded:
+		c.line("%5d connections: saturated at %s messages a second nominal, %s delivered at most\n",
+			s.Connections, results.Short(s.Rate), results.Short(s.MaxDelivered))
+	case results.TargetFailed:
+		c.line("%5d connections: %s messages a second nominal, %s delivered at most; "+
+			"200 ms was not reached, because beyond that the server fails: %s\n",
+			s.Connections, results.Short(s.Rate), results.Short(s.MaxDelivered), s.Reason)
 	default:
-		c.line("%5d connections: more than %s messages a second; beyond that it could not be measured: %s\n", s.Connections, human(s.Rate), s.Reason)
+		c.line("%5d connections: more than %s messages a second nominal, %s delivered at most; "+
+			"beyond that it could not be measured: %s\n",
+			s.Connections, results.Short(s.Rate), results.Short(s.MaxDelivered), s.Reason)
 	}
 	for _, w := range s.Warnings {
 		c.line("%5d connections: %s\n", s.Connections, w)
@@ -155,7 +161,7 @@ func (c *console) saturation(s loadclient.Saturation) {
 }
 
 // table prints all levels.
-func (c *console) table(found []loadclient.Saturation) {
+func (c *console) table(found []results.Saturation) {
 	if c.json {
 		return
 	}
@@ -163,15 +169,29 @@ func (c *console) table(found []loadclient.Saturation) {
 	if !c.quiet {
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w, "connections\tsaturation/s\tsustained/s\tdelivered/s at most\tof the client's ceiling\toverload/s\tmean ms\tp99 ms\tlimit\t")
+	fmt.Fprintln(w, "connections\tsaturation/s nominal\tdelivered/s at most\tsustained/s nominal\t"+
+		"delivered/s\tof the client's ceiling\toverload/s\tmean ms\tp99 ms\tlimit\t")
 	for _, s := range found {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s\t\n", s.Connections, human(s.Rate), orNone(s.Sustained), human(s.MaxDelivered), share(s), orNone(s.Overload), s.Best.RTT.Mean, s.Best.RTT.P99, s.Limit)
+		limit := string(s.Limit)
+		if s.Limit == results.TargetFailed {
+			limit += ", 200 ms was not reached"
+		}
+		delivered, mean, p99 := 0.0, "–", "–"
+		if s.Best != nil { // else no rate held
+			mean, p99 = fmt.Sprintf("%.1f", s.Best.RTT.Mean), fmt.Sprintf("%.1f", s.Best.RTT.P99)
+			if s.Sustained > 0 {
+				delivered = s.Best.Delivered
+			}
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
+			s.Connections, results.Short(s.Rate), results.Short(s.MaxDelivered), orNone(s.Sustained), orNone(delivered),
+			share(s), orNone(s.Overload), mean, p99, limit)
 	}
 	_ = w.Flush()
 }
 
 // share is what a search used of the client's ceiling.
-func share(s loadclient.Saturation) string {
+func share(s results.Saturation) string {
 	if s.Ceiling == nil || s.Ceiling.Rate() == 0 {
 		return "–"
 	}
@@ -183,28 +203,17 @@ func orNone(x float64) string {
 	if x == 0 {
 		return "–"
 	}
-	return human(x)
+	return results.Short(x)
 }
 
-func (c *console) ceiling(x loadclient.Ceiling) {
+func (c *console) ceiling(x results.Ceiling) {
 	if c.json {
-		c.printJSON(loadclient.Record{Ceiling: &x})
+		c.printJSON(results.Record{Ceiling: &x})
 		return
 	}
-	fmt.Fprintf(c.out, "%5d connections: this client receives %s messages a second at most, %s\n", x.Connections, human(x.Rate()), x.Shape)
+	fmt.Fprintf(c.out, "%5d connections: this client receives %s messages a second at most, %s\n", x.Connections, results.Short(x.Rate()), x.Shape)
 }
 
 func (c *console) note(format string, args ...any) {
 	fmt.Fprintf(c.err, "sockload: "+format+"\n", args...)
-}
-
-// human writes a rate with three digits and a unit.
-func human(x float64) string {
-	switch {
-	case x >= 1e6:
-		return fmt.Sprintf("%.3gM", x/1e6)
-	case x >= 1e3:
-		return fmt.Sprintf("%.3gk", x/1e3)
-	}
-	return fmt.Sprintf("%.3g", x)
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -23,6 +26,8 @@ const (
 	exitSlower  = 2 // a comparison found a regression
 	exitInvalid = 3 // the client was the limit, so nothing is known of the server
 	exitTarget  = 4
+	// an expectation was not met (--expect)
+	exitUnexpected = 5
 )
 
 func main() {
@@ -41,6 +46,8 @@ func exitCode(err error) int {
 	switch {
 	case loadclient.IsTargetFailure(err):
 		return exitTarget
+	case errors.Is(err, errUnexpected):
+		return exitUnexpected
 	case errors.Is(err, errInvalid):
 		return exitInvalid
 	case errors.Is(err, errSlower):
@@ -54,22 +61,27 @@ var errInterrupted = errors.New("interrupted; with --out, the same command goes 
 var errInvalid = errors.New("the load client was the limit: give it more or quieter CPUs (--cpus)")
 
 type commands struct {
+	Version kong.VersionFlag `help:"Print the version."`
+
 	Run       search    `cmd:"" default:"withargs" help:"Find the saturation point at each level of connections."`
 	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
 	Compare   comparing `cmd:"" help:"Compare two result files: ratios with their intervals."`
-	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. It needs no network."`
+	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. No network."`
 	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c commands
 	left := false
-	parser, err := kong.New(&c, kong.Name("sockload"), kong.Description("A load client for SockJS and WebSocket broadcast servers."),
+	parser, err := kong.New(&c, kong.Name("sockload"),
+		kong.Description("A load client for SockJS and WebSocket broadcast servers."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{
-			"target": "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(loadclient.Protocols(), ","),
-			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(), "policies": string(loadclient.Prompt) + "," + string(loadclient.Relaxed),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, kong.Vars{
+			"version": version.Own(),
+			"target":  "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(loadclient.Protocols(), ","),
+			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(),
+			"policies": string(results.Prompt) + "," + string(results.Relaxed),
 		})
 	if err != nil {
 		return err
@@ -90,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // client is what every command that measures has.
 type client struct {
-	CPUs tuning.CPUs `help:"CPUs to run on, one worker each, such as 1-3. Not the server's." name:"cpus" placeholder:"SET"`
+	CPUs tuning.CPUs `help:"CPUs to run on, a worker each: 1-3, not the server's." name:"cpus" placeholder:"SET"`
 }
 
 // prepare raises the limits, for so many sockets, and moves the process to its CPUs, those of them that are there.
@@ -100,7 +112,8 @@ func (c *client) prepare(out *console, connections int) error {
 		return err
 	}
 	if need := 2*dialersPeak + connections + descriptorsReserved; need > have {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d: raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
+		return fmt.Errorf("%d connections need %d open files and the limit is %d: "+
+			"raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
 	}
 	here, missing, err := tuning.Pin(c.CPUs)
 	if err != nil {
@@ -121,28 +134,128 @@ const (
 // target is what the commands that load a server have.
 type target struct {
 	client
-	Target    string `help:"URL of the broadcast service." default:"${target}" placeholder:"URL"`
-	Protocol  string `help:"${protocols}." default:"sockjs" enum:"${protocols}"`
-	Payload   int    `help:"Size of a message at least, in bytes. Those of 2011 have 15 to 18." name:"payload-bytes" default:"0" placeholder:"BYTES"`
-	Read      string `help:"When to read: prompt (at once) or relaxed (what gathers in a millisecond). It changes the server's cost." default:"prompt" enum:"${policies}"`
-	ServerPID int    `help:"Process of the server, to read its CPU time and memory. Default: who listens, if it is on this machine." name:"server-pid" placeholder:"PID"`
+	Target        string `help:"${target_help}" default:"${target}" placeholder:"URL"`
+	Protocol      string `help:"${protocols}." default:"sockjs" enum:"${protocols}"`
+	Read          string `help:"${read_help}" default:"prompt" enum:"${policies}"`
+	ServerPID     int    `help:"${pid_help}" name:"server-pid" placeholder:"PID"`
+	ServerVersion string `help:"${server_version_help}" placeholder:"VERSION"`
+	Block         int    `help:"${block_help}" placeholder:"N"`
+	load
+
+	CA          string   `help:"${ca_help}" name:"ca" placeholder:"FILE"`
+	Insecure    bool     `help:"${insecure_help}"`
+	Header      []string `help:"${header_help}" sep:"none" placeholder:"'NAME: VALUE'"`
+	Cookie      []string `help:"${cookie_help}" sep:"none" placeholder:"NAME=VALUE"`
+	Subprotocol []string `help:"${subprotocol_help}" sep:"none" placeholder:"NAME"`
+	BearerFile  string   `help:"${bearer_help}" placeholder:"FILE"`
+
+	SendFirst    []string `help:"${send_first_help}" sep:"none" placeholder:"TEXT"`
+	Greeting     string   `help:"${greeting_help}" placeholder:"REGEXP"`
+	Payload      string   `help:"${payload_help}" placeholder:"TEMPLATE"`
+	PayloadBytes string   `help:"${payload_bytes_help}" placeholder:"SIZES"`
+}
+
+// load is who sends to whom, and how much of what arrives is looked at.
+type load struct {
+	Verify     string `help:"${verify_help}" default:"all" enum:"all,sample"`
+	Publishers int    `help:"Connections that send, of all that receive. Default: all." placeholder:"N"`
+	Rooms      int    `help:"${rooms_help}" placeholder:"N"`
+	Echo       bool   `help:"Each connection hears itself alone: rooms of one."`
+}
+
+// apply adds that to a level's configuration.
+func (l *load) apply(c *loadclient.LevelConfig) error {
+	if l.Echo && l.Rooms > 1 {
+		return fmt.Errorf("--echo, --rooms %d: choose one", l.Rooms)
+	}
+	c.Verify, c.Publishers, c.Room = loadclient.Verify(l.Verify), l.Publishers, l.Rooms
+	if l.Echo {
+		c.Room = 1
+	}
+	return c.Check()
+}
+
+// targetHelp is what the flags of a target do.
+var targetHelp = kong.Vars{
+	"target_help": "URL of the broadcast service: ws, wss, http or https; a query and user:password@ are sent along.",
+	"read_help": "When to read: prompt (at once) or relaxed (what gathers in a millisecond). " +
+		"It changes the server's cost.",
+	"pid_help": "Process of the server, to read its CPU time and memory. " +
+		"Default: who listens, if it is on this machine.",
+	"server_version_help": "Version of the server, for the records. " +
+		"Default: that of its program, if it is on this machine and Go built it.",
+	"block_help": "Number of the block, when servers are measured in turn: " +
+		"only what has the same number is compared. Default: the one after those in --out.",
+	"verify_help": "all: compare every byte; sample: count every connection's bytes and compare those of a changing " +
+		"share, for servers that one core cannot outread otherwise (protocol sockjs, without TLS).",
+	"rooms_help": "Size of a room, if not all connections hear each other: " +
+		"{room} in the target's path or query becomes the room's number, from 0 on.",
+	"ca_help":          "Of wss and https: certificates in PEM to be trusted, beside the system's.",
+	"insecure_help":    "Of wss and https: check no certificate. The results say so.",
+	"header_help":      "Header of every request, such as 'X-Tenant: 7'. Repeat it for more.",
+	"cookie_help":      "Cookie of every request. Repeat it for more.",
+	"subprotocol_help": "Subprotocol to offer; the server must choose one that is. Repeat it for more.",
+	"bearer_help":      "Tokens for 'Authorization: Bearer', one a line; connections take them in turn.",
+	"send_first_help": "Message of each connection before anything is measured, such as a join. " +
+		"{id} is the connection's number. Repeat it for more.",
+	"greeting_help": "Messages that are not ours and are expected, such as a welcome or 'x joined': " +
+		"not counted as foreign.",
+	"payload_help": "What a message looks like: {id} and {time}, and {seq} and {pad} where they are wanted, " +
+		"in any text. Default: {id}:{time}, as in 2011.",
+	"payload_bytes_help": "Size of a message at least: 100, 100-2000 (evenly), p50=100,p99=4000, " +
+		"or a file with a size and a weight a line. Default: as small as it may be.",
 }
 
 // sockets is how many TCP connections so many clients need.
 func (t *target) sockets(connections int) int {
-	return connections * loadclient.Protocol(t.Protocol).Sockets()
+	return connections * loadclient.Sockets(results.Protocol(t.Protocol))
+}
+
+// provenance is what the records say of who made them.
+func (t *target) provenance(c loadclient.LevelConfig) results.Provenance {
+	return results.Provenance{
+		ClientVersion: version.Own(),
+		ServerVersion: cmp.Or(t.ServerVersion, c.Probe.Version(), results.UnknownVersion),
+		Block:         max(t.Block, 1),
+	}
+}
+
+// prepare does the same for a target, and says what of it is not as it should be.
+func (t *target) prepare(out *console, sockets int) error {
+	to, err := t.parse()
+	if err != nil {
+		return err
+	}
+	if to.Insecure() {
+		out.note("--insecure: the certificate of %s is not checked", to.Addr)
+	}
+	return t.client.prepare(out, sockets)
+}
+
+// parse reads the target and what is wanted of it.
+func (t *target) parse() (loadclient.Target, error) {
+	to, err := loadclient.ParseTarget(t.Target, results.Protocol(t.Protocol))
+	if err != nil {
+		return to, err
+	}
+	return to, loadclient.TargetOptions{
+		CA: t.CA, Insecure: t.Insecure, Headers: t.Header, Cookies: t.Cookie, Subprotocols: t.Subprotocol,
+		BearerFile: t.BearerFile, SendFirst: t.SendFirst, Greeting: t.Greeting,
+		Payload: t.Payload, PayloadBytes: t.PayloadBytes,
+	}.Apply(&to)
 }
 
 func (t *target) level(connections int) (loadclient.LevelConfig, error) {
-	to, err := loadclient.ParseTarget(t.Target, loadclient.Protocol(t.Protocol))
+	to, err := t.parse()
 	if err != nil {
 		return loadclient.LevelConfig{}, err
 	}
-	if t.Payload < 0 || t.Payload > payloadMax {
-		return loadclient.LevelConfig{}, fmt.Errorf("--payload-bytes %d: want 0 to %d", t.Payload, payloadMax)
+	c := loadclient.LevelConfig{
+		Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: results.ReadPolicy(t.Read),
 	}
-	to.PayloadBytes = t.Payload
-	c := loadclient.LevelConfig{Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: loadclient.ReadPolicy(t.Read)}
+	if err := t.apply(&c); err != nil {
+		return c, err
+	}
 	pid := t.ServerPID
 	if pid == 0 {
 		pid, _ = loadclient.FindListener(to.Addr)
@@ -153,13 +266,10 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 	return c, err
 }
 
-// payloadMax is what servers take in one message, ours by default too.
-const payloadMax = 60 << 10
-
 // shapes lists how the calibrator's messages may come.
 func shapes() string {
 	var all []string
-	for _, s := range loadclient.Shapes {
+	for _, s := range results.Shapes {
 		all = append(all, string(s))
 	}
 	return strings.Join(all, ",")

@@ -15,8 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/loadclient/internal/room"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 func TestBadInputIsOneLine(t *testing.T) {
@@ -45,6 +46,13 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"confirm", []string{"run", "--confirm", "1s"}, "want at least the window", exitUsage},
 		{"curve", []string{"run", "--curve", "0"}, "want shares", exitUsage},
 		{"payload", []string{"run", "--payload-bytes", "1000000"}, "want 0 to", exitUsage},
+		{"template", []string{"trial", "--payload", "{id}"}, "want {id} and {time}, each once", exitUsage},
+		{"header", []string{"trial", "--header", "A, b: c"}, "want 'Name: value'", exitUsage},
+		{"authority", []string{"trial", "--target", "wss://127.0.0.1:1/", "--ca", "/nonexistent"}, "no such file", exitUsage},
+		{"room", []string{"trial", "--target", "ws://127.0.0.1:1/{room}"}, "give their size with --rooms", exitUsage},
+		{"sample of TLS", []string{"trial", "--target", "wss://127.0.0.1:1/", "--verify", "sample"},
+			"use --verify all, or a target without TLS", exitUsage},
+		{"insecure without TLS", []string{"trial", "--insecure"}, "are for wss:// and https://", exitUsage},
 		{"quiet and JSON", []string{"run", "--quiet", "--json"}, "can't be used together", exitUsage},
 		{"full disk", []string{"run", "--out", "/dev/full"}, "no space left on device", exitUsage},
 		{"full disk for the table", []string{"run", "--csv", "/dev/full"}, "no space left on device", exitUsage},
@@ -81,7 +89,7 @@ func TestTrialCommand(t *testing.T) {
 	}
 	d := json.NewDecoder(&out)
 	for range 2 {
-		var x loadclient.Trial
+		var x results.Trial
 		if err := d.Decode(&x); err != nil || x.Sent != 10 || x.Received != 30 {
 			t.Errorf("%+v %v", x, err)
 		}
@@ -94,18 +102,18 @@ func TestRunKeepsWhatWasMeasured(t *testing.T) {
 	r := room.New(room.Faults{CloseAfter: 100})
 	defer r.Close()
 	dir := t.TempDir()
-	results, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
+	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
 	var out, log bytes.Buffer
-	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", results, "--csv", table}, &out, &log)
+	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}, &out, &log)
 	if exitCode(err) != exitTarget {
 		t.Fatalf("got %v\n%s", err, out.String())
 	}
-	f, err := os.Open(results)
+	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close() //nolint:errcheck // only read from
-	if records, err := loadclient.ReadRecords(f); err != nil || len(records) == 0 || records[0].Machine == nil {
+	if records, err := results.Read(f); err != nil || len(records) == 0 || records[0].Machine == nil {
 		t.Errorf("%d records, %v", len(records), err)
 	}
 	if p, err := os.ReadFile(table); err != nil || !strings.HasPrefix(string(p), "concurrency,") {
@@ -152,7 +160,7 @@ func TestWrongTargets(t *testing.T) {
 		{"a web page", answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "sockjs", "answers 200 OK instead of opening a WebSocket"},
 		{"closes at once", faulty(room.Faults{CloseAtOnce: true}), "sockjs", "closed the connection"},
 		{"closes in the middle", faulty(room.Faults{CloseAfter: 300}), "sockjs", "the target failed"},
-		{"stops answering in the middle", faulty(room.Faults{SilentAfter: 300}), "sockjs", "nothing came back"},
+		{"stops answering in the middle", faulty(room.Faults{SilentAfter: 300}), "sockjs", "the target failed"},
 		{"repeats", faulty(room.Faults{RepeatEvery: 10}), "sockjs", "duplicated"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -167,12 +175,16 @@ func TestWrongTargets(t *testing.T) {
 }
 
 // results writes a result file of searches at 100 connections.
-func results(t *testing.T, rates ...float64) string {
+func resultFile(t *testing.T, rates ...float64) string {
 	t.Helper()
 	var b bytes.Buffer
-	r := loadclient.NewRecorder(&b)
-	for _, rate := range rates {
-		if err := r.Record(loadclient.Record{Saturation: &loadclient.Saturation{Connections: 100, Protocol: loadclient.SockJS, Rate: rate, Limit: loadclient.Overloaded}}); err != nil {
+	r := results.NewWriter(&b)
+	for i, rate := range rates {
+		made := results.Provenance{ClientVersion: "c", ServerVersion: "s", Block: i + 1}
+		s := results.Saturation{
+			Provenance: made, Connections: 100, Protocol: results.SockJS, Rate: rate, Limit: results.Overloaded,
+		}
+		if err := r.Write(results.Record{Saturation: &s}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,7 +197,13 @@ func results(t *testing.T, rates ...float64) string {
 
 func TestCompareCommand(t *testing.T) {
 	t.Parallel()
-	a, same, slow := results(t, 1e6, 1.1e6, 0.9e6), results(t, 1.05e6, 1.05e6, 0.9e6), results(t, 0.8e6, 0.9e6, 0.7e6)
+	a, same := resultFile(t, 1e6, 1.1e6, 0.9e6, 1e6, 1e6), resultFile(t, 1.05e6, 1.05e6, 0.9e6, 1e6, 1e6)
+	slow, few := resultFile(t, 0.8e6, 0.9e6, 0.7e6, 0.8e6, 0.8e6), resultFile(t, 0.8e6, 0.9e6, 0.7e6)
+	old := filepath.Join(t.TempDir(), "old.jsonl")
+	record := `{"saturation":{"connections":100,"protocol":"sockjs","saturation_rate":5e5,"limit":"OVERLOADED"}}`
+	if err := os.WriteFile(old, []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	notResults := filepath.Join(t.TempDir(), "notes.txt")
 	if err := os.WriteFile(notResults, []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
@@ -196,10 +214,15 @@ func TestCompareCommand(t *testing.T) {
 		err  string
 		code int
 	}{
-		{[]string{a, same}, "  connections   A/s   B/s    B/A  95 % interval  pairs\n          100  997k  997k  1.001    0.889–1.127      3\n", "", 0},
-		{[]string{a, slow}, "0.798    0.7", "B is slower than A", exitSlower},
-		{[]string{a, slow, "--threshold", "0.5"}, "0.798", "", 0},
-		{[]string{a, slow, "--json"}, `"connections":100,"pairs":3`, "B is slower", exitSlower},
+		{[]string{a, same}, "  connections  A/s nominal  B/s nominal  B/A median     interval    of  pairs\n" +
+			"          100           1M           1M       1.000  0.955–1.050  94 %      5\n", "", 0},
+		{[]string{a, slow}, "0.800  0.778–0.818", "B is slower than A", exitSlower},
+		{[]string{a, slow, "--threshold", "0.5"}, "0.800", "", 0},
+		{[]string{a, slow, "--json"}, `"connections":100,"pairs":[{"block":1,`, "B is slower", exitSlower},
+		{[]string{a, few}, "0.800  0.778–0.818  75 %", "", 0},
+		{[]string{a, old}, "", "record 1 does not say which versions", exitUsage},
+		{[]string{old, old, "--allow-old"}, "1.000", "", 0},
+		{[]string{a, old, "--allow-old"}, "", "measure A and B with one", exitUsage},
 		{[]string{a, notResults}, "", "is no result file of sockload run --out", exitUsage},
 		{[]string{a, "/nonexistent"}, "", "no such file", exitUsage},
 		{[]string{a}, "", "expected \"<b>\"", exitUsage},
@@ -225,15 +248,17 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
 	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}
+	blocks := map[int]int{}
 	searched := func() (levels []int, machines int) {
 		t.Helper()
-		records, err := loadclient.ReadFile(file)
+		records, err := results.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, x := range records {
 			if x.Saturation != nil {
 				levels = append(levels, x.Saturation.Connections)
+				blocks[len(levels)] = x.Saturation.Block
 			}
 			if x.Machine != nil {
 				machines++
@@ -247,9 +272,25 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	if err := run(ctx, args, out, &log); !errors.Is(err, errInterrupted) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	if levels, machines := searched(); len(levels) != 1 || levels[0] != 2 || machines != 1 || !strings.Contains(out.String(), "saturation/s") {
+	if levels, machines := searched(); len(levels) != 1 || levels[0] != 2 || machines != 1 || !strings.Contains(out.String(), "saturation/s nominal") {
 		t.Fatalf("interrupted: levels %v, %d runs\n%s", levels, machines, out.String())
 	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := []byte(`"client_version":"` + version.Own() + `"`)
+	put := func(p []byte) {
+		if err := os.WriteFile(file, p, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(bytes.ReplaceAll(text, made, []byte(`"client_version":"another"`)))
+	err = run(t.Context(), args, &bytes.Buffer{}, &log)
+	if err == nil || !strings.Contains(err.Error(), "the interrupted run was made by sockload another") {
+		t.Fatalf("another version goes on: %v", err)
+	}
+	put(text)
 	for i, want := range []int{2, 4} {
 		log.Reset()
 		if err := run(t.Context(), args, &bytes.Buffer{}, &log); err != nil && !errors.Is(err, errInvalid) {
@@ -265,6 +306,9 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 		if err != nil || strings.Count(string(p), "concurrency,") != 1 || i == 0 && !strings.Contains(string(p), "\n2,") {
 			t.Errorf("run %d: the table is %q %v", i+1, p, err)
 		}
+	}
+	if blocks[1] != 1 || blocks[2] != 1 || blocks[3] != 2 || blocks[4] != 2 {
+		t.Errorf("the blocks of the searches are %v", blocks)
 	}
 }
 
@@ -300,32 +344,33 @@ func TestConsoleLines(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	c := console{out: &out, err: &out}
-	x := loadclient.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: loadclient.OK, RTT: loadclient.Latency{Mean: 21.234, P99: 50}, Server: &loadclient.Usage{CPU: 0.991, RSS: 14_400_000}}
-	s := loadclient.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6, Ceiling: &loadclient.Ceiling{Delivered: 250e6}, Best: &x, Limit: loadclient.Overloaded}
+	x := results.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: results.OK, RTT: results.Latency{Mean: 21.234, P99: 50}, Server: &results.Usage{CPU: 0.991, RSS: 14_400_000}}
+	s := results.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6, Ceiling: &results.Ceiling{Delivered: 250e6}, Best: &x, Limit: results.Overloaded}
 	limited := s
-	limited.Connections, limited.Limit, limited.Reason, limited.Warnings = 500, loadclient.ClientLimited, "lag", []string{"the machine was noisy"}
+	limited.Connections, limited.Limit, limited.Reason, limited.Warnings = 500, results.ClientLimited, "lag", []string{"the machine was noisy"}
 	c.begin([]time.Duration{time.Minute, time.Minute})
 	c.level(1, 2000)
-	x.Phase = loadclient.PhaseConfirm
+	x.Phase = results.PhaseConfirm
 	c.trial(x)
 	c.levelDone()
 	c.done()
 	c.saturation(s)
 	c.saturation(limited)
 	limited.Warnings = nil
-	limited.Connections, limited.Limit, limited.Reason = 25, loadclient.TargetFailed, "closed"
+	limited.Connections, limited.Limit, limited.Reason = 25, results.TargetFailed, "closed"
 	c.saturation(limited)
-	c.table([]loadclient.Saturation{s})
-	c.ceiling(loadclient.Ceiling{Connections: 25, Delivered: 990, Shape: loadclient.Single})
+	c.table([]results.Saturation{s, limited})
+	c.ceiling(results.Ceiling{Connections: 25, Delivered: 990, Shape: results.Single})
 	want := `level 2 of 2: 2000 connections, about 1m0s left
  2000 connections  confirm     120M/s nominal     120M/s delivered  round trip mean    21.23 ms  p99    50.00 ms  server  99 %  14.4 MB  OK
- 2000 connections: saturated at 168M messages a second
-  500 connections: more than 168M messages a second; beyond that it could not be measured: lag
+ 2000 connections: saturated at 168M messages a second nominal, 155M delivered at most
+  500 connections: more than 168M messages a second nominal, 155M delivered at most; beyond that it could not be measured: lag
   500 connections: the machine was noisy
-   25 connections: 168M messages a second; beyond that the server fails: closed
+   25 connections: 168M messages a second nominal, 155M delivered at most; 200 ms was not reached, because beyond that the server fails: closed
 
-  connections  saturation/s  sustained/s  delivered/s at most  of the client's ceiling  overload/s  mean ms  p99 ms       limit
-         2000          168M         150M                 155M                     62 %           –     21.2    50.0  OVERLOADED
+  connections  saturation/s nominal  delivered/s at most  sustained/s nominal  delivered/s  of the client's ceiling  overload/s  mean ms  p99 ms                                  limit
+         2000                  168M                 155M                 150M         120M                     62 %           –     21.2    50.0                             OVERLOADED
+           25                  168M                 155M                 150M         120M                     62 %           –     21.2    50.0  TARGET-FAILED, 200 ms was not reached
    25 connections: this client receives 990 messages a second at most, single
 `
 	if out.String() != want {
@@ -346,7 +391,7 @@ func TestModesForScripts(t *testing.T) {
 	progress, trials, found := 0, 0, 0
 	for d := json.NewDecoder(&out); ; {
 		var x struct {
-			loadclient.Record
+			results.Record
 			Progress *progressLine
 		}
 		if err := d.Decode(&x); err == io.EOF {
@@ -370,7 +415,7 @@ func TestModesForScripts(t *testing.T) {
 	if err := run(t.Context(), append(args, "--quiet"), &out, &log); err != nil && !errors.Is(err, errInvalid) {
 		t.Fatal(err)
 	}
-	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "saturation/s") || log.Len() > 0 {
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "saturation/s nominal") || log.Len() > 0 {
 		t.Errorf("%s%s", out.String(), log.String())
 	}
 }
@@ -378,7 +423,7 @@ func TestModesForScripts(t *testing.T) {
 // A run's results become a page.
 func TestReportCommand(t *testing.T) {
 	t.Parallel()
-	file := results(t, 1e6, 1.1e6)
+	file := resultFile(t, 1e6, 1.1e6)
 	var out, log bytes.Buffer
 	if err := run(t.Context(), []string{"report", file}, &out, &log); err != nil {
 		t.Fatal(err)
@@ -398,5 +443,15 @@ func TestReportCommand(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"report", file, "--out", "/nonexistent/x.html"}, &out, &log); err == nil || !strings.Contains(err.Error(), "cannot be written") {
 		t.Error(err)
+	}
+}
+
+// A level at which no rate held has a line in the table too.
+func TestTableOfNothing(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	(&console{out: &out}).table([]results.Saturation{{Connections: 25, Limit: results.Noisy}})
+	if got := out.String(); !strings.Contains(got, "25") || !strings.Contains(got, "NOISY") {
+		t.Errorf("%q", got)
 	}
 }

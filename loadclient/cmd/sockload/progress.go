@@ -10,6 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/sockloop/sockloop/loadclient"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // plan is how far a run is, by how long its levels are expected to take; those that are done correct the expectation.
@@ -160,7 +161,7 @@ func (l *live) run() {
 func (l *live) describe(left time.Duration) string {
 	rate := unknownRate
 	if l.level != nil {
-		rate = fmt.Sprintf("%s/s, round trip %.1f ms %s", human(l.nominal), l.meter.rtt(), sparkline(l.meter.recent))
+		rate = fmt.Sprintf("%s/s, round trip %.1f ms %s", results.Short(l.nominal), l.meter.rtt(), sparkline(l.meter.recent))
 	}
 	connections := 0
 	if l.level != nil {

@@ -7,19 +7,20 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/report"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // reporting is the command that makes a page of results.
 type reporting struct {
-	Results []string `arg:"" help:"Result files of run --out, one a server, and folders of them." type:"path"`
-	Out     string   `help:"File to write. Default: report.html in the folder, or beside the first file." placeholder:"FILE"`
+	Results  []string `arg:"" help:"Result files of run --out, one a server, and folders of them." type:"path"`
+	AllowOld bool     `help:"Show records without versions and blocks too, as if one version had made them."`
+	Out      string   `help:"File to write. Default: report.html in the folder of the results." placeholder:"FILE"`
 }
 
 // Run writes the report.
 func (c *reporting) Run(out *console) error {
-	r, err := loadclient.ReadResults(c.Results...)
+	r, err := results.Load(results.Options{AllowOld: c.AllowOld}, c.Results...)
 	if err != nil {
 		return err
 	}

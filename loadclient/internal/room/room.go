@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,6 +23,9 @@ type Faults struct {
 	CloseAtOnce bool
 }
 
+// heardMax is how many messages a room remembers.
+const heardMax = 10
+
 // Room is a running server.
 type Room struct {
 	*httptest.Server
@@ -30,6 +34,7 @@ type Room struct {
 	mu       sync.Mutex
 	members  []*member
 	messages int
+	heard    []string // the first of them
 }
 
 type member struct {
@@ -43,6 +48,20 @@ func New(f Faults) *Room {
 	r := &Room{faults: f}
 	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
 	return r
+}
+
+// NewTLS starts a room behind TLS.
+func NewTLS(f Faults) *Room {
+	r := &Room{faults: f}
+	r.Server = httptest.NewTLSServer(http.HandlerFunc(r.serve))
+	return r
+}
+
+// First is the first n messages that the room heard.
+func (r *Room) First(n int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.heard[:min(n, len(r.heard))])
 }
 
 // URL is where clients find the room.
@@ -100,7 +119,9 @@ func (r *Room) broadcast(text string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.messages++
+	if r.messages++; len(r.heard) < heardMax {
+		r.heard = append(r.heard, text)
+	}
 	f := r.faults
 	if f.SilentAfter > 0 && r.messages > f.SilentAfter {
 		return

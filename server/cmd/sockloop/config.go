@@ -28,7 +28,8 @@ func loadConfig(r io.Reader) (kong.Resolver, error) {
 	}
 	c := &configFile{}
 	if err := yaml.Unmarshal(p, &c.values); err != nil {
-		return nil, fmt.Errorf("the file is not flags under the name of a command, as in \"serve: {addr: 127.0.0.1:8080}\" (yaml: %T)", err)
+		return nil, fmt.Errorf("the file is not flags under the name of a command, "+
+			"as in \"serve: {addr: 127.0.0.1:8080}\" (yaml: %T)", err)
 	}
 	c.Resolver, err = kongyaml.Loader(bytes.NewReader(p))
 	return c, err
@@ -50,7 +51,8 @@ func (c *configFile) Validate(app *kong.Application) error {
 		}
 		for name := range values {
 			if !known[name] {
-				return fmt.Errorf("the configuration file has %q under %s, which is no flag; see sockloop %s --help", name, command, command)
+				return fmt.Errorf("the configuration file has %q under %s, which is no flag; see sockloop %s --help",
+					name, command, command)
 			}
 		}
 	}

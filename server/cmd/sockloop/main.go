@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/server"
 	"github.com/sockloop/sockloop/server/conformance"
 	"github.com/sockloop/sockloop/server/demo"
@@ -30,7 +31,8 @@ func main() {
 }
 
 type commands struct {
-	Config kong.ConfigFlag `help:"YAML file with flags, under the name of their command." placeholder:"FILE"`
+	Config  kong.ConfigFlag  `help:"YAML file with flags, under the name of their command." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Print the version."`
 
 	Serve  serve  `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close, and a page at /."`
 	Doctor doctor `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
@@ -40,10 +42,11 @@ type commands struct {
 func run(args []string, stdout, stderr io.Writer) error {
 	var c commands
 	left := false
-	parser, err := kong.New(&c, kong.Name("sockloop"), kong.Description("A SockJS and WebSocket broadcast server on one epoll loop."),
+	parser, err := kong.New(&c, kong.Name("sockloop"),
+		kong.Description("A SockJS and WebSocket broadcast server on one epoll loop."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOOP"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Configuration(loadConfig),
-		kong.Vars{"transports": strings.Join(server.Transports(), ", ")})
+		kong.Vars{"transports": strings.Join(server.Transports(), ", "), "version": version.Own()})
 	if err != nil {
 		return err
 	}
@@ -83,6 +86,7 @@ type serve struct {
 	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
 	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE"`
 	TurnBytesMax       size          `help:"What one turn publishes, counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
+	Gather             string        `help:"on: what is published in a turn leaves together; off: each message leaves at once, in a frame of its own, which is for comparisons." default:"on" enum:"on,off"`
 	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s"`
 	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
@@ -137,14 +141,16 @@ func (s *serve) Run(to *streams) error {
 		select {
 		case <-srv.Ready():
 			c := srv.Config()
-			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(), "cpu", s.CPU.String(), "connections_max", c.ConnectionsMax,
-				"descriptors", descriptors, "memory_bytes_max", c.MemoryBytesMax)
+			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(),
+				"cpu", s.CPU.String(), "connections_max", c.ConnectionsMax, "descriptors", descriptors,
+				"memory_bytes_max", c.MemoryBytesMax)
 		case <-ctx.Done():
 		}
 	}()
 	if err := srv.Run(ctx); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("port of %s is in use: stop the other server, choose another with --addr, or share it with --share-port", s.Addr)
+			return fmt.Errorf("port of %s is in use: stop the other server, choose another with --addr, or share it "+
+				"with --share-port", s.Addr)
 		}
 		return plain(err)
 	}
@@ -156,12 +162,18 @@ func (s *serve) Run(to *streams) error {
 func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 	c := server.Config{
 		Addr: s.Addr, Prefix: s.SockJS.Prefix, Options: s.SockJS.options(), SharePort: s.SharePort,
-		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax, MessageBytesMax: s.MessageBytesMax, BodyBytesMax: s.BodyBytesMax, RawMessageBytesMax: s.RawMessageBytesMax,
-		HandshakeTimeout: s.HandshakeTimeout, KeepAliveTimeout: s.KeepAliveTimeout, PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
-		MemoryBytesMax: int(s.MemoryMax), PublishRate: s.PublishRate, PublishBytes: int(s.PublishBytes),
-		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), DrainWindow: s.DrainWindow,
-		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter,
-		LogBytesMax: s.LogBytesMax, SlowConsumer: server.SlowConsumer(s.SlowConsumer), Logger: log,
+		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax,
+		MessageBytesMax: s.MessageBytesMax, RawMessageBytesMax: s.RawMessageBytesMax, BodyBytesMax: s.BodyBytesMax,
+		HandshakeTimeout: s.HandshakeTimeout, KeepAliveTimeout: s.KeepAliveTimeout,
+		PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
+		MemoryBytesMax: int(s.MemoryMax), LogBytesMax: s.LogBytesMax,
+		PublishRate: s.PublishRate, PublishBytes: int(s.PublishBytes),
+		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), SlowConsumer: server.SlowConsumer(s.SlowConsumer),
+		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter, DrainWindow: s.DrainWindow,
+		Logger: log,
+	}
+	if s.Gather == "off" {
+		c.BatchBytesMax = 1
 	}
 	if s.Conformance {
 		conformance.Configure(&c)

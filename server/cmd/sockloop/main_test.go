@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/sockloop/sockloop/internal/version"
 )
 
 func TestBadInputIsOneLine(t *testing.T) {
@@ -41,13 +43,15 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"unknown flag", []string{"--fast"}, "unknown flag --fast"},
 		{"no duration", []string{"--heartbeat-delay", "soon"}, "heartbeat-delay"},
 		{"policy", []string{"--slow-consumer", "ask"}, `"close","skip"`},
-		{"port in use", []string{"--addr", taken.Addr().String()}, "is in use: stop the other server, choose another with --addr"},
+		{"port in use", []string{"--addr", taken.Addr().String()},
+			"is in use: stop the other server, choose another with --addr"},
 		{"address", []string{"--addr", "8080"}, "want host:port"},
 		{"no such CPU", []string{"--cpu", "999"}, "no CPU of the set 999 is there"},
 		{"no CPU", []string{"--cpu", "fast"}, "want numbers and ranges"},
 		{"descriptors", []string{"--connections-max", "100000000"}, "ulimit -n"},
 		{"message size", []string{"--message-bytes-max", "99999999"}, "MessageBytesMax"},
-		{"transport", []string{"--transports", "websocket,pigeon"}, `no transport is called "pigeon"; there are websocket, `},
+		{"transport", []string{"--transports", "websocket,pigeon"},
+			`no transport is called "pigeon"; there are websocket, `},
 		{"origin", []string{"--origins", "example.com"}, "want scheme and host alone"},
 		{"script", []string{"--sockjs-url", "sockjs.js"}, "begins with a slash"},
 		{"prefix", []string{"--prefix", "chat"}, "want a path such as /chat"},
@@ -193,7 +197,8 @@ func TestConformanceServices(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, "", build(t), "--conformance")
 	for path, want := range map[string]string{
-		"/echo/info": `"websocket":true`, "/disabled_websocket_echo/info": `"websocket":false`, "/cookie_needed_echo/info": `"cookie_needed":true`, "/close": "Welcome", "/broadcast": "404",
+		"/echo/info": `"websocket":true`, "/disabled_websocket_echo/info": `"websocket":false`,
+		"/cookie_needed_echo/info": `"cookie_needed":true`, "/close": "Welcome", "/broadcast": "404",
 	} {
 		if got := p.get(t, path); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", path, got)
@@ -209,7 +214,8 @@ func TestConformanceServices(t *testing.T) {
 	if err := c.Write(t.Context(), websocket.MessageBinary, large); err != nil {
 		t.Fatal(err)
 	}
-	if kind, got, err := c.Read(t.Context()); err != nil || kind != websocket.MessageBinary || !bytes.Equal(got, large) {
+	if kind, got, err := c.Read(t.Context()); err != nil || kind != websocket.MessageBinary ||
+		!bytes.Equal(got, large) {
 		t.Errorf("%v, %d bytes, %v", kind, len(got), err)
 	}
 }
@@ -217,10 +223,14 @@ func TestConformanceServices(t *testing.T) {
 // The flags that bear sockjs-node's names do what they say.
 func TestSockJSFlags(t *testing.T) {
 	t.Parallel()
-	p := startProcess(t, "", build(t), "--prefix=/rt", "--no-websocket", "--jsessionid", "--base-url=https://cdn.example", "--sockjs-url=https://cdn.example/s.js", "--transports=xhr-polling,websocket")
+	p := startProcess(t, "", build(t), "--prefix=/rt", "--no-websocket", "--jsessionid",
+		"--base-url=https://cdn.example", "--sockjs-url=https://cdn.example/s.js", "--transports=xhr-polling,websocket")
 	for path, want := range map[string]string{
-		"/rt/": "<title>sockloop", "/rt": "<title>sockloop", "/rt/echo/info": `{"websocket":false,"origins":["*:*"],"cookie_needed":true,"entropy":`, "/rt/broadcast/info": `"base_url":"https://cdn.example"`,
-		"/rt/echo/iframe.html": `src="https://cdn.example/s.js"`, "/echo": "404", "/rt/echo/0/0/eventsource": "404", "/rt/room": "Welcome",
+		"/rt/": "<title>sockloop", "/rt": "<title>sockloop",
+		"/rt/echo/info":        `{"websocket":false,"origins":["*:*"],"cookie_needed":true,"entropy":`,
+		"/rt/broadcast/info":   `"base_url":"https://cdn.example"`,
+		"/rt/echo/iframe.html": `src="https://cdn.example/s.js"`, "/echo": "404", "/rt/echo/0/0/eventsource": "404",
+		"/rt/room": "Welcome",
 	} {
 		if got := p.get(t, path); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", path, got)
@@ -279,4 +289,13 @@ func TestConfigurationComesFromThreePlaces(t *testing.T) {
 	t.Setenv("SOCKLOOP_CONNECTIONS_MAX", "100000002")
 	fails("100000002")
 	fails("100000003", "--connections-max", "100000003")
+}
+
+// A result file says which server it measured: in the form that the load client tells its own version in.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var out, log bytes.Buffer
+	if err := run([]string{"--version"}, &out, &log); err != nil || out.String() != version.Own()+"\n" {
+		t.Errorf("%q %v", out.String(), err)
+	}
 }

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// result is what one pair of connections and bytes a send came to.
+type result struct {
+	Connections    int     `json:"connections"`
+	Bytes          int     `json:"bytes"`     // of a send
+	Seconds        float64 `json:"seconds"`   // of the window
+	BytesRate      float64 `json:"bytes_s"`   // sent a second
+	SendsRate      float64 `json:"sends_s"`   // that took something, whole or in part
+	Full           int64   `json:"full"`      // sends that found a full socket
+	CPU            float64 `json:"cpu_s"`     // seconds of the sender's thread, softirqs on its account included
+	BytesPerCPU    float64 `json:"bytes_cpu"` // sent for a CPU second
+	CPUPerSendNano float64 `json:"cpu_send_ns"`
+	ReaderCPU      float64 `json:"reader_cpu_s"`
+
+	CongestionControl string `json:"congestion_control"`
+}
+
+// count is what a thread has done so far.
+type count struct {
+	at                 time.Time
+	bytes, sends, full int64
+	cpu                time.Duration
+}
+
+// measure sends for the window and a warm-up of a fifth of it, and checks that the reader got every byte.
+func measure(connections, bytes int, f flags) (r result, err error) {
+	near, far, err := connect(connections)
+	if err != nil {
+		closeAll(near)
+		closeAll(far)
+		return r, err
+	}
+	var readErr, sendErr error
+	received := make(chan count, 1)
+	go func() {
+		defer closeAll(far)
+		received <- onThread(f.ReaderCPU, func() (count, error) { return discard(far) }, &readErr)
+	}()
+	var first, last count
+	sent := make(chan struct{})
+	go func() { // a goroutine of its own, whose pinned thread ends with it
+		defer close(sent)
+		defer closeAll(near) // which ends the reader
+		last = onThread(f.CPU, func() (count, error) {
+			s := sender{sockets: near, payload: make([]byte, bytes), left: make([]int, connections)}
+			for i := range s.payload {
+				s.payload[i] = byte(i)
+			}
+			var err error
+			if first, err = s.run(f.Window / 5); err != nil {
+				return first, err
+			}
+			return s.run(f.Window)
+		}, &sendErr)
+	}()
+	<-sent
+	got := <-received
+	if err = errors.Join(sendErr, readErr); err != nil {
+		return r, err
+	}
+	if got.bytes != last.bytes {
+		return r, fmt.Errorf("the reader got %d bytes of %d", got.bytes, last.bytes)
+	}
+	return summary(connections, bytes, first, last, got), nil
+}
+
+// summary is the difference of two counts of the sender.
+func summary(connections, bytes int, first, last, reader count) result {
+	seconds, cpu := last.at.Sub(first.at).Seconds(), (last.cpu - first.cpu).Seconds()
+	sentBytes, sends := float64(last.bytes-first.bytes), float64(last.sends-first.sends)
+	return result{
+		Connections: connections, Bytes: bytes, Seconds: seconds,
+		BytesRate: sentBytes / seconds, SendsRate: sends / seconds, Full: last.full - first.full,
+		CPU: cpu, BytesPerCPU: sentBytes / cpu, CPUPerSendNano: cpu / sends * 1e9, ReaderCPU: reader.cpu.Seconds(),
+	}
+}
+
+// onThread calls do on a thread of its own on a CPU. The goroutine must end soon after: its thread ends with it.
+func onThread(cpu int, do func() (count, error), failed *error) (c count) {
+	runtime.LockOSThread() // and never unlocked, or a pinned thread would serve others
+	if *failed = tuning.PinThread(tuning.CPUs{cpu}); *failed == nil {
+		c, *failed = do()
+	}
+	return c
+}
+
+// threadTime is the CPU time of the calling thread.
+func threadTime() (time.Duration, error) {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		return 0, os.NewSyscallError("getrusage", err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
+}
+
+// sender sends the same bytes to each of its sockets in turn.
+type sender struct {
+	sockets []int
+	payload []byte
+	left    []int // what a full socket did not take of the payload, by socket
+	at      int   // the socket whose turn it is
+	idle    int   // sockets in a row that were full
+	count
+}
+
+// clockEvery is how many sends are between two looks at the clock.
+const clockEvery = 32
+
+// run sends for a time and returns the count.
+func (s *sender) run(during time.Duration) (count, error) {
+	end := time.Now().Add(during)
+	for {
+		for range clockEvery {
+			if err := s.send(); err != nil {
+				return s.count, err
+			}
+		}
+		if now := time.Now(); !now.Before(end) {
+			var err error
+			s.count.at = now
+			s.cpu, err = threadTime()
+			return s.count, err
+		}
+	}
+}
+
+// send sends to the next socket. One that is full has its turn again later; when all are, it waits for one.
+func (s *sender) send() error {
+	i := s.at
+	if s.at++; s.at == len(s.sockets) {
+		s.at = 0
+	}
+	p := s.payload[len(s.payload)-s.leftOf(i):]
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.sockets[i]), uintptr(unsafe.Pointer(&p[0])),
+		uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	switch errno {
+	case 0:
+		s.left[i] = len(p) - int(n)
+		s.bytes += int64(n)
+		s.sends++
+		s.idle = 0
+		return nil
+	case unix.EAGAIN:
+		s.full++
+		if s.idle++; s.idle < len(s.sockets) {
+			return nil
+		}
+		s.idle = 0
+		return s.wait(i)
+	case unix.EINTR:
+		return nil
+	default:
+		return os.NewSyscallError("send", errno)
+	}
+}
+
+func (s *sender) leftOf(i int) int {
+	if s.left[i] > 0 {
+		return s.left[i]
+	}
+	return len(s.payload)
+}
+
+// wait waits until a socket has room, a millisecond at most: others may have room before.
+func (s *sender) wait(i int) error {
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(s.sockets[i]), Events: unix.POLLOUT}}, 1)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return os.NewSyscallError("poll", err)
+	}
+	return nil
+}

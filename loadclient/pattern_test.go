@@ -1,0 +1,190 @@
+package loadclient
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"github.com/sockloop/sockloop/loadclient/internal/room"
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// once opens a level with a configuration and runs one trial.
+func once(t *testing.T, url string, c LevelConfig, rate float64) Trial {
+	t.Helper()
+	target, err := ParseTarget(url, SockJS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Target, c.IDBase = target, 1
+	l, err := OpenLevel(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got, err := l.Trial(rate, 400*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func newRoom(t *testing.T, f room.Faults) string {
+	t.Helper()
+	r := room.New(f)
+	t.Cleanup(r.Close)
+	return r.URL()
+}
+
+// A sample counts what all connections received, and every round trip; each connection has its turn of being read.
+func TestTrialVerifiesASample(t *testing.T) {
+	t.Parallel()
+	got := once(t, newRoom(t, room.Faults{}), LevelConfig{Connections: 40, Verify: VerifySample}, 500)
+	if got.Sent != 200 || got.Received != 8000 || got.RTT.Count != 200 ||
+		got.NotCompleted+got.Lost+got.Duplicated+got.Stragglers != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got.Verify != VerifySample || got.Arrival.Count < 40 {
+		t.Errorf("verified %q, %d arrivals", got.Verify, got.Arrival.Count)
+	}
+}
+
+// What one connection misses or has twice shows in the number of its bytes, though nobody looks at them.
+func TestSampleSeesFaults(t *testing.T) {
+	t.Parallel()
+	c := LevelConfig{Connections: 40, Verify: VerifySample, Drain: time.Second}
+	if got := once(t, newRoom(t, room.Faults{LoseEvery: 10}), c, 500); got.NotCompleted == 0 {
+		t.Errorf("a loss is not seen: %+v", got)
+	}
+	got := once(t, newRoom(t, room.Faults{RepeatEvery: 10}), c, 500)
+	if got.Duplicated+got.NotCompleted == 0 {
+		t.Errorf("a duplicate is not seen: %+v", got)
+	}
+}
+
+func TestPublishersAmongMany(t *testing.T) {
+	t.Parallel()
+	got := once(t, newRoom(t, room.Faults{}), LevelConfig{Connections: 20, Publishers: 3}, 500)
+	if got.Sent != 200 || got.Received != 4000 || got.Nominal != 10_000 || got.RTT.Count != 200 ||
+		got.NotCompleted != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got.Arrival.Count < 20*50 || got.Arrival.Mean <= 0 {
+		t.Errorf("%d arrivals at all receivers, of %d messages", got.Arrival.Count, got.Sent)
+	}
+}
+
+// Rooms of one are an echo: what a connection sends comes back to it alone.
+func TestRoomsOfOne(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			return
+		}
+		defer c.Close() //nolint:errcheck // the client has gone
+		for {
+			text, err := wsutil.ReadClientText(c)
+			if err != nil || wsutil.WriteServerText(c, append([]byte{'a'}, text...)) != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	for _, v := range []Verify{VerifyAll, VerifySample} {
+		c := LevelConfig{Connections: 20, Room: 1, Verify: v}
+		got := once(t, "ws"+srv.URL[len("http"):]+"/echo", c, 500)
+		if got.Sent != 200 || got.Received != 200 || got.Expected != 200 || got.Nominal != 500 ||
+			got.RTT.Count != 200 || got.Foreign+got.NotCompleted != 0 {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+func TestPatternsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for _, c := range []LevelConfig{
+		{Connections: 10, Publishers: 11},
+		{Connections: 10, Room: 3},
+		{Connections: 10, Room: 5, Publishers: 2},
+		{Connections: 10, Verify: VerifySample, Target: Target{Protocol: WebSocket}},
+		{Connections: 10, Verify: VerifySample, Target: Target{Protocol: SockJS, TLS: &tls.Config{}}},
+		{Connections: 10, Target: Target{Protocol: SockJS, Path: "/chat/{room}"}},
+		{Connections: 10, Target: Target{Protocol: SockJS, Path: "/chat", Query: "room={room}"}},
+	} {
+		l, err := OpenLevel(context.Background(), c)
+		if err == nil {
+			l.Close()
+			t.Errorf("%+v is taken", c)
+		}
+		if IsTargetFailure(err) {
+			t.Errorf("%+v is tried: %v", c, err)
+		}
+	}
+}
+
+// Each room has a URL of its own, and hears nothing of the others; connections are dealt to workers all the same.
+func TestRoomsInTheURL(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	chats := map[string]*chat{}
+	srv := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		c := chats[r.RequestURI]
+		if c == nil {
+			c = &chat{}
+			chats[r.RequestURI] = c
+		}
+		mu.Unlock()
+		c.ServeHTTP(w, r)
+	}))
+	url := "ws" + srv.URL[len("http"):] + "/a%2Fb/{room}?again={room}"
+	o := TargetOptions{Payload: `{"id":{id},"at":{time},"n":{seq},"x":"{pad}"}`, PayloadBytes: "60-90"}
+	l, err := OpenLevel(t.Context(), LevelConfig{
+		Target: target(t, url, WebSocket, o), Connections: 12, Room: 4, IDBase: 95, CPUs: tuning.CPUs{0, 0},
+		Drain: 20 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got, err := l.Trial(480, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := got.Foreign + got.Lost + got.Duplicated + got.NotCompleted + got.Stragglers
+	if got.Sent != 48 || got.Received != 4*48 || got.RTT.Count != 48 || wrong != 0 || got.Target != url {
+		t.Errorf("%+v", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range 3 {
+		if c := chats[fmt.Sprintf("/a%%2Fb/%d?again=%d", i, i)]; c == nil || len(c.members) != 4 || len(chats) != 3 {
+			t.Errorf("room %d: %+v of %d", i, c, len(chats))
+		}
+	}
+}
+
+// Requests that are made later go to the room as well.
+func TestRoomsOfStreams(t *testing.T) {
+	t.Parallel()
+	w := newTestWorkerOf(t, target(t, "http://h/chat/{room}", EventSource, TargetOptions{}))
+	c := &conn{w: w, index: 7, reference: w.reference(audience{6, 3}, blockBytesMin)}
+	l := newLink(c, nothingDialed).(*streamLink)
+	for want, request := range map[string][]byte{
+		"GET /chat/2/eventsource HTTP/1.1\r\n": l.request, "POST /chat/2/xhr_send HTTP/1.1\r\n": l.postHead,
+	} {
+		if !bytes.HasPrefix(request, []byte(want)) {
+			t.Errorf("%q, want %q", request, want)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package loadclient
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// looks is how often the queues of a trial are looked at.
+const looks = 4
+
+// watchQueues looks at the queues until the window ends.
+func (l *Level) watchQueues(start time.Time, window time.Duration) *Queues {
+	var sum Queues
+	for i := range looks {
+		time.Sleep(time.Until(start.Add(window/2 + window*time.Duration(i+1)/(2*looks) - lookTime)))
+		q := l.queues()
+		sum.Unread += q.Unread / looks
+		sum.Unsent += q.Unsent / looks
+	}
+	time.Sleep(time.Until(start.Add(window)))
+	return &sum
+}
+
+// lookTime is how long before the end of the window the last look is.
+const lookTime = 20 * time.Millisecond
+
+// queues is what lies in the sockets now. It may be called while the workers run: they neither open nor close a socket
+// of a WebSocket then, and a number that is gone is an error that says nothing.
+func (l *Level) queues() Queues {
+	var q Queues
+	for _, w := range l.workers {
+		for _, c := range w.conns {
+			if n, err := unix.IoctlGetInt(c.link.sockets()[0].fd, unix.SIOCINQ); err == nil {
+				q.Unread += int64(n)
+			}
+		}
+	}
+	q.Unsent = unsent(l.Target.Addr)
+	return q
+}
+
+// noteLeft notes what is left when the trial is over.
+func (l *Level) noteLeft(q *Queues) {
+	left := l.queues()
+	q.Quiet = math.MaxFloat64
+	for _, w := range l.workers {
+		q.Quiet = min(q.Quiet, (time.Since(w.start)-time.Duration(w.readAt)).Seconds()*1000)
+	}
+	q.Left = left.Unread + max(0, left.Unsent)
+}
+
+// unsent is what lies in the send queues of a server on this machine, -1 if it is on another.
+func unsent(addr string) int64 {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !isLoopback(host) {
+		return -1
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return -1
+	}
+	n, found := int64(0), false
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		sockets, err := netlink.SocketDiagTCP(family)
+		if err != nil {
+			continue
+		}
+		found = true
+		for _, s := range sockets {
+			if s.ID.SourcePort == uint16(number) && s.State == netlink.TCP_ESTABLISHED {
+				n += int64(s.WQueue)
+			}
+		}
+	}
+	if !found {
+		return -1
+	}
+	return n
+}
+
+// waited is how long a thread was ready to run and did not, from /proc/self/task/TID/schedstat; 0 if it cannot be read.
+func waited(tid int) time.Duration {
+	p, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/schedstat", tid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(p))
+	if len(fields) < 2 {
+		return 0
+	}
+	ns, _ := strconv.ParseInt(fields[1], 10, 64)
+	return time.Duration(ns)
+}

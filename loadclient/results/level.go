@@ -1,0 +1,206 @@
+package results
+
+import "slices"
+
+// LevelSummary is what was found of a server at a level. Rates are messages a second, over all connections, nominal
+// unless they are called delivered; where there are several searches, their medians, in which a search that found
+// nothing counts as 0. What was not measured is 0.
+type LevelSummary struct {
+	Connections int
+	Searches    []Saturation
+
+	Rate       Figure  // where it saturates
+	Low, High  float64 // the lowest and the highest of the blocks
+	Spread     float64 // standard deviation of their logarithms: relative
+	LowerBound bool    // a search ended at something else than the server, which may do more
+	NotReached int     // searches that the server ended by failing, before its round trips reached the threshold
+	Strays     []int   // blocks that are far from the median
+
+	Sustained          Figure
+	SustainedDelivered float64
+	MaxDelivered       float64
+	Overload           float64
+	Capacity           float64 // by the overloaded trials
+	CeilingShare       float64 // of what the client can receive, at what was delivered at most
+
+	P99Half     float64 // ms, at half the saturation
+	CPUPerMicro float64 // µs of the server's CPU for a delivery, at what it sustains
+	LightRTT    float64 // ms, mean
+
+	Idle, Half, Full Memory // without messages, at half the saturation, at what it sustains
+	Light, Recovered Memory // under a light load, and under the same a minute after the overloads
+}
+
+// Figure is a median over searches, some of which may have failed.
+type Figure struct {
+	Median float64
+	Of     int // searches
+	Failed int // of them, those that found nothing, which count as 0
+}
+
+// Memory is what a server occupies, in bytes. What was not measured is 0.
+type Memory struct {
+	RSS, Anon, File float64
+	KernelSockets   float64 // of both ends, when client and server share the machine
+}
+
+// A rate between these shares of the saturation rate is half load, more or less.
+const (
+	halfLow  = 0.4
+	halfHigh = 0.6
+)
+
+func (s *Server) searchesAt(level int) []Saturation {
+	var all []Saturation
+	for _, f := range s.Searches {
+		if f.Connections == level {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// At summarizes a level.
+func (s *Server) At(level int) LevelSummary {
+	x := LevelSummary{Connections: level, Searches: s.searchesAt(level)}
+	if len(x.Searches) == 0 {
+		return x
+	}
+	x.Rate = x.figure(func(f *Saturation) (float64, bool) { return f.Rate, true })
+	x.blocks()
+	x.Sustained = x.figure(func(f *Saturation) (float64, bool) { return f.Sustained, f.SustainSought() })
+	x.SustainedDelivered = x.median(func(f *Saturation) (float64, bool) {
+		if f.Sustained == 0 || f.Best == nil {
+			return 0, f.SustainSought()
+		}
+		return f.Best.Delivered, true
+	})
+	x.MaxDelivered = x.median(func(f *Saturation) (float64, bool) { return f.MaxDelivered, true })
+	x.Overload = x.median(func(f *Saturation) (float64, bool) { return f.Overload, f.Overload > 0 })
+	x.Capacity = x.median(func(f *Saturation) (float64, bool) {
+		if f.Capacity == nil {
+			return 0, false
+		}
+		return f.Capacity.Middle(), true
+	})
+	x.CeilingShare = x.median(func(f *Saturation) (float64, bool) {
+		c := s.ceiling(f)
+		return f.MaxDelivered / max(c, 1), c > 0
+	})
+	x.CPUPerMicro = x.median(func(f *Saturation) (float64, bool) {
+		if f.Best == nil || f.Best.Server == nil || f.Best.Delivered == 0 {
+			return 0, false
+		}
+		return 1e6 * f.Best.Server.CPU / f.Best.Delivered, true
+	})
+	var full memories
+	for _, f := range x.Searches {
+		full.add(f.Best)
+	}
+	x.Full = full.median()
+	s.trials(&x)
+	return x
+}
+
+// figure is the median of what searches have found; ok is false where it was not looked for.
+func (x *LevelSummary) figure(of func(*Saturation) (v float64, ok bool)) Figure {
+	var f Figure
+	var all []float64
+	for i := range x.Searches {
+		v, ok := of(&x.Searches[i])
+		if !ok {
+			continue
+		}
+		f.Of++
+		if v == 0 {
+			f.Failed++
+		}
+		all = append(all, v)
+	}
+	f.Median = Median(all...)
+	return f
+}
+
+func (x *LevelSummary) median(of func(*Saturation) (float64, bool)) float64 {
+	return x.figure(of).Median
+}
+
+// blocks looks at what the searches have found one by one.
+func (x *LevelSummary) blocks() {
+	var rates, found []float64
+	for i := range x.Searches {
+		f := &x.Searches[i]
+		x.LowerBound = x.LowerBound || f.LowerBound()
+		if f.Limit == TargetFailed {
+			x.NotReached++
+		}
+		rates = append(rates, f.Rate)
+		if f.Rate > 0 {
+			found = append(found, f.Rate)
+		}
+	}
+	x.Low, x.High, x.Spread = slices.Min(rates), slices.Max(rates), logDeviation(found)
+	x.Strays = append(x.Strays, strays(rates)...)
+}
+
+// trials adds what trials of certain phases say.
+func (s *Server) trials(x *LevelSummary) {
+	var idle, half, light, recovered memories
+	var p99Half, lightRTT []float64
+	for i := range s.Trials {
+		t := &s.Trials[i]
+		if t.Connections != x.Connections {
+			continue
+		}
+		switch share := t.Nominal / x.Rate.Median; {
+		case t.Phase == PhaseIdle:
+			idle.add(t)
+		case t.Phase == PhaseLight:
+			light.add(t)
+			lightRTT = append(lightRTT, t.RTT.Mean)
+		case t.Phase == PhaseRecovered:
+			recovered.add(t)
+		case (t.Phase == PhaseCurve || t.Phase == PhaseRamp) && t.Verdict == OK && share > halfLow && share < halfHigh:
+			half.add(t)
+			p99Half = append(p99Half, t.RTT.P99)
+		}
+	}
+	x.Idle, x.Half, x.Light, x.Recovered = idle.median(), half.median(), light.median(), recovered.median()
+	x.P99Half, x.LightRTT = Median(p99Half...), Median(lightRTT...)
+}
+
+// memories are those of several trials.
+type memories struct{ rss, anon, file, sockets []float64 }
+
+func (m *memories) add(t *Trial) {
+	if t == nil || t.Server == nil || t.Server.RSS == 0 {
+		return
+	}
+	m.rss = append(m.rss, float64(t.Server.RSS))
+	if u := t.Server; u.Anon > 0 { // measured: not even an idle process has none
+		m.anon, m.file = append(m.anon, float64(u.Anon)), append(m.file, float64(u.File))
+		m.sockets = append(m.sockets, float64(u.KernelSockets))
+	}
+}
+
+func (m *memories) median() Memory {
+	return Memory{Median(m.rss...), Median(m.anon...), Median(m.file...), Median(m.sockets...)}
+}
+
+// ceiling is what the client can receive at a search's level, in the shape in which the server sends: measured with it,
+// or by calibrate; 0 when it is not known.
+func (s *Server) ceiling(f *Saturation) float64 {
+	switch {
+	case f.Ceiling != nil:
+		return f.Ceiling.Rate()
+	case f.Best == nil:
+		return 0
+	}
+	shape, best := f.Best.Shape(), 0.0
+	for _, c := range s.ceilings {
+		if c.Connections == f.Connections && c.Shape == shape {
+			best = max(best, c.Rate())
+		}
+	}
+	return best
+}

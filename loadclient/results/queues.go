@@ -1,0 +1,47 @@
+package results
+
+import "fmt"
+
+// Queues is where bytes waited during a trial, in bytes over all connections: means of the second half of its window,
+// in which an overloaded queue is longest.
+type Queues struct {
+	// Unread lay in the client's own sockets (SIOCINQ, tcp(7)).
+	Unread int64 `json:"client_unread_bytes"`
+	// Unsent lay in the server's, sent by it and not taken over by the client's kernel (sock_diag(7)); -1 if the server
+	// is on another machine.
+	Unsent int64 `json:"server_unsent_bytes"`
+	// Left is what lay in both when the trial ended.
+	Left int64 `json:"left_bytes"`
+	// Quiet is for how long nothing had come by then, in ms.
+	Quiet float64 `json:"quiet_ms"`
+}
+
+// UnreadTime is how long the client takes to receive what lay unread, in ms.
+func (q *Queues) UnreadTime(t *Trial) float64 {
+	perSecond := t.Delivered * t.BytesPerMessage
+	if q == nil || perSecond <= 0 {
+		return 0
+	}
+	return float64(q.Unread) / perSecond * 1000
+}
+
+// quietMin is the silence, in ms, behind which a server on this machine has nothing more to say.
+const quietMin = 1000
+
+// EmptyAtTheEnd tells that nothing was on its way any more: nothing lay in a socket, and nothing had come for a second.
+func (q *Queues) EmptyAtTheEnd() bool {
+	return q != nil && q.Left == 0 && q.Unsent >= 0 && q.Quiet >= quietMin
+}
+
+// Where says in words where the bytes of an overloaded trial waited.
+func (q *Queues) Where(t *Trial) string {
+	switch {
+	case q == nil || t.RTT.Mean <= 0:
+		return ""
+	case q.Unsent > q.Unread && q.Unsent > 1<<20:
+		return fmt.Sprintf("%.1f MB waited in the server's sockets", float64(q.Unsent)/1e6)
+	case q.UnreadTime(t) > t.RTT.Mean/4:
+		return fmt.Sprintf("%.1f MB waited in the client's sockets", float64(q.Unread)/1e6)
+	}
+	return "the messages waited in the server's program"
+}

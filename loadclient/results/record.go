@@ -1,0 +1,136 @@
+// Package results has what the load client has measured: the records, how they are written and read, and what they come
+// to, which is the figures of a level, comparisons, and tables. It measures nothing, and whoever reads results needs
+// nothing else.
+package results
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sockloop/sockloop/internal/version"
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// Record is one line of a result file: exactly one field is set.
+type Record struct {
+	Machine    *Machine    `json:"machine,omitempty"`
+	Trial      *Trial      `json:"trial,omitempty"`
+	Saturation *Saturation `json:"saturation,omitempty"`
+	Ceiling    *Ceiling    `json:"ceiling,omitempty"`
+	Discarded  *Discarded  `json:"discarded,omitempty"`
+}
+
+// Discarded says that the last search before it at a level does not count, because it is made again. Its trials do.
+type Discarded struct {
+	Connections int    `json:"connections"`
+	Reason      string `json:"reason"`
+}
+
+// Machine is where and how a result was measured. It begins each run in a file.
+type Machine struct {
+	Time    time.Time `json:"time"`
+	Version string    `json:"version"` // of the program that wrote it
+	Command []string  `json:"command"`
+	tuning.Machine
+}
+
+// ThisMachine describes the machine and the command of this process.
+func ThisMachine() *Machine {
+	return &Machine{
+		Time: time.Now().UTC(), Version: version.Own(), Command: os.Args, Machine: tuning.ThisMachine(),
+	}
+}
+
+// UnknownVersion is the version of a server that tells none.
+const UnknownVersion = "unknown"
+
+// Provenance says which programs made a record and when: trials and searches are compared within a block, and only
+// when the same programs made them.
+type Provenance struct {
+	ClientVersion string `json:"client_version,omitempty"` // of sockload
+	ServerVersion string `json:"server_version,omitempty"` // of the server, or UnknownVersion
+	// Block is the block of an interleaved measurement, from 1: everything in it was measured within minutes.
+	Block int `json:"block,omitempty"`
+}
+
+// old tells whether a record is from before records had a provenance.
+func (p *Provenance) old() bool { return p.ClientVersion == "" || p.ServerVersion == "" || p.Block < 1 }
+
+// oldVersion stands for the versions that old records do not have.
+const oldVersion = "not recorded"
+
+// fill gives an old record the provenance that it would have had if its file had been made by one version.
+func (p *Provenance) fill(block int) {
+	if p.old() {
+		*p = Provenance{oldVersion, oldVersion, block}
+	}
+}
+
+// Searches are those of a result file that count, in the order in which they were made.
+func Searches(records []Record) []Saturation {
+	var all []Saturation
+	for _, r := range records {
+		switch {
+		case r.Saturation != nil:
+			all = append(all, *r.Saturation)
+		case r.Discarded != nil:
+			for i, s := range slices.Backward(all) {
+				if s.Connections == r.Discarded.Connections {
+					all = slices.Delete(all, i, i+1)
+					break
+				}
+			}
+		}
+	}
+	return all
+}
+
+// NextBlock is the block after those that a result file has.
+func NextBlock(records []Record) int {
+	last := 0
+	for _, r := range records {
+		if r.Saturation != nil {
+			last = max(last, r.Saturation.Block)
+		}
+	}
+	return last + 1
+}
+
+// Unfinished are the searches of the last run in a result file, if the given command made it: the same command goes on
+// behind them. What an interrupted run had of another level is left to be searched anew.
+func Unfinished(records []Record, command []string) []Saturation {
+	var found []Saturation
+	ours := false
+	for _, r := range records {
+		switch {
+		case r.Machine != nil:
+			ours, found = slices.Equal(r.Machine.Command, command), nil
+		case r.Saturation != nil && ours:
+			found = append(found, *r.Saturation)
+		}
+	}
+	return found
+}
+
+// Continues is an error unless a run may go on behind searches: what one run measures, one version of client and server
+// measures.
+func Continues(found []Saturation, now Provenance) error {
+	for _, s := range found {
+		if s.ClientVersion != now.ClientVersion || s.ServerVersion != now.ServerVersion {
+			return fmt.Errorf("the interrupted run was made by sockload %s against server %s, "+
+				"and these are %s and %s: "+
+				"run those versions to go on with it, or give another --out to begin anew",
+				orOld(s.ClientVersion), orOld(s.ServerVersion), now.ClientVersion, now.ServerVersion)
+		}
+	}
+	return nil
+}
+
+func orOld(v string) string {
+	if v == "" {
+		return oldVersion
+	}
+	return v
+}

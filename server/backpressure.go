@@ -1,0 +1,129 @@
+package server
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pacerInterval is how often those who wait for their rate, or for room in a log, are looked at.
+const pacerInterval = 10 * time.Millisecond
+
+// backpressure is what a session's next message has to wait for: room in the log of a topic, or its rate; zero is
+// nothing.
+type backpressure struct {
+	topic *Topic
+	rate  *rate
+}
+
+func (b backpressure) none() bool { return b == backpressure{} }
+
+// publisher is a connection that waits until its session's rate lets it publish again.
+type publisher struct {
+	c    *conn
+	rate *rate
+}
+
+// holdBack lets a connection wait whose session published too fast. It is not read meanwhile, so TCP slows its peer,
+// and nothing is lost.
+func (l *loop) holdBack(c *conn, b backpressure) {
+	if l.departure.begun { // everybody is to finish
+		return
+	}
+	l.stats.PublishersHeld++
+	c.wait(holdPublisher)
+	if t := b.topic; t != nil {
+		t.waiting = append(t.waiting, c)
+		if !t.awaited {
+			t.awaited = true
+			l.fullTopics = append(l.fullTopics, t)
+		}
+	} else {
+		l.paced = append(l.paced, publisher{c, b.rate})
+	}
+	l.startPacer()
+}
+
+// roomMade lets a connection go on that waited for the readers of a topic.
+func (c *conn) roomMade() { c.release(holdPublisher) }
+
+// gone tells that the connection has died.
+func (c *conn) gone() bool { return c.dead }
+
+// startPacer starts the timer that looks at those who wait.
+func (l *loop) startPacer() {
+	if l.pacing {
+		return
+	}
+	l.pacing = true
+	setTimer(l.pacer, pacerInterval)
+}
+
+// pacerTick is that look; the timer stops when nobody waits any more.
+func (l *loop) pacerTick() {
+	var count [8]byte
+	_, _ = unix.Read(l.pacer, count[:])
+	l.readClock(time.Since(l.start))
+	l.releasePaced()
+	l.makeRoom()
+	l.departSome()
+	if len(l.paced) == 0 && len(l.fullTopics) == 0 && !l.departure.underWay() {
+		l.pacing = false
+		setTimer(l.pacer, 0)
+	}
+}
+
+// releasePaced releases the publishers whose rate allows them to go on.
+func (l *loop) releasePaced() {
+	waiting := l.paced[:0]
+	for _, p := range l.paced {
+		if p.rate.fill(l.now); p.rate.has() || p.c.dead {
+			p.c.release(holdPublisher)
+		} else {
+			waiting = append(waiting, p)
+		}
+	}
+	clear(l.paced[len(waiting):])
+	l.paced = waiting
+}
+
+// makeRoom releases the publishers of topics whose readers have caught up, or were too slow to be waited for.
+func (l *loop) makeRoom() {
+	waiting := l.fullTopics[:0]
+	for _, t := range l.fullTopics {
+		if t.log.Full() {
+			t.forgetGone()
+			waiting = append(waiting, t)
+		} else {
+			t.release()
+		}
+	}
+	clear(l.fullTopics[len(waiting):])
+	l.fullTopics = waiting
+}
+
+// forgetGone lets go of those who have died waiting, and of what they keep.
+func (t *Topic) forgetGone() {
+	t.waiting = slices.DeleteFunc(t.waiting, func(w waiter) bool { return w.gone() })
+}
+
+// releaseHeld lets all publishers go on.
+func (l *loop) releaseHeld() {
+	for _, p := range l.paced {
+		p.c.release(holdPublisher)
+	}
+	for _, t := range l.fullTopics {
+		t.release()
+	}
+	l.paced, l.fullTopics = nil, nil
+}
+
+// release lets a topic's publishers go on.
+func (t *Topic) release() {
+	t.awaited = false
+	for _, w := range t.waiting {
+		w.roomMade()
+	}
+	t.waiting = nil
+}

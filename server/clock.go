@@ -1,0 +1,53 @@
+package server
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stepMax is how much of the time between two readings of the clock counts against readers, in milliseconds.
+const stepMax = 250
+
+// readClock takes the time. A reader is not slow because the loop was: what a turn took beyond stepMax does not count
+// against those who could be sent nothing meanwhile.
+func (l *loop) readClock(sinceStart time.Duration) {
+	now := sinceStart.Milliseconds()
+	l.readerClock += min(now-l.now, stepMax)
+	l.now = now
+}
+
+// tickInterval is an eighth of the shortest timeout: no timeout is late by more.
+func (l *loop) tickInterval() time.Duration {
+	shortest := min(l.cfg.HandshakeTimeout, l.cfg.KeepAliveTimeout, l.cfg.PongTimeout, l.cfg.CloseTimeout)
+	for _, r := range l.routes {
+		shortest = min(shortest, r.options.HeartbeatDelay, r.options.DisconnectDelay)
+	}
+	return min(max(shortest/8, time.Millisecond), tickMax)
+}
+
+const tickMax = 500 * time.Millisecond
+
+// tick looks at every timeout.
+func (l *loop) tick() {
+	var count [8]byte
+	_, _ = unix.Read(l.timer, count[:])
+	l.readClock(time.Since(l.start))
+	for _, c := range l.conns {
+		if !c.dead {
+			c.protocol.tick()
+		}
+	}
+	for _, r := range l.routes {
+		r.timeOut(l.now)
+	}
+	l.listenAgain()
+	l.giveBack()
+	l.arm()
+}
+
+// setTimer sets a timerfd to an interval; 0 stops it.
+func setTimer(fd int, every time.Duration) {
+	interval := unix.NsecToTimespec(every.Nanoseconds())
+	_ = unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: interval, Value: interval}, nil)
+}
