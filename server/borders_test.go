@@ -271,3 +271,23 @@ func TestShutdownIsTheEnd(t *testing.T) {
 		t.Errorf("it complains: %s", &log)
 	}
 }
+
+// A head that trickles in ends while it trickles: the first on its connection, and the next.
+func TestTrickledHeadsEndInTime(t *testing.T) {
+	t.Parallel()
+	for _, before := range []string{"", "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"} {
+		s := start(t, server.Config{HandshakeTimeout: 100 * time.Millisecond})
+		c := s.dial(t)
+		if c.say(before); before != "" {
+			c.response()
+		}
+		begun := time.Now()
+		for s.stats(t).HandshakeTimeouts == 0 {
+			if time.Since(begun) > patience/2 {
+				t.Fatalf("behind %q a head may trickle for %v", before, time.Since(begun))
+			}
+			c.say("G")
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}

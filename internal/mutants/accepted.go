@@ -9,7 +9,8 @@ import (
 )
 
 // accepted are the mutants that may live, with the reason of each: no test can tell them from the program, or the
-// difference is not worth one.
+// difference is not worth one. With a reason that begins with a question mark they are not accepted: it is what a test
+// would have to be about.
 type accepted map[string]string
 
 // readAccepted reads lines of "file: function: old => new -> reason". Empty lines and lines that begin with # say

@@ -185,7 +185,7 @@ func measure(ctx context.Context, o *options, t target, a accepted, stdout, stde
 	slices.Sort(stale)
 	for i := range verdicts {
 		if v := &verdicts[i]; v.outcome == lived || v.outcome == notCovered {
-			v.reason = a[v.key]
+			v.excuse(a[v.key])
 		}
 	}
 	return &result{
@@ -213,6 +213,6 @@ func saveReport(path string, results []*result, args []string) error {
 		return nil
 	}
 	var b strings.Builder
-	writeReport(&b, results, "go run ./internal/mutants "+strings.Join(args, " "), time.Now())
+	writeReport(&b, results, append([]string{"go", "run", "./internal/mutants"}, args...), time.Now())
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }

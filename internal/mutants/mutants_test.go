@@ -184,8 +184,10 @@ func verdictsOf(n int, o outcome, reason string) []verdict {
 
 func TestScoreAndReport(t *testing.T) {
 	t.Parallel()
+	notYet := verdictsOf(1, lived, "")[0]
+	notYet.excuse("? it is late")
 	r := &result{dir: "p", all: 30, wanted: 90, controls: controls{runs: 1}, verdicts: slices.Concat(
-		verdictsOf(7, killed, ""), verdictsOf(1, timedOut, ""), verdictsOf(1, notCovered, ""), verdictsOf(1, lived, ""),
+		verdictsOf(7, killed, ""), verdictsOf(1, timedOut, ""), verdictsOf(1, notCovered, ""), []verdict{notYet},
 		verdictsOf(2, lived, "why"), verdictsOf(3, illegal, ""))}
 	if r.score() != 80 || r.legal() != 12 || r.passes() {
 		t.Errorf("score %v, %d legal, passes %t", r.score(), r.legal(), r.passes())
@@ -195,10 +197,10 @@ func TestScoreAndReport(t *testing.T) {
 		t.Error("80 is not enough")
 	}
 	var report bytes.Buffer
-	writeReport(&report, []*result{r}, "make mutants", testTime)
+	writeReport(&report, []*result{r}, []string{"make", "mutants", "ARGS=-only x", strings.Repeat("y", 100)}, testTime)
 	for _, want := range []string{
-		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |", "Made on 2026-01-02 by\n`make mutants`.",
-		"| `p/f.go: f: a => b` | why |", "no test yet, and none reaches it", "3 more do not compile",
+		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |", "Made on 2026-01-02 by\n\n```\nmake mutants 'ARGS=-only x' \\\n    yyy",
+		"| `p/f.go: f: a => b` | why |", "no test yet, and none reaches it", "| no test yet: it is late |", "alive the score is 66.7 %", "3 more do not compile",
 	} {
 		if !strings.Contains(report.String(), want) {
 			t.Errorf("no %q in\n%s", want, report.String())

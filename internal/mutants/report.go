@@ -101,6 +101,8 @@ func (v verdict) why() string {
 	switch {
 	case v.reason != "":
 		return v.reason
+	case v.open != "":
+		return "no test yet: " + v.open
 	case v.outcome == notCovered:
 		return "no test yet, and none reaches it"
 	}
@@ -133,6 +135,10 @@ func printTable(w io.Writer, results []*result) {
 func notes(r *result) []string {
 	n := []string{fmt.Sprintf("%s: the clean package was run %d times in between; its tests failed %d times.", r.dir,
 		r.controls.runs, r.controls.failed)}
+	if a := r.accepted(); a > 0 {
+		n = append(n, fmt.Sprintf("%s: with the accepted ones counted as alive the score is %.1f %%.", r.dir,
+			100*float64(r.count(killed)+r.count(timedOut))/float64(r.legal())))
+	}
 	if i := r.count(illegal); i > 0 {
 		n = append(n, fmt.Sprintf("%s: %d more do not compile.", r.dir, i))
 	}
@@ -147,17 +153,19 @@ func notes(r *result) []string {
 }
 
 // writeReport writes the results as Markdown.
-func writeReport(w io.Writer, results []*result, command string, now time.Time) {
+func writeReport(w io.Writer, results []*result, command []string, now time.Time) {
 	fmt.Fprint(w, "# Mutants\n\nEach mutant is the program with one small fault. A test that fails has killed it; "+
 		"one that lives shows\nwhat no test is about. ")
-	fmt.Fprintf(w, "Made on %[2]s by\n`%[1]s`.\n\n", command, now.Format(time.DateOnly))
+	fmt.Fprintf(w, "Made on %s by\n\n```\n%s\n```\n\n", now.Format(time.DateOnly), shellLine(command))
 	row := func(cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
 	row(columns)
 	fmt.Fprintln(w, "|---"+strings.Repeat("|---:", len(columns)-1)+"|")
 	for _, r := range results {
 		row(r.cells())
 	}
-	fmt.Fprint(w, "\nThe score is killed and timed out, of those tried that are not accepted.\n\n")
+	fmt.Fprint(w, "\nThe score is killed and timed out, of those tried that are not accepted: of which a reason says that no "+
+		"test could\ntell them from the program, or that the difference is not worth one. Only tests that reach a mutant "+
+		"in their own\nprocess are tried on it.\n\n")
 	for _, r := range results {
 		for _, n := range notes(r) {
 			fmt.Fprintf(w, "- %s\n", n)
@@ -170,4 +178,28 @@ func writeReport(w io.Writer, results []*result, command string, now time.Time) 
 			row([]string{"`" + strings.ReplaceAll(v.key, "|", `\|`) + "`", v.why()})
 		}
 	}
+}
+
+// shellLine is a command as a shell takes it, in lines that are not too long.
+func shellLine(words []string) string {
+	const columnsMax = 110
+	var b strings.Builder
+	column := 0
+	for i, word := range words {
+		if strings.ContainsAny(word, " ^$|&;()<>*?'\"\\") {
+			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+		switch {
+		case i == 0:
+		case column+1+len(word) > columnsMax:
+			b.WriteString(" \\\n    ")
+			column = 4
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
 }

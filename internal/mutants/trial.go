@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,6 +18,16 @@ type verdict struct {
 	*mutant
 	outcome outcome
 	reason  string // why one that lives is accepted, if it is
+	open    string // why it lives, if it is known and no excuse
+}
+
+// excuse takes what the list of accepted mutants says of one that lives.
+func (v *verdict) excuse(said string) {
+	if open, ok := strings.CutPrefix(said, "? "); ok {
+		v.open = open
+	} else {
+		v.reason = said
+	}
 }
 
 // trial runs the mutants of one package.
