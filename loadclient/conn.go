@@ -93,6 +93,7 @@ func (c *conn) frameEnd() {
 func (c *conn) elements(p []byte) {
 	switch {
 	case c.alone != nil:
+		c.pos += len(p)
 		c.count(p, true)
 		return
 	case c.skims:
@@ -170,7 +171,7 @@ func (c *conn) stray(p []byte) {
 		pos += len(piece)
 	}
 	c.marks.clear()
-	c.count(p, true)
+	c.elements(p)
 }
 
 // count counts a part of the messages that only this connection received so. Those that are replayed have had their

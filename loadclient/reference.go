@@ -169,6 +169,20 @@ func (r *reference) countReaders() int {
 	return n
 }
 
+// wholeLength is the size of everything that was sent, as one received it who lacks nothing and has nothing twice: the
+// reference, or, where that was begun by a connection with a fault, another one that was read. It is 0 if there is none.
+func (r *reference) wholeLength(sent []senderTally) int {
+	if r.tally.whole(sent) {
+		return r.end
+	}
+	for _, c := range r.conns {
+		if c.alone != nil && c.alone.tally.whole(sent) {
+			return c.pos
+		}
+	}
+	return 0
+}
+
 // slowest is the position that all connections which compare have reached.
 func (r *reference) slowest() int {
 	pos := math.MaxInt

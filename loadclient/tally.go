@@ -53,6 +53,12 @@ func (t *tally) add(text []byte) parsed {
 	return m
 }
 
+// whole tells that everything that its senders sent has come, once and in order, and nothing else.
+func (t *tally) whole(sent []senderTally) bool {
+	lost, duplicated := t.compare(sent)
+	return lost+duplicated+t.reordered+t.foreign == 0
+}
+
 // compare counts what is missing and what came too often, given what its senders sent.
 func (t *tally) compare(sent []senderTally) (lost, duplicated int) {
 	for i, s := range t.senders {

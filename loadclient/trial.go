@@ -179,6 +179,7 @@ func (l *Level) integrity(t *Trial, sent []senderTally) {
 			for _, n := range due {
 				whole += n.count
 			}
+			length := r.wholeLength(due)
 			follow := 0
 			for _, c := range r.conns {
 				switch {
@@ -187,8 +188,9 @@ func (l *Level) integrity(t *Trial, sent []senderTally) {
 					compare(t, c.alone.tally, due, 1)
 				case c.pos == r.end:
 					follow++
-				case c.pos > r.end && r.tally.messages >= whole: // more bytes than those that were compared had
-					t.Duplicated += max(1, r.countAt(c.pos)-whole)
+				case c.pos == length: // its bytes are as many as they should be
+				case length > 0 && c.pos > length:
+					t.Duplicated += max(1, (c.pos-length)*whole/length)
 				default:
 					t.NotCompleted += max(1, whole-r.countAt(c.pos))
 				}

@@ -465,19 +465,8 @@ func (w *worker) receive(s *socket) error {
 		n, err := unix.Read(s.fd, w.read)
 		return w.received(s, n, err)
 	}
-	for left := readBytes; left > 0; {
-		var n int
-		var err error
-		if s.skim > 0 {
-			if n, err = w.discard(s, s.skim); n > 0 {
-				w.reads++
-				w.bytes += n
-				s.skim -= n
-				s.c.link.skimmed(n)
-			}
-		} else if n, err = unix.Read(s.fd, w.read[:skimHeadBytes]); n > 0 {
-			err = w.received(s, n, err)
-		}
+	for left := readBytes; left > 0 && (s.skim > 0 || s.c.skims); {
+		n, err := w.skim(s)
 		if n <= 0 || err != nil {
 			return w.received(s, n, err)
 		}
@@ -486,8 +475,31 @@ func (w *worker) receive(s *socket) error {
 	return nil
 }
 
+// skim takes a piece off a socket of which the messages are not looked at.
+func (w *worker) skim(s *socket) (n int, err error) {
+	if s.skim == 0 {
+		if n, err = unix.Read(s.fd, w.read[:skimHeadBytes]); n > 0 {
+			err = w.received(s, n, err)
+		}
+		return n, err
+	}
+	if n, err = w.discard(s, s.skim); n > 0 {
+		w.countRead(n)
+		s.skim -= n
+		s.c.link.skimmed(n)
+	}
+	return n, err
+}
+
 // skimHeadBytes is what is read of a connection whose frames are skimmed: the end of one and the head of the next.
 const skimHeadBytes = 64
+
+// countRead counts a read.
+func (w *worker) countRead(n int) {
+	w.reads++
+	w.bytes += n
+	w.readAt = w.clock()
+}
 
 // received follows a read.
 func (w *worker) received(s *socket, n int, err error) error {
@@ -499,9 +511,7 @@ func (w *worker) received(s *socket, n int, err error) error {
 	case err != nil:
 		return err
 	}
-	w.reads++
-	w.bytes += n
-	w.readAt = w.clock()
+	w.countRead(n)
 	if s.secure != nil {
 		return s.secure.receive(w.read[:n])
 	}
