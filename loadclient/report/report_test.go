@@ -57,7 +57,6 @@ func search(block, connections int, capacity float64) (s results.Saturation, tri
 		Provenance: made(block), Connections: connections, Protocol: results.SockJS,
 		Rate: 1.13 * capacity, Held: 1.1 * capacity, Fell: 1.15 * capacity,
 		Sustained: 0.98 * capacity, MaxDelivered: capacity, Best: &trials[3], Limit: results.Overloaded,
-		Capacity: &results.Capacity{Delivered: capacity, Slope: capacity, Backlog: capacity},
 	}, trials
 }
 

@@ -103,7 +103,7 @@ func ceilingUsed(r *results.Measurement) []finding {
 // again is the suffix of a control that is the same server once more.
 const again = "-again"
 
-// controls compares each control's measured capacity with its known one, and servers with themselves.
+// controls compares what each control delivered at most with its known capacity, and servers with themselves.
 func controls(r *results.Measurement) (all []finding) {
 	for i := range r.Servers {
 		s := &r.Servers[i]
@@ -112,7 +112,7 @@ func controls(r *results.Measurement) (all []finding) {
 			x := s.At(n)
 			switch {
 			case len(x.Searches) == 0:
-			case s.Capacity > 0 && x.Capacity > 0:
+			case s.Capacity > 0 && x.MaxDelivered > 0:
 				all = append(all, knownCapacity(s, &x))
 			case isAgain && r.Server(first) != nil:
 				if f, ok := withItself(first, r.Server(first).At(n).Searches, x.Searches); ok {
@@ -125,10 +125,10 @@ func controls(r *results.Measurement) (all []finding) {
 }
 
 func knownCapacity(s *results.Server, x *results.LevelSummary) finding {
-	off := x.Capacity/s.Capacity - 1
+	off := x.MaxDelivered/s.Capacity - 1
 	return finding{math.Abs(off) <= capacityOff, fmt.Sprintf("A server whose capacity is %.0f messages/s was found to "+
 		"have %.0f at %d connections (%+.1f %%); its saturation points deviate by %.1f %% over %d blocks.",
-		s.Capacity, x.Capacity, x.Connections, 100*off, 100*x.Spread, len(x.Searches))}
+		s.Capacity, x.MaxDelivered, x.Connections, 100*off, 100*x.Spread, len(x.Searches))}
 }
 
 // withItself compares a server with itself. The interval of a few blocks is missed by chance now and then, so a ratio

@@ -56,10 +56,9 @@ func TestLevelSummary(t *testing.T) {
 		return Record{Saturation: &Saturation{
 			Provenance:  Provenance{"client", "server", block},
 			Connections: connections, Protocol: SockJS, Rate: rate, Sustained: 0.9 * rate, MaxDelivered: rate,
-			Limit:    limit,
-			Best:     &Trial{Delivered: 0.88 * rate, Server: &Usage{CPU: 0.9, RSS: 30}},
-			Capacity: &Capacity{Delivered: 0.8 * rate, Slope: 0.85 * rate, Backlog: 3 * rate},
-			Ceiling:  &Ceiling{Delivered: 4000, ClientBusy: []float64{0.5, 0.25}},
+			Limit:   limit,
+			Best:    &Trial{Delivered: 0.88 * rate, Server: &Usage{CPU: 0.9, RSS: 30}},
+			Ceiling: &Ceiling{Delivered: 4000, ClientBusy: []float64{0.5, 0.25}},
 		}}
 	}
 	servers := []ManifestServer{{Name: "a", About: "first"}, {Name: "b"}, {Name: "absent", Skipped: "no"}}
@@ -85,7 +84,7 @@ func TestLevelSummary(t *testing.T) {
 	x := a.At(100)
 	for name, v := range map[string][2]float64{
 		"rate": {x.Rate.Median, 1000}, "low": {x.Low, 800}, "high": {x.High, 1300},
-		"sustained": {x.Sustained.Median, 900}, "delivered": {x.SustainedDelivered, 880}, "capacity": {x.Capacity, 850},
+		"sustained": {x.Sustained.Median, 900}, "delivered": {x.SustainedDelivered, 880},
 		"share": {x.CeilingShare, 1000. / 8000}, "CPU": {x.CPUPerMicro, 1e6 * 0.9 / 880}, "p99 at half": {x.P99Half, 5},
 		"idle": {x.Idle.RSS, 11}, "half": {x.Half.RSS, 20}, "full": {x.Full.RSS, 30},
 		"light": {x.Light.RSS, 15}, "recovered": {x.Recovered.RSS, 16},

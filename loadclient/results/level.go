@@ -20,7 +20,6 @@ type LevelSummary struct {
 	SustainedDelivered float64
 	MaxDelivered       float64
 	Overload           float64
-	Capacity           float64 // by the overloaded trials
 	CeilingShare       float64 // of what the client can receive, at what was delivered at most
 
 	P99Half     float64 // ms, at half the saturation
@@ -77,12 +76,6 @@ func (s *Server) At(level int) LevelSummary {
 	})
 	x.MaxDelivered = x.median(func(f *Saturation) (float64, bool) { return f.MaxDelivered, true })
 	x.Overload = x.median(func(f *Saturation) (float64, bool) { return f.Overload, f.Overload > 0 })
-	x.Capacity = x.median(func(f *Saturation) (float64, bool) {
-		if f.Capacity == nil {
-			return 0, false
-		}
-		return f.Capacity.Middle(), true
-	})
 	x.CeilingShare = x.median(func(f *Saturation) (float64, bool) {
 		c := s.ceiling(f)
 		return f.MaxDelivered / max(c, 1), c > 0

@@ -219,7 +219,7 @@ func (m Memory) String() string {
 	return fmt.Sprintf("%s (%s + %s)", megabytes(m.RSS), megabytes(m.Anon), megabytes(m.File))
 }
 
-// writeControls compares each control's measured capacity with its known one.
+// writeControls compares what each control delivered at most with its known capacity.
 func (m *Measurement) writeControls(w io.Writer) {
 	for i := range m.Servers {
 		s := &m.Servers[i]
@@ -227,10 +227,10 @@ func (m *Measurement) writeControls(w io.Writer) {
 			continue
 		}
 		for _, n := range m.Levels() {
-			if x := s.At(n); x.Capacity > 0 {
+			if x := s.At(n); x.MaxDelivered > 0 {
 				fmt.Fprintf(w, "\n%s at %d connections: capacity %s, found %s (%+.1f %%), "+
 					"spread of the saturation points %.1f %% (deviation of %d blocks).\n",
-					s.Name, n, long(s.Capacity), long(x.Capacity), 100*(x.Capacity/s.Capacity-1), 100*x.Spread,
+					s.Name, n, long(s.Capacity), long(x.MaxDelivered), 100*(x.MaxDelivered/s.Capacity-1), 100*x.Spread,
 					len(x.Searches))
 			}
 		}

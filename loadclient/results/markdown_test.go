@@ -25,8 +25,7 @@ func TestMarkdown(t *testing.T) {
 			Best: &Trial{Delivered: 0.79 * rate, Server: &Usage{
 				CPU: 1, RSS: 20e6, Anon: 15e6, File: 5e6, KernelSockets: 66e6,
 			}},
-			Capacity: &Capacity{Delivered: 0.9 * rate, Slope: 0.9 * rate, Backlog: 0.9 * rate},
-			Ceiling:  &Ceiling{Delivered: 180e6},
+			Ceiling: &Ceiling{Delivered: 180e6},
 		}
 		if change != nil {
 			change(&s)

@@ -1,7 +1,6 @@
 package results
 
 import (
-	"math"
 	"slices"
 	"time"
 )
@@ -95,25 +94,12 @@ type Trial struct {
 	Noise    *Noise    `json:"noise,omitempty"`
 }
 
-// Capacity is what an overloaded trial says of the rate that the server can carry, in three ways that know nothing of
-// each other. Of a server that serves first in, first out at a constant rate they say the same. Rates are received
-// messages a second, over all connections.
+// Capacity is of older records, which said in three ways what an overloaded server can carry, in received messages a
+// second over all connections.
 type Capacity struct {
 	Delivered float64 `json:"from_deliveries"` // what arrived in the window
 	Slope     float64 `json:"from_slope"`      // round trips grow by load/capacity − 1 a second
 	Backlog   float64 `json:"from_backlog"`    // from the own messages that were still out at the end of the window
-}
-
-// Middle is the median of the estimates.
-func (c Capacity) Middle() float64 { return Median(c.Delivered, c.Slope, c.Backlog) }
-
-// Spread is how far the estimates are apart, as a share.
-func (c Capacity) Spread() float64 {
-	lo, hi := min(c.Delivered, c.Slope, c.Backlog), max(c.Delivered, c.Slope, c.Backlog)
-	if lo <= 0 {
-		return math.Inf(1)
-	}
-	return hi/lo - 1
 }
 
 // Usage is what the server's process used during a trial; memory is what it had in the end. The three figures beside
