@@ -122,7 +122,8 @@ func TestRun(t *testing.T) {
 	}
 	summary, err := os.ReadFile(filepath.Join(b.Out, "summary.md"))
 	absence := "Not measured: absent, because no-such-program is not there."
-	if err != nil || !strings.Contains(string(summary), "| 3 | first |") || !strings.Contains(string(summary), absence) {
+	if err != nil || !strings.Contains(string(summary), "| 3 | first |") ||
+		!strings.Contains(string(summary), absence) {
 		t.Errorf("%v\n%s", err, summary)
 	}
 	page, err := os.ReadFile(filepath.Join(b.Out, "report.html"))

@@ -14,7 +14,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/results"
 )
 
@@ -69,9 +68,9 @@ func readPeers(dir string) ([]*peer, error) {
 		for i := range p.Contestants {
 			c := &p.Contestants[i]
 			c.peer = p
-			if c.Name == "" || len(c.Run) == 0 || !slices.Contains(loadclient.Protocols(), string(c.Protocol)) {
+			if c.Name == "" || len(c.Run) == 0 || !slices.Contains(results.Protocols(), string(c.Protocol)) {
 				return nil, fmt.Errorf("%s: contestant %d: want a name, a command to run, and one of the protocols %v",
-					file, i+1, loadclient.Protocols())
+					file, i+1, results.Protocols())
 			}
 		}
 		all = append(all, p)

@@ -19,7 +19,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -79,7 +78,7 @@ func TestProtocols(t *testing.T) {
 			"--send-first=hello {id}",
 		}},
 	} {
-		for _, protocol := range loadclient.Protocols() {
+		for _, protocol := range results.Protocols() {
 			if strings.HasPrefix(protocol, "socket.io") { // which sockloop does not speak
 				continue
 			}

@@ -408,7 +408,8 @@ func TestSkippedReaderIsNotWaitedForAgain(t *testing.T) {
 	for range 100 {
 		publishBytes(topic, seq, 60_000)
 		if seq++; topic.Full() || topic.LogBytes() > 1<<19+200_000 {
-			t.Fatalf("full: %v, a log of %d bytes waits for a reader that takes nothing", topic.Full(), topic.LogBytes())
+			t.Fatalf("full: %v, a log of %d bytes waits for a reader that takes nothing",
+				topic.Full(), topic.LogBytes())
 		}
 	}
 }
@@ -416,7 +417,9 @@ func TestSkippedReaderIsNotWaitedForAgain(t *testing.T) {
 // Without a clock nobody can be waited for.
 func TestPaceWithoutAClockIsNone(t *testing.T) {
 	t.Parallel()
-	topic := NewTopic(Config{Wires: []Encoder{lines}, LogBytesMax: 1 << 18, Pace: Pace{BytesPerSecond: 1 << 20, WindowMS: 300}})
+	topic := NewTopic(Config{
+		Wires: []Encoder{lines}, LogBytesMax: 1 << 18, Pace: Pace{BytesPerSecond: 1 << 20, WindowMS: 300},
+	})
 	r := newReader(&OutflowConfig{}, topic)
 	for seq := range uint64(20) {
 		publishBytes(topic, seq+2, 60_000)

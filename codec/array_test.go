@@ -123,7 +123,8 @@ func TestArrayRefuses(t *testing.T) {
 func TestArrayBytes(t *testing.T) {
 	t.Parallel()
 	for _, around := range []string{
-		`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\~d800"]`, `["\u~000"]`, `["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`,
+		`["~"]`, `["abcdefghij~"]`, `["é~"]`, `["\~"]`, `["\~d800"]`, `["\u~000"]`,
+		`["\u0~00"]`, `["\u00~0"]`, `["\u000~"]`,
 		`~["a"]`, `["a"~]`, `["a"~"b"]`, `["a"]~`,
 	} {
 		for c := range 256 {
@@ -414,7 +415,9 @@ func TestArrayMessagesEndWhereTheyEnd(t *testing.T) {
 // What SockJS wants escaped, and its neighbours, which stay as they are.
 func TestEscapedRanges(t *testing.T) {
 	t.Parallel()
-	for _, r := range []struct{ first, last rune }{{0x200c, 0x200f}, {0x2028, 0x202f}, {0x2060, 0x206f}, {0xfff0, 0xffff}} {
+	for _, r := range []struct{ first, last rune }{
+		{0x200c, 0x200f}, {0x2028, 0x202f}, {0x2060, 0x206f}, {0xfff0, 0xffff},
+	} {
 		for _, c := range []struct {
 			r       rune
 			escaped bool

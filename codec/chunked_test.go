@@ -130,7 +130,8 @@ func TestTrailersAreBounded(t *testing.T) {
 func TestAppendGrowing(t *testing.T) {
 	t.Parallel()
 	buf := append(make([]byte, 0, 10), "12345"...)
-	if got := appendGrowing(buf, []byte("67890"), 100); string(got) != "1234567890" || cap(got) != 10 || &got[0] != &buf[0] {
+	got := appendGrowing(buf, []byte("67890"), 100)
+	if string(got) != "1234567890" || cap(got) != 10 || &got[0] != &buf[0] {
 		t.Errorf("%q in %d bytes", got, cap(got))
 	}
 	if got := appendGrowing(buf, []byte("678901"), 15); string(got) != "12345678901" || cap(got) != 15 {

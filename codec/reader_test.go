@@ -548,7 +548,8 @@ func TestHeadersOfFrames(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]int{0: 2, 125: 2, 126: 4, 65535: 4, 65536: 10, 1 << 40: 10} {
 		p := AppendHeader(nil, ws.OpBinary, n)
-		if h, size, err := ParseHeader(p); err != nil || len(p) != want || size != want || h.Length != int64(n) || !h.Fin || h.Masked {
+		h, size, err := ParseHeader(p)
+		if err != nil || len(p) != want || size != want || h.Length != int64(n) || !h.Fin || h.Masked {
 			t.Errorf("%d: % x reads as %+v, %d bytes, %v", n, p, h, size, err)
 		}
 		for cut := range p {

@@ -21,11 +21,7 @@ import (
 // once opens a level with a configuration and runs one trial.
 func once(t *testing.T, url string, c LevelConfig, rate float64) Trial {
 	t.Helper()
-	target, err := ParseTarget(url, SockJS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Target, c.IDBase = target, 1
+	c.Target, c.IDBase = target(t, url, SockJS, TargetOptions{}), 1
 	l, err := OpenLevel(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -72,15 +72,6 @@ func declared(p Protocol) *protocol {
 	return &protocol{name: p}
 }
 
-// Protocols lists them all.
-func Protocols() []string {
-	var all []string
-	for _, p := range protocols {
-		all = append(all, string(p.name))
-	}
-	return all
-}
-
 // Sockets is how many TCP connections a client needs.
 func Sockets(p Protocol) int { return declared(p).sockets }
 

@@ -30,6 +30,7 @@ import (
 
 	"github.com/sockloop/sockloop/codec"
 	"github.com/sockloop/sockloop/loadclient/internal/room"
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // target parses a URL and options for a test.
@@ -654,13 +655,13 @@ func TestParseSizes(t *testing.T) {
 // Everything that a protocol's line in the table says is there.
 func TestProtocolsAreDeclared(t *testing.T) {
 	t.Parallel()
-	for _, name := range Protocols() {
+	for _, name := range results.Protocols() {
 		p := declared(Protocol(name))
 		if p.scheme == "" || p.open == nil || p.path == nil || p.sockets < 1 || streams(p.name) != (p.sockets == 2) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if len(Protocols()) != 6 || quoted(WebSocket) || !quoted(EventSource) || Sockets(XHRStreaming) != 2 {
+	if len(results.Protocols()) != len(protocols) || len(protocols) != 6 || quoted(WebSocket) || !quoted(EventSource) || Sockets(XHRStreaming) != 2 {
 		t.Error("the table is not what it was")
 	}
 }

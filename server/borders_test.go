@@ -45,18 +45,22 @@ func TestJSONPRefuses(t *testing.T) {
 	}
 	for i, name := range []string{"a", "zZ09-_.", "aAz", strings.Repeat("x", 32)} {
 		want := "/**/" + name + `("o");` + "\r\n"
-		if status, body := c.answer("GET", fmt.Sprintf("/echo/0/taken%d/jsonp?callback=%s", i, name), ""); status != 200 || body != want {
+		status, body := c.answer("GET", fmt.Sprintf("/echo/0/taken%d/jsonp?callback=%s", i, name), "")
+		if status != 200 || body != want {
 			t.Errorf("%s: %d %q", name, status, body)
 		}
 	}
 	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
-	if status, body := c.answer("POST", "/echo/0/taken0/jsonp_send", "d=%zz", form...); status != 500 || body != "Broken form encoding." {
+	status, body := c.answer("POST", "/echo/0/taken0/jsonp_send", "d=%zz", form...)
+	if status != 500 || body != "Broken form encoding." {
 		t.Errorf("a broken form: %d %q", status, body)
 	}
-	if status, body := c.answer("POST", "/echo/0/taken0/jsonp_send", "d=%5B%22m%22%5D", form...); status != 200 || body != "ok" {
+	status, body = c.answer("POST", "/echo/0/taken0/jsonp_send", "d=%5B%22m%22%5D", form...)
+	if status != 200 || body != "ok" {
 		t.Errorf("a form: %d %q", status, body)
 	}
-	if status, body := c.answer("GET", "/echo/0/taken0/jsonp?c=x", ""); status != 200 || !strings.Contains(body, `[\"m\"]`) {
+	status, body = c.answer("GET", "/echo/0/taken0/jsonp?c=x", "")
+	if status != 200 || !strings.Contains(body, `[\"m\"]`) {
 		t.Errorf("the echo: %d %q", status, body)
 	}
 }
@@ -70,7 +74,8 @@ func TestWithoutWebSocket(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, status, want)
 		}
 	}
-	if status, body := c.answer("GET", "/echo/info", ""); status != 200 || !strings.Contains(body, `"websocket":false`) {
+	status, body := c.answer("GET", "/echo/info", "")
+	if status != 200 || !strings.Contains(body, `"websocket":false`) {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, body := c.answer("POST", "/echo/0/a/xhr", ""); status != 200 || body != "o\n" {
@@ -106,7 +111,8 @@ func TestPagesThatAreKnown(t *testing.T) {
 func TestConfigAtItsBounds(t *testing.T) {
 	t.Parallel()
 	for _, c := range []server.Config{
-		{SessionsMax: 1}, {PublishRate: 1}, {PublishBytes: 1}, {LogBytesMax: 2048, BatchBytesMax: 1024}, {HandshakeTimeout: time.Millisecond},
+		{SessionsMax: 1}, {PublishRate: 1}, {PublishBytes: 1}, {LogBytesMax: 2048, BatchBytesMax: 1024},
+		{HandshakeTimeout: time.Millisecond},
 		{MessageBytesMax: 1}, {MessageBytesMax: server.RawMessageBytesLimit}, {RequestHeadersMax: 1 << 16},
 		{Options: server.Options{ResponseLimit: 1, HeartbeatDelay: time.Millisecond}},
 	} {
@@ -116,8 +122,10 @@ func TestConfigAtItsBounds(t *testing.T) {
 		}
 	}
 	for _, c := range []server.Config{
-		{SessionsMax: -1}, {PublishRate: -1}, {PublishBytes: -1}, {LogBytesMax: 2047, BatchBytesMax: 1024}, {HandshakeTimeout: time.Millisecond - 1},
-		{MessageBytesMax: server.RawMessageBytesLimit + 1}, {RequestHeadersMax: 1<<16 + 1}, {Options: server.Options{HeartbeatDelay: time.Millisecond - 1}},
+		{SessionsMax: -1}, {PublishRate: -1}, {PublishBytes: -1}, {LogBytesMax: 2047, BatchBytesMax: 1024},
+		{HandshakeTimeout: time.Millisecond - 1},
+		{MessageBytesMax: server.RawMessageBytesLimit + 1}, {RequestHeadersMax: 1<<16 + 1},
+		{Options: server.Options{HeartbeatDelay: time.Millisecond - 1}},
 	} {
 		c.ConnectionsMax = 1
 		if _, err := server.New(c); err == nil {
@@ -246,7 +254,8 @@ func TestShutdownIsTheEnd(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	srv, err := server.New(server.Config{
-		Addr: "127.0.0.1:0", ConnectionsMax: 10, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Addr: "127.0.0.1:0", ConnectionsMax: 10,
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		t.Fatal(err)

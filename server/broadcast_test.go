@@ -422,7 +422,8 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 			}
 		}
 		if n := allocations(turns, turn) / each; n > 0.2 {
-			t.Errorf("%s: %.2f allocations a message; the turns' own, and this test's, should be a tenth of one", tt.path, n)
+			t.Errorf("%s: %.2f allocations a message; the turns' own, and this test's, should be a tenth of one",
+				tt.path, n)
 		}
 	}
 }

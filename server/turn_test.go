@@ -162,8 +162,8 @@ func (m *metering) flood(t *testing.T, publishers, pieces int) {
 	sending.Wait()
 }
 
-// Whoever publishes, known for it or not, and however a frame is cut: no turn publishes more than twice its bound, and a
-// message.
+// Whoever publishes, known for it or not, and however a frame is cut: no turn publishes more than twice its bound, and
+// a message.
 func TestTurnPublishesTwiceItsBoundAtMost(t *testing.T) {
 	t.Parallel()
 	for _, pieces := range []int{1, 3} {
@@ -187,7 +187,9 @@ func TestTurnPublishesTwiceItsBoundAtMost(t *testing.T) {
 // Many publishers at once do not cut off readers that read: as long as the log is full none of them publishes.
 func TestManyPublishersWaitForSteadyReaders(t *testing.T) {
 	t.Parallel()
-	m := startMetering(t, server.Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1000, OverloadAfter: time.Hour}, 1500)
+	m := startMetering(t, server.Config{
+		LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1000, OverloadAfter: time.Hour,
+	}, 1500)
 	for range 3 {
 		c := m.r.open(t, "/hear/websocket")
 		_ = c.SetDeadline(time.Time{})

@@ -33,10 +33,10 @@
 // counted references, buffers for reading only while there is something to be read, no net/http buffers. GOMAXPROCS is
 // what tuning.Pin makes it, as for the others.
 //
-// With --capacity it is a control. The hub then spends messages × connections / capacity seconds on each frame, spinning
-// while the other goroutines read and write, and hands it out when they are over. Time that it lacked the CPU is made up
-// for as long as messages wait, so the capacity is exact in the mean, to a nanosecond a frame (TestPacer); a frame is
-// the grain: 3,200 messages of 20 bytes, which at 2000 connections and 100 million a second take 65 ms.
+// With --capacity it is a control. The hub then spends messages × connections / capacity seconds on each frame,
+// spinning while the other goroutines read and write, and hands it out when they are over. Time that it lacked the CPU
+// is made up for as long as messages wait, so the capacity is exact in the mean, to a nanosecond a frame (TestPacer); a
+// frame is the grain: 3,200 messages of 20 bytes, which at 2000 connections and 100 million a second take 65 ms.
 //
 // It ends where the kernel does, because reading and sending need the CPU too. Reckoned, not measured: 100 million a
 // second of 20 bytes are 2 GB/s or 30,500 sends of 64 KiB, which are 40 % of a CPU where the wall is 5 GB/s, and all of
@@ -46,66 +46,40 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"log"
-	"net"
 	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/gobwas/ws"
 
-	"github.com/sockloop/sockloop/tuning"
+	"github.com/sockloop/sockloop/benchmarks/internal/opponent"
 )
 
 type flags struct {
-	Addr string      `help:"Address to listen on." default:"127.0.0.1:8083"`
-	CPU  tuning.CPUs `help:"CPUs to run on." name:"cpu" placeholder:"SET"`
+	Addr string `help:"Address to listen on." default:"127.0.0.1:8083"`
+	opponent.Flags
 
 	Capacity float64 `help:"Be a control: deliver so many messages a second, over all connections. 0: as many as it can."`
 }
 
 func main() {
 	var f flags
-	kong.Parse(&f,
-		kong.Description("A goroutine-per-connection SockJS broadcast server that batches, to compare with."))
-	if err := run(f); err != nil {
-		fmt.Fprintln(os.Stderr, "goroutine-batched:", err)
-		os.Exit(1)
-	}
+	opponent.Main("goroutine-batched",
+		"A goroutine-per-connection SockJS broadcast server that batches, to compare with.", &f,
+		func() error { return run(&f) })
 }
 
 // drainTime is how long a shutdown waits for the writers to send what there is and say goodbye.
 const drainTime = 3 * time.Second
 
-func run(f flags) error {
+func run(f *flags) error {
 	if f.Capacity < 0 {
 		return errors.New("--capacity: want at least 0 messages a second")
-	}
-	if _, err := tuning.RaiseDescriptors(); err != nil {
-		return err
-	}
-	if _, _, err := tuning.Pin(f.CPU); err != nil {
-		return err
-	}
-	ln, err := net.Listen("tcp", f.Addr)
-	if err != nil {
-		return err
 	}
 	l := defaultLimits
 	l.capacity = f.Capacity
 	h := newHub(l)
-	s := &http.Server{Handler: handler(h), ReadHeaderTimeout: 10 * time.Second}
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer cancel()
-	context.AfterFunc(ctx, func() { _ = s.Close() })
-	log.Printf("listening on %s", ln.Addr())
-	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	if err := f.Serve(f.Addr, handler(h)); err != nil {
 		return err
 	}
 	h.close(drainTime)

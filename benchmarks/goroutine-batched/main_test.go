@@ -119,7 +119,8 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
-// A reader that takes nothing is closed, and the others lose nothing: the log waits for it no longer than patience says.
+// A reader that takes nothing is closed, and the others lose nothing: the log waits for it no longer than patience
+// says.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	h, addr := start(t)
@@ -319,7 +320,7 @@ func TestTermination(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- run(flags{Addr: addr}) }()
+	go func() { ended <- run(&flags{Addr: addr}) }()
 	for wait := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			_ = c.Close()

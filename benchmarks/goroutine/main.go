@@ -4,62 +4,25 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"log"
-	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/gorilla/websocket"
 
-	"github.com/sockloop/sockloop/internal/version"
-	"github.com/sockloop/sockloop/tuning"
+	"github.com/sockloop/sockloop/benchmarks/internal/opponent"
 )
 
 type flags struct {
-	Addr    string           `help:"Address to listen on." default:"127.0.0.1:8081"`
-	CPU     tuning.CPUs      `help:"CPUs to run on." name:"cpu" placeholder:"SET"`
-	Version kong.VersionFlag `help:"Print the version."`
+	Addr string `help:"Address to listen on." default:"127.0.0.1:8081"`
+	opponent.Flags
 }
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("A goroutine-per-connection SockJS broadcast server, to compare with."),
-		kong.Vars{"version": version.Own()})
-	if err := run(f); err != nil {
-		fmt.Fprintln(os.Stderr, "goroutine:", err)
-		os.Exit(1)
-	}
-}
-
-func run(f flags) error {
-	if _, err := tuning.RaiseDescriptors(); err != nil {
-		return err
-	}
-	if _, _, err := tuning.Pin(f.CPU); err != nil {
-		return err
-	}
-	ln, err := net.Listen("tcp", f.Addr)
-	if err != nil {
-		return err
-	}
-	s := &http.Server{Handler: newHandler(), ReadHeaderTimeout: 10 * time.Second}
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer cancel()
-	context.AfterFunc(ctx, func() { _ = s.Close() })
-	log.Printf("listening on %s", ln.Addr())
-	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	opponent.Main("goroutine", "A goroutine-per-connection SockJS broadcast server, to compare with.", &f,
+		func() error { return f.Serve(f.Addr, newHandler()) })
 }
 
 // newHandler serves one room at /broadcast.

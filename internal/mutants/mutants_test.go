@@ -199,8 +199,10 @@ func TestScoreAndReport(t *testing.T) {
 	var report bytes.Buffer
 	writeReport(&report, []*result{r}, []string{"make", "mutants", "ARGS=-only x", strings.Repeat("y", 100)}, testTime)
 	for _, want := range []string{
-		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |", "Made on 2026-01-02 by\n\n```\nmake mutants 'ARGS=-only x' \\\n    yyy",
-		"| `p/f.go: f: a => b` | why |", "no test yet, and none reaches it", "| no test yet: it is late |", "alive the score is 66.7 %", "3 more do not compile",
+		"| p | 30 | 12 | 7 | 1 | 1 | 1 | 2 | 80 ± 18 % | 80 % |",
+		"Made on 2026-01-02 by\n\n```\nmake mutants 'ARGS=-only x' \\\n    yyy",
+		"| `p/f.go: f: a => b` | why |", "no test yet, and none reaches it", "| no test yet: it is late |",
+		"alive the score is 66.7 %", "3 more do not compile",
 	} {
 		if !strings.Contains(report.String(), want) {
 			t.Errorf("no %q in\n%s", want, report.String())
@@ -258,7 +260,8 @@ func TestSkippedTestsKillNothing(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	args := []string{"-only", "Kind: ", "-skip", "^TestKind$", "-accepted", filepath.Join(t.TempDir(), "none"), fixture}
-	if err := run(t.Context(), args, &out, t.Output()); err != nil || !strings.Contains(out.String(), "none reaches it") {
+	err := run(t.Context(), args, &out, t.Output())
+	if err != nil || !strings.Contains(out.String(), "none reaches it") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }

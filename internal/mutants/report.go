@@ -163,9 +163,9 @@ func writeReport(w io.Writer, results []*result, command []string, now time.Time
 	for _, r := range results {
 		row(r.cells())
 	}
-	fmt.Fprint(w, "\nThe score is killed and timed out, of those tried that are not accepted: of which a reason says that no "+
-		"test could\ntell them from the program, or that the difference is not worth one. Only tests that reach a mutant "+
-		"in their own\nprocess are tried on it.\n\n")
+	fmt.Fprint(w, "\nThe score is killed and timed out, of those tried that are not accepted: of which a reason says "+
+		"that no test could\ntell them from the program, or that the difference is not worth one. Only tests that "+
+		"reach a mutant in their own\nprocess are tried on it.\n\n")
 	for _, r := range results {
 		for _, n := range notes(r) {
 			fmt.Fprintf(w, "- %s\n", n)

@@ -12,6 +12,14 @@ const (
 	SocketIO08   Protocol = "socket.io-0.8" // Socket.IO as it was in 2011
 )
 
+// Protocols are their names.
+func Protocols() []string {
+	return []string{
+		string(SockJS), string(WebSocket), string(XHRStreaming), string(EventSource), string(SocketIO),
+		string(SocketIO08),
+	}
+}
+
 // ReadPolicy is when the client reads what has arrived. It changes what sending costs the server on the same machine,
 // so results are comparable only with the same policy.
 type ReadPolicy string

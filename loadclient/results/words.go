@@ -3,23 +3,17 @@ package results
 import "fmt"
 
 // Short writes a rate with three digits and a unit: 1.25M.
-func Short(x float64) string {
-	switch {
-	case x >= 1e6:
-		return fmt.Sprintf("%.3gM", x/1e6)
-	case x >= 1e3:
-		return fmt.Sprintf("%.3gk", x/1e3)
-	}
-	return fmt.Sprintf("%.3g", x)
-}
+func Short(x float64) string { return scaled(x, "M", "k") }
 
 // long writes a rate with three digits and a word: 1.25 million.
-func long(x float64) string {
+func long(x float64) string { return scaled(x, " million", " thousand") }
+
+func scaled(x float64, millions, thousands string) string {
 	switch {
 	case x >= 1e6:
-		return fmt.Sprintf("%.3g million", x/1e6)
+		return fmt.Sprintf("%.3g%s", x/1e6, millions)
 	case x >= 1e3:
-		return fmt.Sprintf("%.3g thousand", x/1e3)
+		return fmt.Sprintf("%.3g%s", x/1e3, thousands)
 	}
 	return fmt.Sprintf("%.3g", x)
 }

@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, kong.Vars{
 			"version": version.Own(),
-			"target":  "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(loadclient.Protocols(), ","),
+			"target":  "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(results.Protocols(), ","),
 			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(),
 			"policies": string(results.Prompt) + "," + string(results.Relaxed),
 		})
