@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -56,5 +57,28 @@ func TestFixedCosts(t *testing.T) {
 				t.Errorf("%d bytes of heap each, charged %d", cost, charged)
 			}
 		})
+	}
+}
+
+// What requests keep while they wait is counted: the header texts of a poll's answer, and the head of a held POST.
+func TestWaitingRequestsAreCounted(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Config{PublishRate: 1})
+	const origin = 4000
+	poll := r.dial(t)
+	poll.poll("/echo/0/poll", "o")
+	before := r.stats(t).InputBytes
+	poll.say("POST /echo/0/poll/xhr HTTP/1.1\r\nHost: x\r\nOrigin: http://" + strings.Repeat("o", origin) +
+		"\r\nContent-Length: 0\r\n\r\n")
+	r.eventually(t, "the poll's texts are not counted", func(st server.Stats) bool {
+		return st.InputBytes >= before+origin
+	})
+	post := r.dial(t)
+	post.poll("/echo/0/post", "o")
+	before = r.stats(t).InputBytes
+	post.say(sending("/echo/0/post", `["1","2","3"]`))
+	r.eventually(t, "it is not held", func(st server.Stats) bool { return st.PublishersHeld > 0 })
+	if kept := r.stats(t).InputBytes - before; kept < server.DefaultConfig().RequestHeadBytesMax {
+		t.Errorf("a POST that is held counts %d bytes", kept)
 	}
 }

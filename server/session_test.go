@@ -43,8 +43,9 @@ func TestSendThatIsTooMuch(t *testing.T) {
 	service := &obeying{recording: *newRecording()}
 	service.do = func(s *server.Session, _ string) {
 		large := server.Text([]byte(strings.Repeat("x", 600_000)))
-		for range cap(errs) {
-			errs <- s.Send(&large)
+		small := server.Text([]byte("x")) // for which there would be room
+		for _, m := range []server.Message{large, large, small, small} {
+			errs <- s.Send(&m)
 		}
 	}
 	r := start(t, server.Config{OutboxBytesMax: 1_000_000, RawMessageBytesMax: 1 << 20}, "/x", service)

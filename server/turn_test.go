@@ -79,6 +79,49 @@ func TestMessagesThatAreNotGathered(t *testing.T) {
 	c.expect(`a["b"]`)
 }
 
+// An overload is over when what was published too much has been, though others keep the loop busy.
+func TestOverloadEndsThoughOthersAreBusy(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Config{TurnBytesMax: 1, OverloadAfter: time.Millisecond})
+	const each = 3_000
+	publishers := []*client{r.join(t, "/broadcast"), r.join(t, "/broadcast")}
+	payload := "[" + strings.TrimSuffix(strings.Repeat(`"x",`, each), ",") + "]"
+	pings := strings.Repeat(frame(ws.OpPing, ""), 20_000)
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for range 3 {
+		c := r.join(t, "/echo")
+		_ = c.SetDeadline(time.Time{})
+		go func() { _, _ = io.Copy(io.Discard, c) }()
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					c.say(pings)
+				}
+			}
+		})
+	}
+	for _, c := range publishers {
+		c.send(payload)
+	}
+	for _, c := range publishers {
+		c.messages(each * len(publishers))
+	}
+	admitted := false
+	for n := 0; n < 50 && !admitted; n++ {
+		status, _ := r.dial(t).answer("POST", fmt.Sprintf("/echo/0/after%d/xhr", n), "")
+		admitted = status == http.StatusOK
+	}
+	close(stop)
+	busy.Wait()
+	if !admitted {
+		t.Errorf("nobody was admitted after the overload: %+v", r.stats(t))
+	}
+}
+
 // metering publishes what it is sent, and knows how much one turn published, counted for each subscriber.
 type metering struct {
 	r         *running
@@ -124,8 +167,9 @@ func startMetering(t *testing.T, c server.Config, messages int) *metering {
 	return m
 }
 
-// flood has many publishers send large messages, each in pieces, until so many are published.
-func (m *metering) flood(t *testing.T, publishers, pieces int) {
+// flood has many publishers send large messages, each in pieces, until so many are published. With known, each has
+// published one before the next one comes.
+func (m *metering) flood(t *testing.T, publishers, pieces int, known bool) {
 	t.Helper()
 	text := frame(ws.OpText, strings.Repeat("x", 60_000))
 	stop := make(chan struct{})
@@ -134,6 +178,10 @@ func (m *metering) flood(t *testing.T, publishers, pieces int) {
 	for i := range all {
 		all[i] = m.r.open(t, "/publish/websocket")
 		_ = all[i].SetDeadline(time.Time{})
+		if known {
+			all[i].say(text)
+			<-m.published
+		}
 	}
 	for _, c := range all {
 		sending.Go(func() {
@@ -173,7 +221,7 @@ func TestTurnPublishesTwiceItsBoundAtMost(t *testing.T) {
 			c := m.r.open(t, "/hear/websocket")
 			go func() { _, _ = io.Copy(io.Discard, c) }()
 		}
-		m.flood(t, 100, pieces)
+		m.flood(t, 100, pieces, false)
 		most := make(chan int, 1)
 		if err := m.r.Post(func() { most <- m.most }); err != nil {
 			t.Fatal(err)
@@ -188,8 +236,8 @@ func TestTurnPublishesTwiceItsBoundAtMost(t *testing.T) {
 func TestManyPublishersWaitForSteadyReaders(t *testing.T) {
 	t.Parallel()
 	m := startMetering(t, server.Config{
-		LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1000, OverloadAfter: time.Hour,
-	}, 1500)
+		LogBytesMax: 2 << 20, MemoryBytesMax: 32 << 20, ReaderBytesPerSecond: 1000, OverloadAfter: time.Hour,
+	}, 2000)
 	for range 3 {
 		c := m.r.open(t, "/hear/websocket")
 		_ = c.SetDeadline(time.Time{})
@@ -201,7 +249,7 @@ func TestManyPublishersWaitForSteadyReaders(t *testing.T) {
 			}
 		}()
 	}
-	m.flood(t, 150, 1)
+	m.flood(t, 200, 1, true)
 	if st := m.r.stats(t); st.SlowConsumersClosed > 0 || st.PublishersHeld == 0 {
 		t.Errorf("%d readers cut off, %d times a publisher was held", st.SlowConsumersClosed, st.PublishersHeld)
 	}

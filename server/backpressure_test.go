@@ -1,0 +1,113 @@
+package server
+
+import (
+	"context"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// publishing publishes what it is sent, and subscribes nobody; listening subscribes everybody, and hears nothing.
+type (
+	publishing struct{ topic *Topic }
+	listening  struct{ topic *Topic }
+)
+
+func (*publishing) OnOpen(*Session)                    {}
+func (*publishing) OnClose(*Session, CloseReason)      {}
+func (p *publishing) OnMessage(_ *Session, m *Message) { p.topic.Publish(m) }
+
+func (l *listening) OnOpen(s *Session)           { s.Subscribe(l.topic) }
+func (*listening) OnClose(*Session, CloseReason) {}
+func (*listening) OnMessage(*Session, *Message)  {}
+
+// Publishers that die while they wait for room are let go of, with what they keep, though there is none yet.
+func TestDeadPublishersAreLetGoOf(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{Addr: "127.0.0.1:0", LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := s.NewTopic("x")
+	for prefix, service := range map[string]Service{"/publish": &publishing{topic}, "/listen": &listening{topic}} {
+		if err := s.Handle(prefix, service); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	<-s.Ready()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	dial := func(path string) net.Conn {
+		d := ws.Dialer{NetDial: (&net.Dialer{Control: smallBuffer}).DialContext}
+		c, _, _, err := d.Dial(ctx, "ws://"+s.Addr().String()+path+"/websocket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	reader := dial("/listen")
+	go func() { // steadily, and slowly
+		for p := make([]byte, 1024); ; time.Sleep(20 * time.Millisecond) {
+			if _, err := reader.Read(p); err != nil {
+				return
+			}
+		}
+	}()
+	var publishers []net.Conn
+	for range 3 {
+		c := dial("/publish")
+		publishers = append(publishers, c)
+		go func() {
+			for text := []byte(strings.Repeat("x", 60_000)); wsutil.WriteClientText(c, text) == nil; {
+			}
+		}()
+	}
+	// look is what the loop sees of those who wait.
+	look := func() (waiting int, full bool) {
+		done := make(chan struct{})
+		if err := s.Post(func() { waiting, full = len(topic.waiting), topic.awaited; close(done) }); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		return waiting, full
+	}
+	await := func(what string, ok func(waiting int, full bool) bool) {
+		for end := time.Now().Add(10 * time.Second); !ok(look()); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	await("they are not held", func(waiting int, _ bool) bool { return waiting == len(publishers) })
+	for _, c := range publishers {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
+	}
+	await("they are kept", func(waiting int, full bool) bool {
+		if !full {
+			t.Fatal("there is room, so this shows nothing")
+		}
+		return waiting == 0
+	})
+}
+
+// smallBuffer gives a connection a receive buffer that is soon full.
+func smallBuffer(_, _ string, raw syscall.RawConn) (err error) {
+	if e := raw.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096)
+	}); e != nil {
+		return e
+	}
+	return err
+}
