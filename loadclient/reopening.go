@@ -82,21 +82,14 @@ const (
 
 // quiet waits until nothing else uses the CPUs.
 func (r *reopening) quiet(most time.Duration) time.Duration {
-	begun := time.Now()
+	begun, ear := time.Now(), newEar(r.config.CPUs, r.config.Probe)
 	for time.Since(begun) < most {
-		if r.level == nil {
-			return min(most, max(time.Since(begun), quietTime))
-		}
-		before := r.level.ear.sample()
-		if wait(r.ctx, 2*quietTime) != nil {
-			break
-		}
-		n := r.level.ear.since(before)
-		if n == nil || n.Stolen <= stolenMax && n.Others <= othersMax {
+		before := ear.sample()
+		if wait(r.ctx, 2*quietTime) != nil || tooMuch(ear.since(before)) == "" {
 			break
 		}
 	}
-	return max(time.Since(begun), quietTime)
+	return time.Since(begun)
 }
 
 // recover leaves the server alone until it is quiet.

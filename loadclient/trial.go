@@ -93,16 +93,24 @@ func failed(t *Trial, _ bool) (Verdict, string) {
 }
 
 func noisy(t *Trial, _ bool) (Verdict, string) {
-	switch {
-	case t.Noise == nil:
-	case t.Noise.Stolen > stolenMax:
-		return Noisy, fmt.Sprintf("the hypervisor took %.0f %% of the CPUs' time", 100*t.Noise.Stolen)
-	case t.Noise.Others > othersMax:
-		return Noisy, fmt.Sprintf("other processes took %.0f %% of the CPUs' time", 100*t.Noise.Others)
-	case t.Noise.Waited > waitedMax:
-		return Noisy, fmt.Sprintf("the client waited for its CPU %.0f %% of the time", 100*t.Noise.Waited)
+	if reason := tooMuch(t.Noise); reason != "" {
+		return Noisy, reason
 	}
 	return "", ""
+}
+
+// tooMuch says what noise is too much for a measurement; empty is that it is not, or that nothing was heard.
+func tooMuch(n *Noise) string {
+	switch {
+	case n == nil:
+	case n.Stolen > stolenMax:
+		return fmt.Sprintf("the hypervisor took %.0f %% of the CPUs' time", 100*n.Stolen)
+	case n.Others > othersMax:
+		return fmt.Sprintf("other processes took %.0f %% of the CPUs' time", 100*n.Others)
+	case n.Waited > waitedMax:
+		return fmt.Sprintf("the client waited for its CPU %.0f %% of the time", 100*n.Waited)
+	}
+	return ""
 }
 
 func clientLimited(t *Trial, over bool) (Verdict, string) {

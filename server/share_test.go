@@ -24,8 +24,8 @@ func TestInputThatIsOfNoUseCosts(t *testing.T) {
 	}
 }
 
-// While a turn can send out no more, sessions that publish wait for the next one, and nobody else; beyond twice its bound
-// everybody does.
+// While a turn can send out no more, sessions that publish wait for the next one, and nobody else; beyond twice its
+// bound everybody does.
 func TestTurnThatCanSendNoMore(t *testing.T) {
 	t.Parallel()
 	s, err := New(Config{TurnBytesMax: 1000})
