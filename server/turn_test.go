@@ -128,6 +128,7 @@ type metering struct {
 	topic     *server.Topic
 	turn      uint64
 	sum, most int
+	largest   int           // log
 	published chan struct{} // a place for each message
 }
 
@@ -141,7 +142,7 @@ func (m *metering) OnMessage(_ *server.Session, text *server.Message) {
 	}
 	m.topic.Publish(text)
 	m.sum += text.Len() * m.topic.Len()
-	m.most = max(m.most, m.sum)
+	m.most, m.largest = max(m.most, m.sum), max(m.largest, st.LogsBytes)
 	select {
 	case m.published <- struct{}{}:
 	default:
@@ -168,8 +169,8 @@ func startMetering(t *testing.T, c server.Config, messages int) *metering {
 }
 
 // flood has many publishers send large messages, each in pieces, until so many are published. With known, each has
-// published one before the next one comes.
-func (m *metering) flood(t *testing.T, publishers, pieces int, known bool) {
+// published one before the next one comes; then known is called.
+func (m *metering) flood(t *testing.T, publishers, pieces int, known func()) {
 	t.Helper()
 	text := frame(ws.OpText, strings.Repeat("x", 60_000))
 	stop := make(chan struct{})
@@ -178,10 +179,13 @@ func (m *metering) flood(t *testing.T, publishers, pieces int, known bool) {
 	for i := range all {
 		all[i] = m.r.open(t, "/publish/websocket")
 		_ = all[i].SetDeadline(time.Time{})
-		if known {
+		if known != nil {
 			all[i].say(text)
 			<-m.published
 		}
+	}
+	if known != nil {
+		known()
 	}
 	for _, c := range all {
 		sending.Go(func() {
@@ -221,7 +225,7 @@ func TestTurnPublishesTwiceItsBoundAtMost(t *testing.T) {
 			c := m.r.open(t, "/hear/websocket")
 			go func() { _, _ = io.Copy(io.Discard, c) }()
 		}
-		m.flood(t, 100, pieces, false)
+		m.flood(t, 100, pieces, nil)
 		most := make(chan int, 1)
 		if err := m.r.Post(func() { most <- m.most }); err != nil {
 			t.Fatal(err)
@@ -232,25 +236,27 @@ func TestTurnPublishesTwiceItsBoundAtMost(t *testing.T) {
 	}
 }
 
-// Many publishers at once do not cut off readers that read: as long as the log is full none of them publishes.
-func TestManyPublishersWaitForSteadyReaders(t *testing.T) {
+// As long as a log is full, nobody who is known to publish adds to it, however many there are: it grows by one batch
+// beyond that and not by a message of each.
+func TestManyPublishersWaitForAFullLog(t *testing.T) {
 	t.Parallel()
+	const batch, log = 128 << 10, 256 << 10
 	m := startMetering(t, server.Config{
-		LogBytesMax: 2 << 20, MemoryBytesMax: 32 << 20, ReaderBytesPerSecond: 1000, OverloadAfter: time.Hour,
-	}, 2000)
-	for range 3 {
-		c := m.r.open(t, "/hear/websocket")
-		_ = c.SetDeadline(time.Time{})
-		go func() {
-			for p := make([]byte, 32<<10); ; time.Sleep(time.Millisecond) {
-				if _, err := c.Read(p); err != nil {
-					return
-				}
-			}
-		}()
+		BatchBytesMax: batch, LogBytesMax: log, MemoryBytesMax: 64 << 20, OverloadAfter: time.Hour,
+	}, 600)
+	m.flood(t, 100, 1, func() { // a reader that stalls; it is cut off after a while
+		c := m.r.dialSmall(t)
+		c.say("GET /hear/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n")
+		c.response()
+	})
+	largest := make(chan int, 1)
+	if err := m.r.Post(func() { largest <- m.largest }); err != nil {
+		t.Fatal(err)
 	}
-	m.flood(t, 200, 1, true)
-	if st := m.r.stats(t); st.SlowConsumersClosed > 0 || st.PublishersHeld == 0 {
-		t.Errorf("%d readers cut off, %d times a publisher was held", st.SlowConsumersClosed, st.PublishersHeld)
+	if n := <-largest; n > 4*log+8*batch {
+		t.Errorf("%d bytes in a log of %d", n, 4*log)
+	}
+	if st := m.r.stats(t); st.PublishersHeld == 0 {
+		t.Errorf("nobody waited: %+v", st)
 	}
 }
