@@ -14,8 +14,7 @@ type httpProtocol struct {
 	reader       codec.RequestReader
 	pending      pendingResponse // a response on its way
 	pendingBytes int             // what it keeps of the request
-	posting      posting         // messages of a request that have not all been handed on
-	posted       *exchange       // and the request
+	posting      *posting        // a request whose messages have not all been handed on
 	serving      bool            // a request is being answered
 	served       bool            // a request has been
 	since        int64           // loop time at which we began to wait for what we wait for
@@ -40,7 +39,8 @@ func newHTTP(c *conn) *httpProtocol {
 func (h *httpProtocol) receive(data []byte) []byte {
 	switch {
 	case h.posting != nil:
-		h.handOnPosted()
+		h.posting.resume(h.c, h.posting.to)
+		h.handedOn()
 		return data
 	case h.pending != nil:
 		h.c.wait(holdResponse)
@@ -87,7 +87,7 @@ func (h *httpProtocol) writable() {
 // closed tells whoever has a stake in what was on its way.
 func (h *httpProtocol) closed() {
 	if h.posting != nil {
-		h.posting.lost()
+		h.posting.to.breakOff() // some of what the client said is missing
 	}
 	if h.pending != nil {
 		h.pending.lost()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -31,10 +30,9 @@ type webSocket struct {
 	raw     bool
 	pings   bool // the peer answers pings
 
-	payload  []byte // owned: of a frame whose messages have not all been handed on
-	elements []byte // those, a part of payload
-	pong     []byte // payload of the latest ping, if pongDue
-	pongDue  bool   // it is to be answered as soon as no frame is on its way
+	messages messages // of a frame, which have not been handed on
+	pong     []byte   // payload of the latest ping, if pongDue
+	pongDue  bool     // it is to be answered as soon as no frame is on its way
 
 	heartbeatDelay int64 // ms
 
@@ -62,9 +60,13 @@ func newWebSocket(c *conn, r *route, raw bool) *webSocket {
 
 func (w *webSocket) remoteAddr() net.Addr { return w.c.remoteAddr() }
 func (w *webSocket) writable()            { w.pump() }
-func (w *webSocket) unfinished() bool     { return len(w.elements) > 0 }
-func (w *webSocket) kept() int            { return w.reader.Buffered() + cap(w.payload) + cap(w.pong) }
+func (w *webSocket) unfinished() bool     { return w.messages.waiting() }
+func (w *webSocket) kept() int            { return w.reader.Buffered() + w.messages.kept() + cap(w.pong) }
 func (w *webSocket) outbox() int          { return w.outflow.Memory() }
+
+func (w *webSocket) hears() bool                     { return !w.ending }
+func (w *webSocket) wait() backpressure              { return w.session.wait() }
+func (w *webSocket) message(m *Message) backpressure { return w.session.message(m) }
 
 func (w *webSocket) name() string {
 	if w.raw {
@@ -83,9 +85,8 @@ func (w *webSocket) wire() broadcast.Wire {
 // receive takes frames off data.
 func (w *webSocket) receive(data []byte) []byte {
 	w.heardAt, w.pinged = w.c.loop.now, false
-	if len(w.elements) > 0 {
-		w.c.loop.array.Resume(w.elements)
-		if w.handOn(); len(w.elements) > 0 {
+	if w.messages.waiting() {
+		if w.messages.resume(w.c, w); w.messages.waiting() {
 			return data
 		}
 	}
@@ -105,19 +106,9 @@ func (w *webSocket) receive(data []byte) []byte {
 	return data
 }
 
-// mustWait holds the connection if the session may not publish now.
-func (w *webSocket) mustWait() bool {
-	wait := w.session.wait()
-	if wait.none() || w.ending || w.c.loop.departure.begun {
-		return false
-	}
-	w.c.loop.holdBack(w.c, wait)
-	return true
-}
-
 // mayTakeFrame tells whether another frame may be looked at now.
 func (w *webSocket) mayTakeFrame() bool {
-	if w.raw && w.c.hold == holdNone && w.mustWait() {
+	if w.raw && w.c.hold == holdNone && w.c.loop.mustWait(w.c, w) {
 		return false
 	}
 	return !w.finished && !w.c.dead && w.c.hold == holdNone && w.c.loop.share.visit > 0
@@ -127,7 +118,7 @@ func (w *webSocket) frame(op ws.OpCode, payload []byte) {
 	switch op {
 	case ws.OpText, ws.OpBinary:
 		if !w.ending { // a closing session has stopped listening, RFC 6455 section 1.4
-			w.message(op, payload)
+			w.data(op, payload)
 		}
 	case ws.OpPing:
 		w.answerPing(payload)
@@ -136,8 +127,8 @@ func (w *webSocket) frame(op ws.OpCode, payload []byte) {
 	}
 }
 
-// message hands on the messages of one frame.
-func (w *webSocket) message(op ws.OpCode, payload []byte) {
+// data hands on the messages of one frame.
+func (w *webSocket) data(op ws.OpCode, payload []byte) {
 	if w.raw {
 		w.rawMessage(op, payload)
 		return
@@ -154,44 +145,7 @@ func (w *webSocket) message(op ws.OpCode, payload []byte) {
 		}
 		return
 	}
-	w.handOn()
-}
-
-// handOn hands messages to the session, as many as the connection's share allows, and keeps the others.
-func (w *webSocket) handOn() {
-	l := w.c.loop
-	if w.mustWait() {
-		w.keep(l.array.Rest())
-		return
-	}
-	for m := l.array.Next(); m != nil; m = l.array.Next() {
-		if w.ending {
-			break
-		}
-		l.share.spend(messageOf(len(m.JSON())))
-		wait := w.session.message(m)
-		if !wait.none() {
-			l.holdBack(w.c, wait)
-		}
-		if !wait.none() || l.share.visit <= 0 {
-			w.keep(l.array.Rest())
-			return
-		}
-	}
-	w.payload, w.elements = nil, nil
-}
-
-// keep makes the messages that are left of a frame our own, unless they are.
-func (w *webSocket) keep(rest []byte) {
-	switch {
-	case len(rest) == 0:
-		w.payload, w.elements = nil, nil
-	case w.payload != nil: // they are a part of it
-		w.elements = rest
-	default:
-		w.payload = slices.Clone(rest)
-		w.elements = w.payload
-	}
+	w.messages.handOn(w.c, w)
 }
 
 func (w *webSocket) rawMessage(op ws.OpCode, payload []byte) {
@@ -261,7 +215,7 @@ func (w *webSocket) fail(code ws.StatusCode, reason string) {
 // end notes that our close frame is on its way.
 func (w *webSocket) end(reason CloseReason) {
 	w.ending, w.endingAt, w.reason = true, w.c.loop.now, reason
-	w.payload, w.elements = nil, nil
+	w.messages = messages{}
 	w.session.beginClosing()
 	w.outflow.CutOff(w.c.loop.nextSeq())
 }
