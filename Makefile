@@ -54,6 +54,22 @@ bench-peers: build ## Compare with all installed peers: an hour a block. ARGS="-
 bench-controls: build ## Check the instrument: a server against itself, and one whose capacity is known. ARGS="--blocks 5"
 	bin/benchmarks --suite controls $(ARGS)
 
+.PHONY: bench-batching
+bench-batching: build ## Batched or not, goroutines or a loop. ARGS="--blocks 3"
+	bin/benchmarks --suite batching $(ARGS)
+
+.PHONY: bench-walls
+bench-walls: build ## What comes in and what goes out: all send, or 50. ARGS="--blocks 3"
+	bin/benchmarks --suite walls $(ARGS)
+
+.PHONY: bench-equal
+bench-equal: build ## All servers at the same rates, 10 thousand to 10 million a second. ARGS="--blocks 3"
+	bin/benchmarks --suite equal $(ARGS)
+
+.PHONY: bench-echo
+bench-echo: build ## Each connection hears itself. ARGS="--blocks 3"
+	bin/benchmarks --suite echo $(ARGS)
+
 .PHONY: bench-overload
 bench-overload: build ## Three times what a server can carry, and what it does then: ARGS="--rate 6e8"
 	$(GO) run ./benchmarks/overload $(ARGS)

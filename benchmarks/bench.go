@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -30,7 +29,8 @@ type bench struct {
 	contestants []*contestant
 	manifest    results.Manifest
 
-	idle time.Duration // how long connections are watched without load
+	idle  time.Duration // how long connections are watched without load
+	equal time.Duration // the window of trials in which all are loaded alike
 }
 
 const idleTime = time.Second
@@ -149,7 +149,7 @@ func (b *bench) describe(ctx context.Context) error {
 	here := b.contestants[:0:0]
 	for _, c := range b.contestants {
 		s := results.ManifestServer{
-			Name: c.Name, About: c.about(), Protocol: c.Protocol, Command: c.Run, Capacity: c.Capacity,
+			Name: c.Name, About: c.about(), Protocol: c.Protocol, Command: c.Run, Capacity: c.Capacity, Of: c.of,
 		}
 		if err := c.installed(ctx, b.Bin); err != nil {
 			s.Skipped = err.Error()
@@ -190,6 +190,9 @@ func (b *bench) removeOld(old results.Manifest) error {
 
 // has tells whether a contestant has been measured at a level, in a block.
 func (b *bench) has(c *contestant, level, block int) bool {
+	if len(b.suite.rates) > 0 {
+		return b.hasRates(c, level, block)
+	}
 	return slices.ContainsFunc(b.searches(c, level), func(s results.Saturation) bool { return s.Block == block+1 })
 }
 
@@ -263,29 +266,23 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 		return err
 	}
 	defer s.stop()
-	load := []string{
-		"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol), "--cpus", b.cpus.String(),
-		"--server-pid", strconv.Itoa(s.cmd.Process.Pid), "--server-version", c.version,
-		"--block", strconv.Itoa(block + 1),
-	}
-	trial := func(phase results.Phase, connections, rate int, window time.Duration) error {
-		return s.explain(b.trial(ctx, c, phase, append([]string{
-			"--connections", strconv.Itoa(connections), "--rate", strconv.Itoa(rate), "--window", window.String(),
-		}, load...)))
-	}
-	if err := trial(results.PhaseIdle, level, 0, b.idle); err != nil {
+	l := loading{b: b, c: c, s: s, level: level, block: block}
+	if err := l.trial(ctx, results.PhaseIdle, level, 0, b.idle); err != nil {
 		return err
 	}
-	if err := trial(results.PhaseWarm, min(level, warmConnections), warmRate, b.Warm); err != nil {
+	if err := l.trial(ctx, results.PhaseWarm, min(level, warmConnections), warmRate, b.Warm); err != nil {
 		return err
+	}
+	if len(b.suite.rates) > 0 {
+		return l.rates(ctx)
 	}
 	light := b.suite.light && level == results.LightConnections
 	if light {
-		if err := trial(results.PhaseLight, level, results.LightRate, lightTime); err != nil {
+		if err := l.trial(ctx, results.PhaseLight, level, results.LightRate, lightTime); err != nil {
 			return err
 		}
 	}
-	search := slices.Concat([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, load)
+	search := slices.Concat([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, l.args())
 	if block > 0 {
 		search = append(search, laterCurve)
 	}
@@ -294,31 +291,9 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 		return s.explain(err)
 	}
 	if light {
-		return trial(results.PhaseRecovered, level, results.LightRate, recovery)
+		return l.trial(ctx, results.PhaseRecovered, level, results.LightRate, recovery)
 	}
 	return nil
-}
-
-// trial runs a trial and adds it to the results.
-func (b *bench) trial(ctx context.Context, c *contestant, phase results.Phase, args []string) error {
-	cmd := exec.CommandContext(ctx, b.program("sockload"), append([]string{"trial", "--json"}, args...)...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := measured(cmd.Run()); err != nil {
-		return err
-	}
-	var t results.Trial
-	if err := json.Unmarshal(out.Bytes(), &t); err != nil {
-		return err
-	}
-	t.Phase = phase
-	roundTrip := ""
-	if t.Nominal > 0 {
-		roundTrip = fmt.Sprintf(", %.0f messages a second nominal, %.0f delivered, round trip mean %.2f ms",
-			t.Nominal, t.Delivered, t.RTT.Mean)
-	}
-	fmt.Printf("%d connections (%s)%s, server memory %.1f MB\n", t.Connections, phase, roundTrip, memoryMB(&t))
-	return b.append(c, results.Record{Trial: &t})
 }
 
 // append adds a record to a contestant's results.
@@ -328,14 +303,6 @@ func (b *bench) append(c *contestant, r results.Record) error {
 		return err
 	}
 	return errors.Join(results.NewWriter(f).Write(r), f.Close())
-}
-
-// memoryMB is the server's, 0 when it is not known.
-func memoryMB(t *results.Trial) float64 {
-	if t.Server == nil {
-		return 0
-	}
-	return float64(t.Server.RSS) / 1e6
 }
 
 // process is a running server.

@@ -195,3 +195,53 @@ func TestSearchThatEndedAtTheClientIsMadeAgain(t *testing.T) {
 		})
 	}
 }
+
+// Servers are loaded alike, each up to the first rate that it does not carry; an interrupted run goes on behind those
+// that have been.
+func TestEqualLoad(t *testing.T) {
+	t.Parallel()
+	cpus, err := tuning.Allowed()
+	if err != nil || len(cpus) < 2 {
+		t.Skip("it wants two CPUs")
+	}
+	b := builtBench(t)
+	b.Suite, b.Out, b.Levels, b.Blocks, b.Warm = "equal", t.TempDir(), []int{3}, 1, 100*time.Millisecond
+	b.cpus, b.idle, b.equal = cpus[1:2], 100*time.Millisecond, 500*time.Millisecond
+	b.suite = suite{base: "slow", levels: b.Levels, rates: []float64{3000, 300_000, 600_000}}
+	control := &contestant{peer: &peer{}, Name: "slow", Protocol: results.WebSocket, Path: "/",
+		Run: []string{"{bin}/fixed", "--addr", "{addr}", "--capacity", "20000"}}
+	measure := func() (equal []results.Trial) {
+		t.Helper()
+		b.contestants = []*contestant{control}
+		if err := b.measureAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		records, err := results.ReadFile(b.file("slow"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			if r.Trial != nil && r.Trial.Phase == results.PhaseEqual {
+				equal = append(equal, *r.Trial)
+			}
+		}
+		return equal
+	}
+	first := measure()
+	for i, x := range first { // on a busy machine they may say nothing
+		if fell := x.Says() && !x.Carried(); fell && i < len(first)-1 || x.Nominal > 100_000 && x.Carried() {
+			t.Errorf("trial %d of %d, at %.0f: %s %s", i+1, len(first), x.Nominal, x.Verdict, x.Reason)
+		}
+	}
+	b.manifest.Finished = time.Time{} // as if it had been interrupted
+	if err := b.manifest.Write(b.Out); err != nil {
+		t.Fatal(err)
+	}
+	if again := measure(); len(again) != len(first) {
+		t.Errorf("%d trials, and then %d", len(first), len(again))
+	}
+	summary, err := os.ReadFile(filepath.Join(b.Out, "summary.md"))
+	if err != nil || !strings.Contains(string(summary), "messages a second, nominal, at 3 connections") {
+		t.Errorf("%v\n%s", err, summary)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -42,7 +43,7 @@ type flags struct {
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("Finds where servers saturate, and prints the table."),
+	kong.Parse(&f, kong.Description("Finds where servers saturate, or loads all alike, and prints the table."),
 		kong.Vars{"suites": strings.Join(suiteNames(), ",")})
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
@@ -54,20 +55,43 @@ func main() {
 
 // suite is what is compared.
 type suite struct {
-	names  []string // of the contestants; empty is all that are opponents and speak their own protocol
+	names  []string // of the contestants; empty is all that are opponents and no variants
 	base   string   // the contestant that the others are multiples of
 	levels []int
 	full   []string // contestants that are measured at the 13 levels of 2011, in the first block
 	light  bool     // and under a light load before and after the search
+	load   []string // further arguments for sockload
+
+	// Each contestant is measured a second time with so many of the connections sending: what comes in is no limit then.
+	publishers int
+	// Rates, in nominal messages a second, at which all are loaded alike. No saturation is searched then.
+	rates []float64
 }
+
+// sampled is for suites of servers that the client cannot outread on one core otherwise.
+var sampled = []string{"--verify", "sample"}
 
 var suites = map[string]suite{
 	"servers": {
 		names: []string{"sockloop", "goroutine"}, base: "goroutine", levels: results.QuickLevels, light: true,
+		load: sampled,
 	},
 	// What batching gives and what the loop gives: both with both.
 	"batching": {
 		names: []string{"sockloop", "sockloop-single", "goroutine", "goroutine-batched"}, base: "goroutine",
+		levels: results.QuickLevels, load: sampled,
+	},
+	// What comes in and what goes out.
+	"walls": {
+		names: []string{"sockloop", "goroutine-batched", "goroutine"}, base: "goroutine",
+		levels: []int{100, 500, 2000}, load: sampled, publishers: 50,
+	},
+	// What people run.
+	"equal": {
+		base: "sockjs-node", levels: []int{2000}, rates: []float64{1e4, 1e5, 1e6, 1e7},
+	},
+	"echo": {
+		names: []string{"sockloop-echo", "goroutine-echo", "sockjs-node-echo"}, base: "sockjs-node-echo",
 		levels: results.QuickLevels,
 	},
 	"transports": {
@@ -100,7 +124,7 @@ func (s *suite) contestants(peers []*peer, only []string) (all []*contestant, er
 		for i := range p.Contestants {
 			c := &p.Contestants[i]
 			byName[c.Name] = c
-			if !p.Control && !slices.Contains(suites["transports"].names[1:], c.Name) {
+			if !p.Control && !c.Variant {
 				names = append(names, c.Name)
 			}
 		}
@@ -118,11 +142,25 @@ func (s *suite) contestants(peers []*peer, only []string) (all []*contestant, er
 		if c == nil {
 			return nil, fmt.Errorf("no manifest has the contestant %s", name)
 		}
-		if len(only) == 0 || slices.Contains(only, name) {
-			all = append(all, c)
+		if len(only) > 0 && !slices.Contains(only, name) {
+			continue
+		}
+		all = append(all, c)
+		if s.publishers > 0 {
+			all = append(all, c.with(s.publishers))
 		}
 	}
 	return all, nil
+}
+
+// with is the same contestant with so many of the connections sending.
+func (c *contestant) with(publishers int) *contestant {
+	some := *c
+	some.of = c.Name
+	some.Name = fmt.Sprintf("%s-%d-publishers", c.Name, publishers)
+	some.About = fmt.Sprintf("%s; %d of the connections send", c.about(), publishers)
+	some.Load = append(slices.Clone(c.Load), "--publishers", strconv.Itoa(publishers))
+	return &some
 }
 
 func run(ctx context.Context, f flags) error {
@@ -141,7 +179,7 @@ func run(ctx context.Context, f flags) error {
 	if f.Blocks < 1 {
 		return fmt.Errorf("--blocks %d: want at least 1", f.Blocks)
 	}
-	b := bench{flags: f, suite: suites[f.Suite], idle: idleTime}
+	b := bench{flags: f, suite: suites[f.Suite], idle: idleTime, equal: equalTime}
 	if b.cpus, err = clientCPUs(f); err != nil {
 		return err
 	}

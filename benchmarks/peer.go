@@ -38,7 +38,10 @@ type contestant struct {
 	About    string           `yaml:"about"`
 	Needs    []string         `yaml:"needs"` // beside the peer's
 	Protocol results.Protocol `yaml:"protocol"`
-	Path     string           `yaml:"path"` // of the target
+	Path     string           `yaml:"path"`    // of the target
+	Load     []string         `yaml:"load"`    // further arguments for sockload
+	Variant  bool             `yaml:"variant"` // measured only by suites that name it
+	of       string           // the contestant that this is, but for a part of the connections that send; or empty
 	// a command, run in the folder; {bin}, {addr}, {host}, {port} and {cpu} are replaced
 	Run      []string `yaml:"run"`
 	Capacity float64  `yaml:"capacity"` // of a control, in received messages a second

@@ -373,20 +373,15 @@ func crossing(held, heldRTT, fell, fellRTT, threshold float64) float64 {
 }
 
 const (
-	deliveredMin = 0.995 // share of what is due that a server must deliver to sustain a rate
-	slopeMax     = 0.005 // growth of the round trip a second; of overloads, all but half a percent are above that
 	// sustainPrecision is the width of the bracket around what is sustained, as a share.
 	sustainPrecision = 0.1
 	// sustainDepth is the least share of what held that is tried.
 	sustainDepth = 1. / 32
 )
 
-// sustains tells whether a server carries a trial's rate without falling behind. What was due within the last round
-// trip may still be on its way.
+// sustains tells whether a server carries a trial's rate with short round trips.
 func (s *searcher) sustains(t Trial) bool {
-	due := t.Nominal * (1 - t.RTT.Mean/1000/t.Window)
-	return t.Verdict == OK && t.NotCompleted == 0 && t.Delivered >= deliveredMin*due && t.Slope < slopeMax &&
-		t.RTT.P99 <= s.Profile.SaturationRTT
+	return t.Carried() && t.RTT.P99 <= s.Profile.SaturationRTT
 }
 
 // sustain looks for the highest rate that is carried for the profile's longer trials, between nothing and what held.

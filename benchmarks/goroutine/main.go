@@ -1,6 +1,7 @@
 // Command goroutine is the opponent: a SockJS broadcast server as a good Go programmer would write it today, with a
 // goroutine that reads and one that writes for each connection, a bounded channel between them, and gorilla/websocket's
-// PreparedMessage, so that it too encodes a broadcast once. It serves /broadcast and is measured, not embedded.
+// PreparedMessage, so that it too encodes a broadcast once. It serves /broadcast and /echo, and is measured, not
+// embedded.
 package main
 
 import (
@@ -25,22 +26,28 @@ func main() {
 		func() error { return f.Serve(f.Addr, newHandler()) })
 }
 
-// newHandler serves one room at /broadcast.
+// newHandler serves one room for all at /broadcast, and one for each at /echo.
 func newHandler() http.Handler {
-	room := &room{clients: map[*client]struct{}{}}
-	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	all := newRoom()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /broadcast/{server}/{session}/websocket", func(w http.ResponseWriter, r *http.Request) {
-		conn, err := upgrader.Upgrade(w, r, nil)
-		if err != nil {
-			return // Upgrade has answered
-		}
-		c := &client{room: room, conn: conn, queue: make(chan *websocket.PreparedMessage, queueMax)}
-		go c.write()
-		c.read()
-	})
+	serve := func(prefix string, room func() *room) {
+		upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+		mux.HandleFunc("GET "+prefix+"/{server}/{session}/websocket", func(w http.ResponseWriter, r *http.Request) {
+			conn, err := upgrader.Upgrade(w, r, nil)
+			if err != nil {
+				return // Upgrade has answered
+			}
+			c := &client{room: room(), conn: conn, queue: make(chan *websocket.PreparedMessage, queueMax)}
+			go c.write()
+			c.read()
+		})
+	}
+	serve("/broadcast", func() *room { return all })
+	serve("/echo", newRoom)
 	return mux
 }
+
+func newRoom() *room { return &room{clients: map[*client]struct{}{}} }
 
 // queueMax is how many messages may wait for one client before it is a slow consumer.
 const queueMax = 1024

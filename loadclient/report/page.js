@@ -2,6 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
   const byName = Object.fromEntries(data.servers.map((s) => [s.name, s]));
+  if (!data.levels) return; // nothing was searched
   const most = data.levels[data.levels.length - 1];
 
   // Colours that people with any colour vision tell apart (Okabe and Ito); beyond eight, lines are dashed.

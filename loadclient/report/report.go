@@ -32,12 +32,40 @@ type page struct {
 	Command  string
 	Findings []finding
 	Skipped  []results.ManifestServer
+	Tables   []table
 
 	CSS, Script template.HTML
 	Data        template.JS
 }
 
 type setting struct{ Name, Value string }
+
+// table is one that needs no script.
+type table struct {
+	ID, Title, About string
+	Head             []string
+	Rows             [][]string
+}
+
+// tables are the loads that were equal for all, and the walls.
+func tables(r *results.Measurement) (all []table) {
+	if head, rows := r.WallsTable(); len(rows) > 0 {
+		all = append(all, table{"walls", "What comes in and what goes out", results.WallsText, head, rows})
+	}
+	for i, e := range r.Equal() {
+		t := table{
+			fmt.Sprintf("equal-%d", i+1), "Equal load: " + e.String(),
+			"The medians of the blocks in which the rate was carried. Memory is anonymous + file-backed; the kernel's is " +
+				"that of all TCP sockets of the machine.",
+			results.EqualHead, nil,
+		}
+		for k := range e.Rows {
+			t.Rows = append(t.Rows, e.Rows[k].Cells())
+		}
+		all = append(all, t)
+	}
+	return all
+}
 
 // data is what the script draws.
 type data struct {
@@ -120,10 +148,10 @@ func Write(w io.Writer, r *results.Measurement) error {
 	p := page{
 		Title: "Messages a second until a server saturates", When: when(r.Manifest), Machine: r.Manifest.Machine,
 		Settings: settings(r), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command),
-		Findings: findings(r),
-		CSS:      inline("style", "uplot-1.6.32.min.css", "page.css"),
-		Script:   inline("script", "uplot-1.6.32.min.js", "page.js"),
-		Data:     template.JS(text), //nolint:gosec // our own
+		Findings: findings(r), Tables: tables(r),
+		CSS:    inline("style", "uplot-1.6.32.min.css", "page.css"),
+		Script: inline("script", "uplot-1.6.32.min.js", "page.js"),
+		Data:   template.JS(text), //nolint:gosec // our own
 	}
 	for _, s := range r.Manifest.Servers {
 		if s.Skipped != "" {

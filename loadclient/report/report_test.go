@@ -169,6 +169,30 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// Where nothing was searched the page has the tables alone, and complains of nothing.
+func TestReportOfEqualLoads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var b bytes.Buffer
+	err := results.NewWriter(&b).Write(results.Record{Trial: &results.Trial{
+		Provenance: made(1), Connections: 2000, Phase: results.PhaseEqual, Verdict: results.OK, Window: 10,
+		Nominal: 1e6, Delivered: 1e6, RTT: results.Latency{Mean: 1.25},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "one.jsonl"), b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+write(t, dir))
+	tab.Until(t, "document.querySelector('#equal-1 h2').textContent === "+
+		"'Equal load: 1 million messages a second, nominal, at 2000 connections'")
+	tab.Until(t, "document.querySelector('#equal-1 tbody td + td').textContent === '1.25'")
+	if c := tab.Complaints(); len(c) > 0 {
+		t.Errorf("complaints: %s", strings.Join(c, "\n"))
+	}
+}
+
 var charts = []string{"saturation", "rtt", "delivered", "memory", "cpu", "spectrum", "time", "batching", "client"}
 
 // The page in a real browser, from a file: it draws, its controls do what they say, it asks for nothing, and complains

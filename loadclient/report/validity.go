@@ -23,7 +23,10 @@ const capacityOff = 0.03
 
 // findings is the verdict on validity.
 func findings(r *results.Measurement) []finding {
-	all := []finding{trialsMeasured(r), pointsFound(r)}
+	all := []finding{trialsMeasured(r)}
+	if len(r.Levels()) > 0 {
+		all = append(all, pointsFound(r))
+	}
 	all = append(all, ceilingUsed(r)...)
 	if r.Manifest.Suite != "" && r.Manifest.Finished.IsZero() {
 		all = append(all, finding{false, "The run was interrupted: not everything that was to be measured has been."})

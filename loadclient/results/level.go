@@ -19,6 +19,7 @@ type LevelSummary struct {
 	Sustained          Figure
 	SustainedDelivered float64
 	MaxDelivered       float64
+	In, Out            float64 // messages and bytes a second that came in and went out then
 	Overload           float64
 	CeilingShare       float64 // of what the client can receive, at what was delivered at most
 
@@ -92,6 +93,7 @@ func (s *Server) At(level int) LevelSummary {
 	}
 	x.Full = full.median()
 	s.trials(&x)
+	s.through(&x)
 	return x
 }
 

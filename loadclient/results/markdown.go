@@ -18,6 +18,8 @@ func (m *Measurement) WriteMarkdown(w io.Writer) {
 	m.writeOverview(w)
 	m.writeSaturations(w)
 	m.writeNotes(w)
+	m.writeWalls(w)
+	m.writeEqual(w)
 	m.writeMemory(w)
 	m.writeControls(w)
 	for _, s := range f.Servers {
@@ -80,8 +82,11 @@ func (m *Measurement) writeOverview(w io.Writer) {
 
 // writeSaturations writes a row a level and server.
 func (m *Measurement) writeSaturations(w io.Writer) {
+	if len(m.Levels()) == 0 {
+		return
+	}
 	head(w, 2, "connections", "server", "saturates at (200 ms), nominal", "blocks (lowest–highest)",
-		"delivered at most", "sustained for 10 s, nominal", "delivered", "p99 at half, ms", "× "+m.Manifest.Base,
+		"delivered at most", "in, messages", "out, MB", "sustained for 10 s, nominal", "delivered", "p99 at half, ms", "× "+m.Manifest.Base,
 		"limit", "share of the client's ceiling")
 	for _, n := range m.Levels() {
 		for i := range m.Servers {
@@ -91,7 +96,8 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 				continue
 			}
 			blocks := fmt.Sprintf("%d (%s–%s)", len(x.Searches), long(x.Low), long(x.High))
-			row(w, fmt.Sprint(n), s.Name, saturation(&x), blocks, measured(x.MaxDelivered), x.Sustained.String(),
+			row(w, fmt.Sprint(n), s.Name, saturation(&x), blocks, measured(x.MaxDelivered), measured(x.In),
+				megabytes(x.Out), x.Sustained.String(),
 				measured(x.SustainedDelivered), number(x.P99Half), m.ratio(s, n), limits(x.Searches),
 				share(x.CeilingShare))
 		}

@@ -137,6 +137,7 @@ const (
 	PhaseWarm      Phase = "warm-up"   // before anything counts
 	PhaseLight     Phase = "light"     // a light load before the search
 	PhaseRecovered Phase = "recovered" // the same a minute after its overloads
+	PhaseEqual     Phase = "equal"     // a rate that all servers are loaded with
 )
 
 // Busiest is how busy the busiest worker of the client was, 0 to 1.
@@ -165,3 +166,15 @@ func (t *Trial) Shape() Shape {
 
 // Says tells whether the trial says something of the server, which may be that it failed.
 func (t *Trial) Says() bool { return t.Valid() || t.Verdict == TargetFailed }
+
+const (
+	deliveredMin = 0.995 // share of what is due that a server must deliver to carry a rate
+	slopeMax     = 0.005 // growth of the round trip a second; of overloads, all but half a percent are above that
+)
+
+// Carried tells whether a server kept up with the trial's rate. What was due within the last round trip may still have
+// been on its way.
+func (t *Trial) Carried() bool {
+	due := t.Nominal * (1 - t.RTT.Mean/1000/t.Window)
+	return t.Verdict == OK && t.NotCompleted == 0 && t.Delivered >= deliveredMin*due && t.Slope < slopeMax
+}

@@ -1,4 +1,4 @@
-// Everybody hears everybody, with sockjs-node, as in the comparison of 2011.
+// Everybody hears everybody, with sockjs-node, as in the comparison of 2011; at /echo everybody hears himself.
 //
 //   node server.js HOST PORT
 import { createServer } from 'node:http';
@@ -15,6 +15,9 @@ service.on('connection', (member) => {
     for (const m of members) m.write(message);
   });
 });
+const echo = sockjs.createServer({ log: () => {} });
+echo.on('connection', (member) => member.on('data', (message) => member.write(message)));
 const http = createServer();
 service.installHandlers(http, { prefix: '/broadcast' });
+echo.installHandlers(http, { prefix: '/echo' });
 http.listen(Number(port), host);

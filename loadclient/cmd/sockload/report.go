@@ -24,7 +24,7 @@ func (c *reporting) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	if len(r.Levels()) == 0 {
+	if len(r.Levels()) == 0 && len(r.Equal()) == 0 {
 		return fmt.Errorf("%s: no search was finished, so there is nothing to report", strings.Join(c.Results, ", "))
 	}
 	path := c.Out

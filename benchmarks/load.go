@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sockloop/sockloop/loadclient/results"
+)
+
+// loading is what a running server is loaded with.
+type loading struct {
+	b            *bench
+	c            *contestant
+	s            *process
+	level, block int
+}
+
+// args are sockload's.
+func (l *loading) args() []string {
+	return slices.Concat([]string{
+		"--target", "ws://" + l.s.addr + l.c.Path, "--protocol", string(l.c.Protocol), "--cpus", l.b.cpus.String(),
+		"--server-pid", strconv.Itoa(l.s.cmd.Process.Pid), "--server-version", l.c.version,
+		"--block", strconv.Itoa(l.block + 1),
+	}, l.b.suite.load, l.c.Load)
+}
+
+// trial runs a trial and adds it to the results.
+func (l *loading) trial(
+	ctx context.Context, phase results.Phase, connections int, rate float64, window time.Duration,
+) error {
+	t, err := l.try(ctx, phase, connections, rate, window)
+	if err != nil {
+		return l.s.explain(err)
+	}
+	return l.b.append(l.c, results.Record{Trial: &t})
+}
+
+// try runs a trial.
+func (l *loading) try(
+	ctx context.Context, phase results.Phase, connections int, rate float64, window time.Duration,
+) (t results.Trial, err error) {
+	args := slices.Concat([]string{
+		"trial", "--json", "--connections", strconv.Itoa(connections),
+		"--rate", strconv.FormatFloat(rate, 'f', -1, 64), "--window", window.String(),
+	}, l.args())
+	cmd := exec.CommandContext(ctx, l.b.program("sockload"), args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := measured(cmd.Run()); err != nil {
+		return t, err
+	}
+	if err := json.Unmarshal(out.Bytes(), &t); err != nil {
+		return t, err
+	}
+	t.Phase = phase
+	roundTrip := ""
+	if t.Nominal > 0 {
+		roundTrip = fmt.Sprintf(", %.0f messages a second nominal, %.0f delivered, round trip mean %.2f ms",
+			t.Nominal, t.Delivered, t.RTT.Mean)
+	}
+	fmt.Printf("%d connections (%s)%s, server memory %.1f MB\n", t.Connections, phase, roundTrip, memoryMB(&t))
+	return t, nil
+}
+
+const (
+	// equalTime is the window of trials in which all are loaded alike.
+	equalTime = 10 * time.Second
+	// equalAttempts is how often such a trial is made that says nothing of the server.
+	equalAttempts = 3
+)
+
+// rates loads the server with the suite's rates, one after the other, up to the first that it does not carry.
+func (l *loading) rates(ctx context.Context) error {
+	for _, rate := range l.b.suite.rates {
+		t, err := l.equal(ctx, rate)
+		if err != nil {
+			return l.s.explain(err)
+		}
+		if err := l.b.append(l.c, results.Record{Trial: &t}); err != nil || t.Says() && !t.Carried() {
+			return err
+		}
+	}
+	return nil
+}
+
+// equal is a trial at a rate that says something of the server, if one of some does.
+func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err error) {
+	for range equalAttempts {
+		t, err = l.try(ctx, results.PhaseEqual, l.level, rate, l.b.equal)
+		if err != nil || t.Says() {
+			break
+		}
+		fmt.Printf("That says nothing of the server: %s\n", t.Reason)
+	}
+	return t, err
+}
+
+// hasRates tells whether a contestant has been loaded with all rates that it carries.
+func (b *bench) hasRates(c *contestant, level, block int) bool {
+	records, _ := results.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
+	return slices.ContainsFunc(records, func(r results.Record) bool {
+		t := r.Trial
+		return t != nil && t.Phase == results.PhaseEqual && t.Connections == level && t.Block == block+1 &&
+			(t.Says() && !t.Carried() || t.Nominal >= 0.999*slices.Max(b.suite.rates))
+	})
+}
+
+// memoryMB is the server's, 0 when it is not known.
+func memoryMB(t *results.Trial) float64 {
+	if t.Server == nil {
+		return 0
+	}
+	return float64(t.Server.RSS) / 1e6
+}

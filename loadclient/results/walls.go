@@ -1,0 +1,99 @@
+package results
+
+import (
+	"fmt"
+	"io"
+)
+
+// inputWall is how many times more a server must carry when few connections send for what comes in to have been its
+// limit: less may be chance.
+const inputWall = 1.25
+
+// Walls compares a server with itself when only a part of the connections send, at a level: what comes in is no limit
+// then, only what goes out.
+type Walls struct {
+	All, Some LevelSummary
+	Ratio     Comparison
+}
+
+// InputBound tells whether the server stood at what comes in when all sent; else it stood at what goes out.
+func (x *Walls) InputBound() bool { return x.Ratio.Ratio >= inputWall }
+
+// walls are those of a server at a level, if it was measured in both ways there.
+func (m *Measurement) walls(s *Server, n int) (x Walls, ok bool) {
+	for i := range m.Servers {
+		some := &m.Servers[i]
+		if some.Of != s.Name {
+			continue
+		}
+		x = Walls{All: s.At(n), Some: some.At(n)}
+		if len(x.All.Searches) == 0 || len(x.Some.Searches) == 0 {
+			continue
+		}
+		c, err := CompareLevel(x.All.Searches, x.Some.Searches)
+		x.Ratio = c
+		return x, err == nil
+	}
+	return x, false
+}
+
+// through adds what came in and went out when a server delivered most.
+func (s *Server) through(x *LevelSummary) {
+	best := map[int]*Trial{} // by block
+	for i := range s.Trials {
+		t := &s.Trials[i]
+		counts := t.Connections == x.Connections && t.Valid() && t.Phase != PhaseProbe && t.Phase != PhaseWarm
+		if b := best[t.Block]; counts && (b == nil || t.Delivered > b.Delivered) {
+			best[t.Block] = t
+		}
+	}
+	var in, out []float64
+	for _, t := range best {
+		in, out = append(in, t.SendRate), append(out, t.Delivered*t.BytesPerMessage)
+	}
+	x.In, x.Out = Median(in...), Median(out...)
+}
+
+// WallsTable is the head and the rows of a table that says at which of the two walls servers stand; there are no rows
+// where that was not measured.
+func (m *Measurement) WallsTable() (head []string, rows [][]string) {
+	for _, n := range m.Levels() {
+		for i := range m.Servers {
+			s := &m.Servers[i]
+			x, ok := m.walls(s, n)
+			if !ok {
+				continue
+			}
+			head = []string{
+				"connections", "server", "all send: delivered at most", "in, messages", "out, MB",
+				fmt.Sprintf("%d send: delivered at most", x.Some.Searches[0].Publishers), "in, messages", "out, MB",
+				"saturates × as late", "when all send it stands at",
+			}
+			at := "what goes out"
+			if x.InputBound() {
+				at = "what comes in"
+			}
+			rows = append(rows, []string{
+				fmt.Sprint(n), s.Name, measured(x.All.MaxDelivered), measured(x.All.In), megabytes(x.All.Out),
+				measured(x.Some.MaxDelivered), measured(x.Some.In), megabytes(x.Some.Out), x.Ratio.String(), at,
+			})
+		}
+	}
+	return head, rows
+}
+
+// WallsText explains that table.
+var WallsText = fmt.Sprintf("What comes in is messages a second, what goes out is bytes, when most was delivered. "+
+	"A server that saturates %v times as late when few connections send stood at what comes in.", inputWall)
+
+func (m *Measurement) writeWalls(w io.Writer) {
+	names, rows := m.WallsTable()
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n\n", WallsText)
+	head(w, 2, names...)
+	for _, cells := range rows {
+		row(w, cells...)
+	}
+}
