@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById('data').textContent);
   const byName = Object.fromEntries(data.servers.map((s) => [s.name, s]));
   if (!data.levels) return; // nothing was searched
+  const picture = document.documentElement.classList.contains('picture'); // without controls, and with names at the lines
   const most = data.levels[data.levels.length - 1];
 
   // Colours that people with any colour vision tell apart (Okabe and Ito); beyond eight, lines are dashed.
@@ -110,7 +111,7 @@
       const tip = el('div', { className: 'tip' });
       const width = plot.clientWidth;
       u = new uPlot({
-        width, height: Math.min(460, Math.max(300, Math.round(width * 0.45))), legend: { show: false },
+        width, padding: picture ? [12, 210, 0, 0] : undefined, height: Math.min(460, Math.max(300, Math.round(width * 0.45))), legend: { show: false },
         cursor: { drag: { x: true, y: true, uni: 20 }, points: { show: false } },
         scales: {
           x: scale(state.xlog, xs, []),
@@ -118,7 +119,7 @@
         },
         axes: [axis(drawn.x, state.xlog, drawn.x.ticks), axis(drawn.y, state.ylog)],
         series: [{}, ...shown.map((s) => ({ label: s.name, points: { show: false }, paths: () => null }))], // decorate draws them: a line may go back
-        hooks: { draw: [(c) => decorate(c, shown)], setCursor: [(c) => point(c, shown, tip)] },
+        hooks: { draw: [(c) => decorate(c, shown), (c) => picture && nameLines(c, shown)], setCursor: [(c) => point(c, shown, tip)] },
       }, [xs, ...columns], plot);
       u.over.append(tip);
     };
@@ -184,6 +185,28 @@
           }
           g.stroke();
         }
+      }
+      g.restore();
+    };
+
+    // nameLines writes the names at the ends of their lines, below each other where they would meet.
+    const nameLines = (c, shown) => {
+      const g = c.ctx;
+      const ratio = devicePixelRatio;
+      const height = 15 * ratio;
+      const ends = shown.map((s) => {
+        const last = s.points.reduce((a, b) => (b.x > a.x ? b : a));
+        return { name: s.name, color: s.color, y: c.valToPos(last.y, 'y', true) };
+      }).sort((a, b) => a.y - b.y);
+      for (let i = 1; i < ends.length; i++) ends[i].at = Math.max(ends[i].y, (ends[i - 1].at ?? ends[i - 1].y) + height);
+      const below = Math.max(0, (ends[ends.length - 1].at ?? 0) - c.bbox.top - c.bbox.height);
+      g.save();
+      g.font = `${13 * ratio}px system-ui, sans-serif`;
+      g.textAlign = 'left';
+      g.textBaseline = 'middle';
+      for (const e of ends) {
+        g.fillStyle = e.color;
+        g.fillText(e.name, c.bbox.left + c.bbox.width + 10 * ratio, (e.at ?? e.y) - below);
       }
       g.restore();
     };

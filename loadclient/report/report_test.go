@@ -18,6 +18,7 @@ import (
 var (
 	picturesOf = flag.String("results", "", "folder of results to make pictures of")
 	picturesTo = flag.String("pictures", "", "folder for the pictures")
+	series     = flag.String("series", "", "the lines of the pictures; default: all")
 	allowOld   = flag.Bool("allow-old", false, "results without versions and blocks")
 )
 
@@ -275,19 +276,28 @@ func TestReportInABrowser(t *testing.T) {
 }
 
 // The pictures of README.md and docs are made of results in the repository: go test ./loadclient/report -run Pictures
-// -results DIR -pictures DIR
+// -results DIR -pictures DIR -series sockloop,goroutine
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	if *picturesOf == "" || *picturesTo == "" {
 		t.Skip("no -results, no -pictures")
 	}
-	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+write(t, *picturesOf))
-	tab.Do(t, "document.querySelectorAll('header').forEach((e) => { e.style.display = 'none'; }); "+
-		"document.querySelectorAll('section').forEach((s) => { s.style.display = s.id === 'saturation' ? '' : "+
-		"'none'; }); document.querySelectorAll('#saturation .controls, #saturation h2, .keys "+
-		"button').forEach((c) => c.remove())")
+	path := write(t, *picturesOf)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("<html lang"), []byte("<html class=picture lang"), 1)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+path)
+	if *series != "" {
+		tab.Do(t, "{ const wanted = %q.split(','); document.querySelectorAll('#saturation .keys label')"+
+			".forEach((l) => { if (!wanted.includes(l.textContent)) l.querySelector('input').click(); }); }", *series)
+	}
 	for _, l := range chromium.Looks[:2] {
-		l.Height = 640
+		l.Height = 480
 		tab.Show(t, l)
 		tab.Do(t, "dispatchEvent(new Event('resize'))")
 		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - "+
