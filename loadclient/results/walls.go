@@ -47,11 +47,12 @@ func (s *Server) through(x *LevelSummary) {
 			best[t.Block] = t
 		}
 	}
-	var in, out []float64
+	var in, out, perWrite []float64
 	for _, t := range best {
 		in, out = append(in, t.SendRate), append(out, t.Delivered*t.BytesPerMessage)
+		perWrite = append(perWrite, t.MessagesPerWrite)
 	}
-	x.In, x.Out = Median(in...), Median(out...)
+	x.In, x.Out, x.PerWrite = Median(in...), Median(out...), Median(perWrite...)
 }
 
 // WallsTable is the head and the rows of a table that says at which of the two walls servers stand; there are no rows
