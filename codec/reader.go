@@ -25,6 +25,9 @@ var errNotUTF8 = &CloseError{ws.StatusInvalidFramePayloadData, "text that is not
 type MessageReader struct {
 	Role     ws.State // ws.StateServerSide or ws.StateClientSide: who we are
 	BytesMax int64    // size of the largest message accepted, in bytes; more is close code 1009
+	// Inflater inflates compressed messages, if permessage-deflate was negotiated (RFC 7692); nil if not. It may be
+	// shared with other readers: then a payload is scratch until the next call on any of them.
+	Inflater *Inflater
 
 	header    [ws.MaxHeaderSize]byte // a header that has begun and not ended
 	headerLen uint8
@@ -33,7 +36,8 @@ type MessageReader struct {
 	frame   ws.Header
 	left    int64 // bytes of frame's payload that have not come
 
-	op      ws.OpCode // of the message that has begun
+	op         ws.OpCode // of the message that has begun
+	compressed bool      // it is
 	message []byte    // what has come of its payload, unless that lies whole in the data
 	valid   int       // bytes at the front of message that are known to be whole characters
 	control []byte    // what has come of a control frame's payload, likewise
@@ -44,13 +48,15 @@ type MessageReader struct {
 // place. payload is scratch: a part of data or of the reader's own memory.
 //
 // A text message that does not lie whole in data is checked for UTF-8 as it comes, and refused with its first byte that
-// can belong to no character. One that does is not checked: its consumer scans it in any case.
+// can belong to no character. One that does is not checked, nor is one that was compressed: its consumer scans it in
+// any case. A compressed message may have BytesMax bytes, and not more when it is inflated.
 //
 // err is ErrIncomplete when data is used up, a *CloseError when the peer broke the protocol; then the reader is done.
 func (r *MessageReader) Next(data []byte) (op ws.OpCode, payload, rest []byte, err error) {
 	r.Release()
 	if op, payload, rest, ok := r.takeFrame(data); ok {
-		return op, payload, rest, nil
+		payload, err := r.inflate(op, payload)
+		return op, payload, rest, err
 	}
 	for {
 		if !r.inFrame {
@@ -64,7 +70,8 @@ func (r *MessageReader) Next(data []byte) (op ws.OpCode, payload, rest []byte, e
 		case err != nil:
 			return 0, nil, nil, err
 		case whole:
-			return op, payload, data, nil
+			payload, err := r.inflate(op, payload)
+			return op, payload, data, err
 		case r.inFrame:
 			return 0, nil, nil, ErrIncomplete
 		}
@@ -86,6 +93,9 @@ func (r *MessageReader) takeFrame(data []byte) (op ws.OpCode, payload, rest []by
 	end := size + int(h.Length)
 	if payload = data[size:end]; h.Masked {
 		ws.Cipher(payload, h.Mask, 0)
+	}
+	if !h.OpCode.IsControl() {
+		r.compressed = h.Rsv == rsv1
 	}
 	return h.OpCode, payload, data[end:], true
 }
@@ -121,12 +131,26 @@ func (r *MessageReader) begin(h ws.Header, err error) error {
 	}
 	if err == nil {
 		r.frame, r.left, r.inFrame = h, h.Length, true
+		if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
+			r.compressed = h.Rsv == rsv1
+		}
 	}
 	return err
 }
 
+// inflate inflates the payload of a message that is compressed.
+func (r *MessageReader) inflate(op ws.OpCode, payload []byte) ([]byte, error) {
+	if !r.compressed || op.IsControl() {
+		return payload, nil
+	}
+	return r.Inflater.Inflate(payload, r.BytesMax)
+}
+
 // check applies RFC 6455's rules for headers and our own for sizes, before a byte of the payload is kept.
 func (r *MessageReader) check(h ws.Header) error {
+	if first := h.OpCode == ws.OpText || h.OpCode == ws.OpBinary; h.Rsv == rsv1 && first && r.Inflater != nil {
+		h.Rsv = 0 // a compressed message begins
+	}
 	if err := ws.CheckHeader(h, r.Role); err != nil {
 		return &CloseError{ws.StatusProtocolError, err.Error()}
 	}
@@ -174,7 +198,7 @@ func (r *MessageReader) extend(piece []byte) error {
 		r.op = r.frame.OpCode
 	}
 	r.message = appendGrowing(r.message, piece, r.messageBytesMax(len(piece)))
-	if r.op != ws.OpText {
+	if r.op != ws.OpText || r.compressed {
 		return nil
 	}
 	n, ok := utf8Prefix(r.message[r.valid:])
