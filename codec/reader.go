@@ -38,9 +38,9 @@ type MessageReader struct {
 
 	op         ws.OpCode // of the message that has begun
 	compressed bool      // it is
-	message []byte    // what has come of its payload, unless that lies whole in the data
-	valid   int       // bytes at the front of message that are known to be whole characters
-	control []byte    // what has come of a control frame's payload, likewise
+	message    []byte    // what has come of its payload, unless that lies whole in the data
+	valid      int       // bytes at the front of message that are known to be whole characters
+	control    []byte    // what has come of a control frame's payload, likewise
 }
 
 // Next takes the next message or control frame off the front of data and returns what is left of data. op is OpText or

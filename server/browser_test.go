@@ -32,7 +32,7 @@ func TestBrowser(t *testing.T) {
 		transport string
 		elsewhere bool // it works across origins
 	}{
-		{"websocket", true}, {"xhr-streaming", true}, {"xhr-polling", true}, {"eventsource", true}, {"htmlfile", false},
+		{"websocket", true}, {"websocket compressed", true}, {"xhr-streaming", true}, {"xhr-polling", true}, {"eventsource", true}, {"htmlfile", false},
 		{"jsonp-polling", true},
 		{"iframe-eventsource", true}, {"iframe-htmlfile", true}, {"iframe-xhr-polling", true},
 	} {
@@ -42,7 +42,10 @@ func TestBrowser(t *testing.T) {
 			}
 			t.Run(tt.transport+" from "+where, func(t *testing.T) {
 				t.Parallel()
-				srv, err := server.New(server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 100})
+				transport, _, compressed := strings.Cut(tt.transport, " ")
+				srv, err := server.New(server.Config{
+					Addr: "127.0.0.1:0", ConnectionsMax: 100, Compress: compressed, CompressBytesMin: 1,
+				})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -66,17 +69,17 @@ func TestBrowser(t *testing.T) {
 					at = elsewhere(t, page, string(script))
 				}
 				tab := chromium.Open(t, browser, 3*patience, at)
-				used, err := chromium.Await[string](tab, "echo('http://%s', '%s', %d)", s.addr, tt.transport, messages)
-				if err != nil || used != tt.transport {
+				used, err := chromium.Await[string](tab, "echo('http://%s', '%s', %d)", s.addr, transport, messages)
+				if err != nil || used != transport {
 					t.Fatalf("echo over %q: %v", used, err)
 				}
-				got, err := chromium.Await[string](tab, "broadcast('http://%s', '%s', %d)", s.addr, tt.transport,
+				got, err := chromium.Await[string](tab, "broadcast('http://%s', '%s', %d)", s.addr, transport,
 					messages)
 				if err != nil || got != fmt.Sprintf("%d,%d", messages, messages) {
 					t.Errorf("broadcast: %q %v", got, err)
 				}
 				if st := s.stats(t); st.MessagesReceived != 3*messages ||
-					st.HandlerPanics+st.ProtocolErrors+st.SlowConsumersClosed > 0 {
+					st.HandlerPanics+st.ProtocolErrors+st.SlowConsumersClosed > 0 || compressed != (st.SessionsDeflate > 0) {
 					t.Errorf("%+v", st)
 				}
 			})

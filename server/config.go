@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/codec"
+
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -65,6 +67,13 @@ type Config struct {
 	// the machine or its cgroup if that is less.
 	MemoryBytesMax int
 
+	// Compress lets WebSocket clients that offer it have permessage-deflate (RFC 7692): a batch is compressed once for
+	// all of them, if it has CompressBytesMin bytes, with CompressLevel: 1, the fastest, to 9. Messages to one session
+	// alone are not compressed.
+	Compress         bool
+	CompressLevel    int
+	CompressBytesMin int
+
 	PublishRate  int // messages a second of one session, 0 is no limit: whoever sends more is not read until it may
 	PublishBytes int // bytes a second of one session, likewise
 
@@ -110,6 +119,8 @@ func DefaultConfig() Config {
 		UnsentBytesMax:      128 << 10,
 		MailboxMax:          64 << 10,
 		MemoryBytesMax:      memoryBytesMax(),
+		CompressLevel:       1,
+		CompressBytesMin:    256,
 		OverloadAfter:       time.Second,
 		DrainWindow:         time.Second,
 		SlowConsumer:        SlowConsumerClose,
@@ -151,6 +162,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"UnsentBytesMax", &c.UnsentBytesMax, d.UnsentBytesMax, 1 << 30},
 		{"MailboxMax", &c.MailboxMax, d.MailboxMax, 1 << 30},
 		{"MemoryBytesMax", &c.MemoryBytesMax, d.MemoryBytesMax, 1 << 50},
+		{"CompressLevel", &c.CompressLevel, d.CompressLevel, codec.DeflateLevelMax},
+		{"CompressBytesMin", &c.CompressBytesMin, d.CompressBytesMin, 1 << 30},
 	} {
 		if *f.n == 0 {
 			*f.n = f.def

@@ -56,6 +56,10 @@ func upgrade(x *exchange, r *route, raw bool, key, version string) {
 	x.set("Upgrade", "websocket")
 	x.set("Connection", "Upgrade")
 	x.set("Sec-WebSocket-Accept", acceptKey(key))
+	deflate := c.loop.deflater != nil && codec.AcceptsDeflate(x.r.Header.Values("Sec-WebSocket-Extensions"))
+	if deflate {
+		x.set("Sec-WebSocket-Extensions", codec.DeflateResponse)
+	}
 	c.loop.scratch = x.response.appendHead(c.loop.scratch[:0], http.StatusSwitchingProtocols, noLength)
 	c.send(c.loop.scratch)
 	if c.dead {
@@ -64,6 +68,10 @@ func upgrade(x *exchange, r *route, raw bool, key, version string) {
 	c.loop.share.spend(openCost)
 	w := newWebSocket(c, r, raw)
 	w.pings = version != version2011
+	if w.deflate = deflate; deflate {
+		c.loop.stats.SessionsDeflate++
+		w.reader.Inflater = &c.loop.inflater
+	}
 	c.protocol = w
 	if !raw {
 		w.control(codec.AppendFrame(nil, ws.OpText, []byte(codec.OpenFrame)))

@@ -62,6 +62,9 @@ type loop struct {
 	published *Topic // the last that the message being handed on was published to
 	foundFull *Topic // the last whose log was full when the message being handed on was published to it
 
+	deflater *codec.Deflater // of everybody; nil unless Config.Compress
+	inflater codec.Inflater  // likewise
+
 	buffer       []byte // into which connections are read
 	array        codec.Array
 	message      Message // the one that a raw WebSocket is delivering
@@ -84,6 +87,9 @@ func newLoop(cfg Config) *loop {
 	l.outflows = broadcast.OutflowConfig{
 		FrameBytesMax: cfg.FrameBytesMax, OutboxBytesMax: cfg.OutboxBytesMax,
 		Skip: cfg.SlowConsumer == SlowConsumerSkip, Outboxes: l.memory.outboxes,
+	}
+	if cfg.Compress {
+		l.deflater, _ = codec.NewDeflater(cfg.CompressLevel, cfg.CompressBytesMin) // the level has been checked
 	}
 	l.mailbox = mailbox{max: cfg.MailboxMax, loop: l}
 	return l

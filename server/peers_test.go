@@ -42,7 +42,16 @@ func line(name string, i int) string { return fmt.Sprintf("%s %d %s", name, i, p
 // one order.
 func TestGoClients(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Config{})
+	for _, compress := range []bool{false, true} {
+		t.Run(fmt.Sprintf("compress %v", compress), func(t *testing.T) {
+			t.Parallel()
+			goClients(t, server.Config{Compress: compress, CompressBytesMin: 1})
+		})
+	}
+}
+
+func goClients(t *testing.T, config server.Config) {
+	s := start(t, config)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	peers := []peer{
@@ -50,6 +59,9 @@ func TestGoClients(t *testing.T) {
 		joinCoder(ctx, t, s, "/broadcast/0/c/websocket"), joinCoder(ctx, t, s, "/broadcast/websocket"),
 	}
 	s.eventually(t, "all in", func(st server.Stats) bool { return st.Sessions == len(peers) })
+	if n := s.stats(t).SessionsDeflate; config.Compress != (n == uint64(len(peers))) {
+		t.Errorf("%d of them have permessage-deflate", n)
+	}
 	var saying sync.WaitGroup
 	for i, p := range peers {
 		saying.Go(func() {
@@ -125,7 +137,8 @@ func incoming(path string, p []byte, heard chan string) error {
 
 func joinGorilla(t *testing.T, s *running, path string) peer {
 	t.Helper()
-	c, _, err := gorilla.DefaultDialer.Dial("ws://"+s.addr+path, nil)
+	dialer := gorilla.Dialer{EnableCompression: true}
+	c, _, err := dialer.Dial("ws://"+s.addr+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +162,9 @@ func joinGorilla(t *testing.T, s *running, path string) peer {
 
 func joinCoder(ctx context.Context, t *testing.T, s *running, path string) peer {
 	t.Helper()
-	c, _, err := coder.Dial(ctx, "ws://"+s.addr+path, nil)
+	c, _, err := coder.Dial(ctx, "ws://"+s.addr+path, &coder.DialOptions{
+		CompressionMode: coder.CompressionContextTakeover, CompressionThreshold: 1, // which we decline for both sides
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +197,16 @@ func TestNodeClients(t *testing.T) {
 	if _, err := os.Stat("interop/node_modules/sockjs-client"); err != nil {
 		t.Skip("the npm packages are not installed (npm ci in server/interop)")
 	}
-	s := start(t, server.Config{})
+	for _, compress := range []bool{false, true} {
+		t.Run(fmt.Sprintf("compress %v", compress), func(t *testing.T) {
+			t.Parallel()
+			nodeClients(t, server.Config{Compress: compress, CompressBytesMin: 1})
+		})
+	}
+}
+
+func nodeClients(t *testing.T, config server.Config) {
+	s := start(t, config)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	clients := [][2]string{
@@ -222,6 +246,9 @@ func TestNodeClients(t *testing.T) {
 		if err := n.cmd.Wait(); err != nil {
 			t.Errorf("%s: %v", n.name, err)
 		}
+	}
+	if n := s.stats(t).SessionsDeflate; config.Compress != (n == 1) { // that of ws; sockjs-client offers nothing under Node
+		t.Errorf("%d sessions have permessage-deflate", n)
 	}
 }
 

@@ -59,8 +59,15 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 	return s.loop.routes.add(s.cfg.Prefix+prefix, service, o)
 }
 
-// NewTopic makes a topic with a name, which Topic.Name returns. It must be called before Run or on the loop.
-func (s *Server) NewTopic(name string) *Topic { return newTopic(s.loop, name) }
+// NewTopic makes a topic with a name, which Topic.Name returns. Each change may change its options. It must be called
+// before Run or on the loop.
+func (s *Server) NewTopic(name string, changes ...func(*TopicOptions)) *Topic {
+	var o TopicOptions
+	for _, change := range changes {
+		change(&o)
+	}
+	return newTopic(s.loop, name, o)
+}
 
 // Post runs a function on the loop, after those posted before. It is how other goroutines publish and send. The error
 // is ErrNotRunning before Ready and after the end, or ErrMailboxFull.

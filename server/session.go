@@ -170,7 +170,11 @@ func (s *Session) Subscribe(t *Topic) {
 		return
 	}
 	t.seal() // what is open was published before, and not to this session
-	if s.outflow.Subscribe(t.log, s.transport.wire(), s.loop.nextSeq()) && s.outflow.Len() == 2 {
+	w := s.transport.wire()
+	if t.plain {
+		w = plain(w)
+	}
+	if s.outflow.Subscribe(t.log, w, s.loop.nextSeq()) && s.outflow.Len() == 2 {
 		s.loop.multiTopic++
 	}
 }

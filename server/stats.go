@@ -21,6 +21,7 @@ type Stats struct {
 	RefusedForMemory       uint64 // connections and sessions refused because the memory budget was nearly spent
 	RefusedForLoad         uint64 // because more was published than the loop can send out
 	SessionsOpened         uint64
+	SessionsDeflate        uint64 // of them, those with permessage-deflate
 	SessionsRefused        uint64 // beyond SessionsMax, for memory or load, or while shutting down
 	SessionsTimedOut       uint64 // over HTTP, without a receiver for too long
 	Requests               uint64

@@ -14,6 +14,7 @@ type Topic struct {
 	log     *broadcast.Topic
 	dirty   bool // published to in this turn
 	closed  bool
+	plain   bool     // TopicOptions.NoCompression
 	awaited bool     // among the loop's full topics
 	waiting []waiter // publishers that wait for room in the log
 }
@@ -26,8 +27,16 @@ type waiter interface {
 	gone() bool
 }
 
-func newTopic(l *loop, name string) *Topic {
-	t := &Topic{loop: l, name: name}
+// TopicOptions are a topic's own. The zero value is the default.
+type TopicOptions struct {
+	// NoCompression sends the topic's messages as they are, whatever is negotiated. It is for topics that have secrets
+	// in them beside what strangers publish: how long a compressed batch is tells whoever sees its length whether both
+	// have something in common (the attack BREACH).
+	NoCompression bool
+}
+
+func newTopic(l *loop, name string, o TopicOptions) *Topic {
+	t := &Topic{loop: l, name: name, plain: o.NoCompression}
 	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
 		LogBytesLimit: l.cfg.MemoryBytesMax / 2, // room for what many publishers send before they are known to be
@@ -38,7 +47,7 @@ func newTopic(l *loop, name string) *Topic {
 			WindowMS: readerWindowMS,
 		},
 		Logs:  l.memory.logs,
-		Wires: encoders[:],
+		Wires: encoders(l.deflater),
 	})
 	t.log.Data = t
 	l.topics = append(l.topics, t)

@@ -28,6 +28,7 @@ type webSocket struct {
 	outflow *broadcast.Outflow
 	reader  codec.MessageReader
 	raw     bool
+	deflate bool // permessage-deflate was negotiated
 	pings   bool // the peer answers pings
 
 	messages messages // of a frame, which have not been handed on
@@ -76,8 +77,13 @@ func (w *webSocket) name() string {
 }
 
 func (w *webSocket) wire() broadcast.Wire {
-	if w.raw {
+	switch {
+	case w.raw && w.deflate:
+		return wireRawDeflate
+	case w.raw:
 		return wireRawWebSocket
+	case w.deflate:
+		return wireDeflate
 	}
 	return wireWebSocket
 }
@@ -97,6 +103,9 @@ func (w *webSocket) receive(data []byte) []byte {
 			return nil
 		}
 		w.c.loop.share.spend(messageCost)
+		if w.deflate { // few bytes may have become many
+			w.c.loop.share.spend(len(payload) >> byteShift)
+		}
 		data = rest
 		w.frame(op, payload)
 	}

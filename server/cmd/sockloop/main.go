@@ -82,6 +82,9 @@ type serve struct {
 	CloseTimeout       time.Duration `help:"Time to answer a close." default:"3s"`
 	LogBytesMax        int           `help:"Size of a topic's log; it grows to four times that for readers that take something. Default: ${default}." default:"16777216" placeholder:"BYTES"`
 	MemoryMax          size          `help:"All memory that is kept on behalf of clients, such as 256M or 1G: near it newcomers are refused, at it the largest holders are ended. Default: 256M, or a quarter of the machine's or cgroup's memory if that is less." placeholder:"SIZE"`
+	Compress           bool          `help:"Let WebSocket clients have permessage-deflate: a batch is compressed once for all of them."`
+	CompressLevel      int           `help:"1, the fastest, to 9, the smallest. Default: ${default}." default:"1" placeholder:"LEVEL"`
+	CompressMin        int           `help:"Smallest batch that is compressed. Default: ${default}." default:"256" placeholder:"BYTES"`
 	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N"`
 	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
 	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE"`
@@ -167,6 +170,7 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 		HandshakeTimeout: s.HandshakeTimeout, KeepAliveTimeout: s.KeepAliveTimeout,
 		PongTimeout: s.PongTimeout, CloseTimeout: s.CloseTimeout,
 		MemoryBytesMax: int(s.MemoryMax), LogBytesMax: s.LogBytesMax,
+		Compress: s.Compress, CompressLevel: s.CompressLevel, CompressBytesMin: s.CompressMin,
 		PublishRate: s.PublishRate, PublishBytes: int(s.PublishBytes),
 		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), SlowConsumer: server.SlowConsumer(s.SlowConsumer),
 		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter, DrainWindow: s.DrainWindow,

@@ -1,0 +1,222 @@
+package server_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/server"
+)
+
+const deflateOffer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
+// offer opens a WebSocket with an offer of extensions, and returns what was answered.
+func (r *running) offer(t *testing.T, path, offer string) (*client, string) {
+	t.Helper()
+	c := r.dial(t)
+	c.say("GET " + path + " HTTP/1.1\r\n" + handshakeHeaders + offer + "\r\n")
+	resp, body := c.response()
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%s: %s %q", path, resp.Status, body)
+	}
+	return c, resp.Header.Get("Sec-WebSocket-Extensions")
+}
+
+// frame reads a frame as it is.
+func (c *client) frame(t *testing.T) (h ws.Header, payload []byte) {
+	t.Helper()
+	h, err := ws.ReadHeader(c.r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload = make([]byte, h.Length)
+	if _, err := io.ReadFull(c.r, payload); err != nil {
+		t.Fatal(err)
+	}
+	return h, payload
+}
+
+func inflate(t *testing.T, payload []byte) string {
+	t.Helper()
+	whole := append(bytes.Clone(payload), 0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff)
+	plain, err := io.ReadAll(flate.NewReader(bytes.NewReader(whole)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(plain)
+}
+
+// deflated is a frame as a client sends it.
+func deflated(t *testing.T, op ws.OpCode, text string) string {
+	t.Helper()
+	d, err := codec.NewDeflater(1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unmasked := d.AppendFrame(nil, op, []byte(text))
+	h, size, err := codec.ParseHeader(unmasked)
+	if err != nil || h.Rsv == 0 {
+		t.Fatalf("%v, RSV %d", err, h.Rsv)
+	}
+	p := codec.AppendMaskedFrame(nil, op, unmasked[size:], [4]byte{1, 2, 3, 4})
+	p[0] |= 0x40
+	return string(p)
+}
+
+// Who negotiates permessage-deflate receives large batches compressed, the same bytes for all, and what it sends
+// compressed is understood; who does not receives them as they are. Small batches are never compressed.
+func TestBatchesAreCompressedForThoseWhoNegotiateIt(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{Compress: true, CompressBytesMin: 100})
+	long := strings.Repeat("hello, ", 30)
+	for _, endpoint := range []string{"/broadcast/0/x/websocket", "/broadcast/websocket"} {
+		raw := strings.HasSuffix(endpoint, "cast/websocket")
+		one, accepted := s.offer(t, endpoint, deflateOffer)
+		if accepted != codec.DeflateResponse {
+			t.Fatalf("answered %q", accepted)
+		}
+		two, _ := s.offer(t, endpoint, deflateOffer)
+		plain, accepted := s.offer(t, endpoint, "")
+		declined, refused := s.offer(t, endpoint,
+			"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n")
+		if accepted != "" || refused != "" {
+			t.Fatalf("answered %q and %q", accepted, refused)
+		}
+		all := []*client{one, two, plain, declined}
+		if !raw {
+			for _, c := range all {
+				if h, p := c.frame(t); h.Rsv != 0 || string(p) != codec.OpenFrame {
+					t.Fatalf("RSV %d %q", h.Rsv, p)
+				}
+			}
+		}
+		payload := func(text string) string {
+			if raw {
+				return text
+			}
+			return fmt.Sprintf("a[%q]", text)
+		}
+		said := func(text string) string {
+			if raw {
+				return text
+			}
+			return fmt.Sprintf("[%q]", text)
+		}
+		one.say(deflated(t, ws.OpText, said(long)))
+		h, first := one.frame(t)
+		if h.Rsv != 4 || inflate(t, first) != payload(long) || len(first) > len(long)/2 {
+			t.Fatalf("RSV %d, %d bytes: %q", h.Rsv, len(first), inflate(t, first))
+		}
+		if h, p := two.frame(t); h.Rsv != 4 || !bytes.Equal(p, first) {
+			t.Fatalf("RSV %d %q, %q", h.Rsv, p, first)
+		}
+		for _, c := range all[2:] {
+			if h, p := c.frame(t); h.Rsv != 0 || string(p) != payload(long) {
+				t.Fatalf("RSV %d %q", h.Rsv, p)
+			}
+		}
+		two.send(said("short"))
+		for _, c := range all {
+			if h, p := c.frame(t); h.Rsv != 0 || string(p) != payload("short") {
+				t.Fatalf("RSV %d %q", h.Rsv, p)
+			}
+		}
+		for _, c := range all {
+			_ = c.Close()
+		}
+	}
+	if n := s.stats(t).SessionsDeflate; n != 4 {
+		t.Errorf("%d sessions have it", n)
+	}
+}
+
+// Without Compress an offer is not answered, and a compressed frame breaks the protocol.
+func TestCompressionIsOffByDefault(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{})
+	c, accepted := s.offer(t, "/broadcast/0/x/websocket", deflateOffer)
+	if accepted != "" {
+		t.Fatalf("answered %q", accepted)
+	}
+	c.expect(codec.OpenFrame)
+	c.say(deflated(t, ws.OpText, "["+strings.Repeat(`"hello",`, 30)+`"end"]`))
+	c.expectClose(int(ws.StatusProtocolError))
+}
+
+// A topic may be left out.
+func TestTopicWithoutCompression(t *testing.T) {
+	t.Parallel()
+	srv, err := server.New(server.Config{Addr: "127.0.0.1:0", Compress: true, CompressBytesMin: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := srv.NewTopic("secrets", func(o *server.TopicOptions) { o.NoCompression = true })
+	if err := srv.Handle("/secrets", &room{topic}); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, srv)
+	for _, endpoint := range []string{"/secrets/0/x/websocket", "/secrets/websocket"} {
+		c, accepted := s.offer(t, endpoint, deflateOffer)
+		if accepted == "" {
+			t.Fatal("it was declined")
+		}
+		text := strings.Repeat("secret ", 30)
+		if strings.Contains(endpoint, "/0/") {
+			c.frame(t)
+			text = fmt.Sprintf("[%q]", text)
+		}
+		c.send(text)
+		if h, p := c.frame(t); h.Rsv != 0 || !strings.Contains(string(p), "secret secret") {
+			t.Errorf("%s: RSV %d %q", endpoint, h.Rsv, p)
+		}
+	}
+}
+
+// room is a room of a topic.
+type room struct{ topic *server.Topic }
+
+func (r *room) OnOpen(s *server.Session)                       { s.Subscribe(r.topic) }
+func (r *room) OnClose(*server.Session, server.CloseReason)    {}
+func (r *room) OnMessage(_ *server.Session, m *server.Message) { r.topic.Publish(m) }
+
+// What inflates to too much, or to nothing legal, ends its connection with the code for it, and no other.
+func TestCompressedMessagesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{Compress: true, MessageBytesMax: 10_000, RawMessageBytesMax: 10_000})
+	steady := s.join(t, "/echo")
+	broken := codec.AppendMaskedFrame(nil, ws.OpText, []byte("\xff\xff"), [4]byte{})
+	broken[0] |= 0x40
+	for name, tt := range map[string]struct {
+		path, frame string
+		code        ws.StatusCode
+	}{
+		"a bomb":             {"/echo/0/x/websocket", deflated(t, ws.OpText, strings.Repeat("[", 1<<20)), ws.StatusMessageTooBig},
+		"a bomb, raw":        {"/echo/websocket", deflated(t, ws.OpText, strings.Repeat("[", 1<<20)), ws.StatusMessageTooBig},
+		"no deflate":         {"/echo/websocket", string(broken), ws.StatusInvalidFramePayloadData},
+		"no UTF-8":           {"/echo/websocket", deflated(t, ws.OpText, strings.Repeat("\xff", 100)), ws.StatusInvalidFramePayloadData},
+		"no UTF-8, SockJS":   {"/echo/0/x/websocket", deflated(t, ws.OpText, `["`+strings.Repeat("\xff", 100)+`"]`), ws.StatusInvalidFramePayloadData},
+		"no array":           {"/echo/0/x/websocket", deflated(t, ws.OpText, strings.Repeat("{", 100)), ws.StatusProtocolError},
+		"binary over SockJS": {"/echo/0/x/websocket", deflated(t, ws.OpBinary, strings.Repeat("x", 100)), ws.StatusUnsupportedData},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := s.offer(t, tt.path, deflateOffer)
+			if strings.Contains(tt.path, "/0/") {
+				c.expect(codec.OpenFrame)
+			}
+			c.say(tt.frame)
+			c.expectClose(int(tt.code))
+		})
+	}
+	steady.send(`["still"]`)
+	steady.expect(`a["still"]`)
+	if n := s.stats(t).InputBytes; n > 50_000 {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
