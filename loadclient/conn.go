@@ -83,7 +83,9 @@ func (c *conn) reset() {
 // frameEnd follows a frame that had messages.
 func (c *conn) frameEnd() {
 	c.w.frames++
-	c.elements(c.reference.separator())
+	if c.reference.framing == nil {
+		c.elements(c.reference.separator())
+	}
 	if c.w.plan.sample {
 		c.takeTurn()
 	}
@@ -182,15 +184,23 @@ func (c *conn) count(p []byte, record bool) {
 		s.partial = append(s.partial, p...)
 		p = s.partial
 	}
+	add := func(text []byte) {
+		if m := s.tally.add(text); record && m.sender >= 0 && c.reference.room.first+m.sender == c.index {
+			c.returned(m.stamp, c.w.clock())
+		}
+	}
 	for len(p) > 0 {
-		text, size := cutMessage(p, c.reference.quoted)
+		size := 0
+		if f := c.reference.framing; f != nil {
+			size = f.cut(p, add)
+		} else {
+			var text []byte
+			if text, size = cutMessage(p, c.reference.quoted); text != nil {
+				add(text)
+			}
+		}
 		if size == 0 {
 			break
-		}
-		if text != nil {
-			if m := s.tally.add(text); record && m.sender >= 0 && c.reference.room.first+m.sender == c.index {
-				c.returned(m.stamp, c.w.clock())
-			}
 		}
 		p = p[size:]
 	}

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 )
 
 // errTarget marks a failure that is the target's: it was not there, or is not what it was said to be.
@@ -43,6 +45,10 @@ func (t Target) handshake(rw io.ReadWriter, path string, index int) ([]byte, err
 			refusal = t.refused(rw, bufio.NewReader(r), "opening a WebSocket")
 		},
 	}
+	if t.Compress {
+		offer := wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
+		dialer.Extensions = []httphead.Option{offer.Option()}
+	}
 	br, chosen, err := dialer.Upgrade(answer, u)
 	switch {
 	case refusal != nil:
@@ -53,12 +59,32 @@ func (t Target) handshake(rw io.ReadWriter, path string, index int) ([]byte, err
 		err = fmt.Errorf("%w: %s chooses none of the subprotocols %s: give with --subprotocol what it speaks",
 			errTarget, t, strings.Join(t.Subprotocols, ", "))
 	}
+	if err == nil && t.Compress {
+		err = t.compresses(chosen.Extensions)
+	}
 	if br == nil {
 		return nil, err
 	}
 	defer ws.PutReader(br)
 	rest, _ := br.Peek(br.Buffered())
 	return bytes.Clone(rest), err
+}
+
+// compresses is an error unless a server has taken the offer of permessage-deflate as it was made.
+func (t Target) compresses(accepted []httphead.Option) error {
+	for _, o := range accepted {
+		var p wsflate.Parameters
+		if string(o.Name) != wsflate.ExtensionName {
+			continue
+		}
+		if err := p.Parse(o); err != nil || !p.ServerNoContextTakeover {
+			return fmt.Errorf("%w: %s answers the offer of permessage-deflate without server_no_context_takeover, "+
+				"which was asked for: RFC 7692 section 7.1.1.1", errTarget, t)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: %s does not take the offer of permessage-deflate: switch it on there (sockloop --compress), "+
+		"or leave out --compress", errTarget, t)
 }
 
 // notOpened says why an answer opens no WebSocket.

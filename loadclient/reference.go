@@ -22,6 +22,9 @@ type reference struct {
 	form       *form // of the messages
 	blockBytes int
 	room       audience
+	framing    *framing // with permessage-deflate; else nil
+	frames     []frameAt
+	found      []found // scratch
 	conns      []*conn // the worker's that hear it
 
 	blocks  []*block // nil where all have passed
@@ -86,7 +89,7 @@ func (r *reference) reset(t *tally) {
 	r.blocks, r.passed = r.blocks[:0], 0
 	r.end, r.begun, r.tally, r.passes, r.strayed = 0, 0, t, r.passes[:0], 0
 	t.form = r.form
-	r.partial = r.partial[:0]
+	r.partial, r.frames = r.partial[:0], r.frames[:0]
 }
 
 // at is what the reference holds from a position on, as far as it lies in one piece.
@@ -131,21 +134,29 @@ func (r *reference) block() *block {
 	return b
 }
 
+// unparsed is what follows the last message that was complete, in one piece: shared bytes, or scratch.
+func (r *reference) unparsed() []byte {
+	rest := r.at(r.begun)
+	if r.begun+len(rest) == r.end {
+		return rest
+	}
+	r.partial = r.partial[:0]
+	for pos := r.begun; pos < r.end; { // across blocks
+		piece := r.at(pos)
+		r.partial = append(r.partial, piece...)
+		pos += len(piece)
+	}
+	return r.partial
+}
+
 // parse takes the messages that are complete.
 func (r *reference) parse() {
+	if r.framing != nil {
+		r.parseRecords()
+		return
+	}
 	for r.begun < r.end {
-		rest := r.at(r.begun)
-		if len(r.partial) > 0 || r.begun+len(rest) < r.end { // across two blocks
-			r.partial = r.partial[:0]
-			for pos := r.begun; pos < r.end; {
-				piece := r.at(pos)
-				r.partial = append(r.partial, piece...)
-				pos += len(piece)
-			}
-			rest = r.partial
-		}
-		text, size := cutMessage(rest, r.quoted)
-		r.partial = r.partial[:0]
+		text, size := cutMessage(r.unparsed(), r.quoted)
 		if size == 0 {
 			return
 		}
@@ -202,6 +213,9 @@ func (r *reference) countAt(pos int) int {
 		return r.tally.messages
 	case pos > r.end:
 		return int(float64(r.tally.messages) * float64(pos) / float64(max(r.end, 1)))
+	}
+	if r.framing != nil {
+		return r.messagesBefore(pos)
 	}
 	b := r.blocks[pos/r.blockBytes]
 	n := bytes.Count(b.bytes[:pos%r.blockBytes], r.separator())

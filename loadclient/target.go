@@ -34,6 +34,7 @@ type Target struct {
 	SendFirst    []string       // messages of each connection before anything is measured; {id} is the connection's
 	Greeting     *regexp.Regexp // messages that are not of the run and no surprise; nil for none
 	Payload      Payload        // what is sent; the zero value is that of 2011
+	Compress     bool           // permessage-deflate, without context of the server's: RFC 7692
 }
 
 // ParseTarget reads a URL: ws://host:port/path?query, or wss, http, https. With SockJS the path is the service's
@@ -177,17 +178,26 @@ type TargetOptions struct {
 	Greeting     string // regular expression
 	Payload      string // template
 	PayloadBytes string // sizes
+	Compress     bool   // permessage-deflate
 }
 
 // Apply adds the options to a target. An error names the flag of sockload that it comes from.
 func (o TargetOptions) Apply(t *Target) error {
 	for _, apply := range []func(*Target) error{
-		o.trust, o.headers, o.cookies, o.bearers, o.subprotocols, o.conversation, o.payload,
+		o.trust, o.headers, o.cookies, o.bearers, o.subprotocols, o.conversation, o.payload, o.compress,
 	} {
 		if err := apply(t); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (o TargetOptions) compress(t *Target) error {
+	if o.Compress && declared(t.Protocol).stream != nil {
+		return fmt.Errorf("--compress is for WebSockets, and %s is none", t.Protocol)
+	}
+	t.Compress = o.Compress
 	return nil
 }
 

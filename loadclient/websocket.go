@@ -20,6 +20,8 @@ type webSocketLink struct {
 	head   [ws.MaxHeaderSize]byte
 	headed int
 	frame  ws.Header
+	small  bool // the message is compressed
+	record []byte
 	off    int    // in the payload
 	inside bool   // a payload
 	lead   []byte // of a text: its first bytes, up to what tells whether it has messages; of one without, all of it
@@ -84,11 +86,18 @@ func (l *webSocketLink) receive(_ *socket, data []byte) error {
 
 // skippable is how many of the bytes that come next are messages of which nobody needs to look at a byte.
 func (l *webSocketLink) skippable() int {
-	before := len(l.dialect.before)
-	if !l.c.skims || !l.inside || !l.whole() || l.off < before || string(l.lead) != l.dialect.before {
+	before, rest := len(l.dialect.before), int(l.frame.Length)-l.off
+	switch {
+	case !l.c.skims || !l.inside || !l.whole():
 		return 0
+	case l.small:
+		return rest - 1 // which ends the frame when it is read
+	case l.off < before || string(l.lead) != l.dialect.before:
+		return 0
+	case l.c.reference.framing != nil:
+		return rest - 1
 	}
-	return max(0, int(l.frame.Length)-len(l.dialect.after)-l.off)
+	return max(0, rest-len(l.dialect.after))
 }
 
 func (l *webSocketLink) skimmed(n int) {
@@ -117,6 +126,12 @@ func (l *webSocketLink) header(data []byte) (int, error) {
 	state := ws.StateClientSide
 	if l.parted {
 		state = state.Set(ws.StateFragmented)
+	}
+	if first := h.OpCode == ws.OpText || h.OpCode == ws.OpBinary; first {
+		const rsv1 = 4 // RFC 7692 section 6
+		if l.small = h.Rsv == rsv1 && l.c.reference.framing != nil; l.small {
+			h.Rsv = 0
+		}
 	}
 	if err := ws.CheckHeader(h, state); err != nil {
 		return 0, err
@@ -154,6 +169,10 @@ const leadBytesMax = 64 << 10
 
 // text takes a part of a text of size bytes, from the offset off on.
 func (l *webSocketLink) text(p []byte, off, size int) error {
+	if l.small {
+		l.framed(p, size)
+		return nil
+	}
 	before, after := len(l.dialect.before), len(l.dialect.after)
 	if lead := before - off; lead > 0 {
 		l.lead = append(l.lead, p[:min(lead, len(p))]...)
@@ -174,12 +193,29 @@ func (l *webSocketLink) text(p []byte, off, size int) error {
 	if after > 0 && off+len(p) == size && p[len(p)-1] != l.dialect.after[0] {
 		return fmt.Errorf("a frame that ends with %q instead of %q", p[len(p)-1], l.dialect.after)
 	}
+	if l.c.reference.framing != nil {
+		if !l.any {
+			l.framed(l.lead, size)
+		}
+		l.framed(p[min(max(before-off, 0), len(p)):], size)
+		return nil
+	}
 	lo, hi := max(before, off), min(size-after, off+len(p))
 	if lo < hi {
 		l.any = true
 		l.c.elements(p[lo-off : hi-off])
 	}
 	return nil
+}
+
+// framed takes a part of a text of size bytes as that of a record.
+func (l *webSocketLink) framed(p []byte, size int) {
+	if !l.any {
+		l.any = true
+		l.record = appendRecordHead(l.record[:0], l.small, size)
+		l.c.elements(l.record)
+	}
+	l.c.elements(p)
 }
 
 // textEnd follows a text.
@@ -190,6 +226,9 @@ func (l *webSocketLink) textEnd() error {
 	case l.any:
 		l.any = false
 		l.c.frameEnd()
+		if f := l.c.reference.framing; f != nil {
+			return f.err
+		}
 		return nil
 	case string(lead) == l.dialect.before: // an array without messages
 		return nil

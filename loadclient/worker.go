@@ -80,6 +80,9 @@ func (w *worker) reference(m audience, blockBytes int) *reference {
 		}
 	}
 	r := newReference(w.form, m, blockBytes)
+	if w.target.Compress {
+		r.framing = &framing{dialect: declared(w.target.Protocol).dialect}
+	}
 	w.rooms = append(w.rooms, r)
 	return r
 }

@@ -153,6 +153,7 @@ type target struct {
 	Greeting     string   `help:"${greeting_help}" placeholder:"REGEXP"`
 	Payload      string   `help:"${payload_help}" placeholder:"TEMPLATE"`
 	PayloadBytes string   `help:"${payload_bytes_help}" placeholder:"SIZES"`
+	Compress     bool     `help:"Have the server compress (permessage-deflate). One connection's frames are inflated, those of the others compared."`
 }
 
 // load is who sends to whom, and how much of what arrives is looked at.
@@ -241,7 +242,7 @@ func (t *target) parse() (loadclient.Target, error) {
 	return to, loadclient.TargetOptions{
 		CA: t.CA, Insecure: t.Insecure, Headers: t.Header, Cookies: t.Cookie, Subprotocols: t.Subprotocol,
 		BearerFile: t.BearerFile, SendFirst: t.SendFirst, Greeting: t.Greeting,
-		Payload: t.Payload, PayloadBytes: t.PayloadBytes,
+		Payload: t.Payload, PayloadBytes: t.PayloadBytes, Compress: t.Compress,
 	}.Apply(&to)
 }
 
