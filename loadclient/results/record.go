@@ -28,6 +28,14 @@ type Discarded struct {
 	Reason      string `json:"reason"`
 }
 
+// Progress is how far a run is: a line that run --json prints between the records, and no file has.
+type Progress struct {
+	Level       int     `json:"level"` // that begins, from 1
+	Levels      int     `json:"levels"`
+	Connections int     `json:"connections"`
+	Left        float64 `json:"left_s"`
+}
+
 // Machine is where and how a result was measured. It begins each run in a file.
 type Machine struct {
 	Time    time.Time `json:"time"`

@@ -33,14 +33,6 @@ type display struct {
 
 func (d display) apply(c *console) { c.quiet, c.json = d.Quiet, d.JSON }
 
-// progressLine is a JSON line.
-type progressLine struct {
-	Level       int     `json:"level"` // from 1
-	Levels      int     `json:"levels"`
-	Connections int     `json:"connections"`
-	Left        float64 `json:"left_s"`
-}
-
 func (c *console) printJSON(x any) { _ = json.NewEncoder(c.out).Encode(x) }
 
 // begin begins a run of levels that are expected to take so long each.
@@ -65,8 +57,10 @@ func (c *console) level(i, connections int) {
 	switch {
 	case c.json:
 		c.printJSON(struct {
-			Progress progressLine `json:"progress"`
-		}{progressLine{i + 1, of, connections, left.Round(time.Second).Seconds()}})
+			Progress results.Progress `json:"progress"`
+		}{results.Progress{
+			Level: i + 1, Levels: of, Connections: connections, Left: left.Round(time.Second).Seconds(),
+		}})
 	case !c.quiet:
 		fmt.Fprintf(c.out, "level %d of %d: %d connections, about %v left\n", i+1, of, connections, left.Round(time.Second))
 	}

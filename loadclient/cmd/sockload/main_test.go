@@ -392,7 +392,7 @@ func TestModesForScripts(t *testing.T) {
 	for d := json.NewDecoder(&out); ; {
 		var x struct {
 			results.Record
-			Progress *progressLine
+			Progress *results.Progress
 		}
 		if err := d.Decode(&x); err == io.EOF {
 			break
@@ -400,7 +400,8 @@ func TestModesForScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch {
-		case x.Progress != nil && *x.Progress == progressLine{1, 1, 2, x.Progress.Left} && x.Progress.Left > 0:
+		case x.Progress != nil && *x.Progress == results.Progress{Level: 1, Levels: 1, Connections: 2, Left: x.Progress.Left} &&
+			x.Progress.Left > 0:
 			progress++
 		case x.Trial != nil:
 			trials++
