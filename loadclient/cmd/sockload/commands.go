@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/results"
@@ -61,6 +58,7 @@ type search struct {
 	Ceiling   bool          `help:"Measure the client's own ceiling at each level too, so that results say which share of it was used." default:"true" negatable:""`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 	CSV       string        `help:"File for the trials in the seven columns of 2011, and their nominal and delivered rates." name:"csv" placeholder:"FILE"`
+	exports
 }
 
 // profile is the profile with what the flags change.
@@ -132,7 +130,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	files, err := openOutputs(s.Out, s.CSV, len(found) > 0)
+	files, err := openOutputs(s.Out, s.CSV, s.exports, len(found) > 0)
 	if err != nil {
 		return err
 	}
@@ -154,6 +152,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if ctx.Err() != nil {
 		err = errInterrupted
 	}
+	err = cmp.Or(err, files.export(found))
 	if err == nil || len(found) > 0 {
 		out.table(found)
 	}
@@ -243,6 +242,7 @@ type trial struct {
 	Count       int           `help:"Trials, one after the other." default:"1"`
 	JSON        bool          `help:"Print the results as JSON lines."`
 	Expect      []expectation `help:"Conditions that each trial must meet, such as 'p99<50ms' or 'lost==0'; else the exit code is 5." sep:"none" placeholder:"CONDITION"`
+	exports
 }
 
 // Run runs the trials.
@@ -251,6 +251,11 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: "+
 			"want at least 1, 0 or more, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
 	}
+	files, err := openOutputs("", "", t.exports, false)
+	if err != nil {
+		return err
+	}
+	defer files.close()
 	if err := t.prepare(out, t.sockets(t.Connections)); err != nil {
 		return err
 	}
@@ -263,9 +268,17 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer level.Close()
-	limited, made := false, t.provenance(c)
+	err = t.all(ctx, out, level, files, t.provenance(c))
+	return cmp.Or(err, files.export(nil))
+}
+
+// all runs all trials.
+func (t *trial) all(
+	ctx context.Context, out *console, level *loadclient.Level, files *outputs, made results.Provenance,
+) error {
+	limited := false
 	var unexpected error
-	for range t.Count {
+	for i := range t.Count {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -276,12 +289,13 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		result.Provenance = made
 		limited = limited || result.Verdict == results.ClientLimited
 		unexpected = cmp.Or(unexpected, judge(t.Expect, &result))
+		files.measured(&result, i+1)
 		if t.JSON {
 			err = json.NewEncoder(out.out).Encode(result)
 		} else {
 			out.trial(result)
 		}
-		if err != nil {
+		if err := cmp.Or(err, files.trial(result)); err != nil {
 			return err
 		}
 	}
@@ -310,7 +324,7 @@ type calibrate struct {
 
 // Run calibrates level by level.
 func (c *calibrate) Run(ctx context.Context, out *console) error {
-	files, err := openOutputs(c.Out, "", false)
+	files, err := openOutputs(c.Out, "", exports{}, false)
 	if err != nil {
 		return err
 	}
@@ -334,83 +348,4 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 		}
 	}
 	return nil
-}
-
-// outputs are the files that results go to. They are opened before anything is measured: a path that cannot be written
-// to is said at once. A run that goes on appends to what it had.
-type outputs struct {
-	files    []*os.File
-	recorder *results.Writer
-	csv      *results.CSV
-}
-
-func openOutputs(out, csv string, goesOn bool) (*outputs, error) {
-	o := &outputs{}
-	if out != "" {
-		f, err := o.open(out, os.O_APPEND)
-		if err != nil {
-			return nil, err
-		}
-		o.recorder = results.NewWriter(f)
-		if !goesOn {
-			if err := o.record(results.Record{Machine: results.ThisMachine()}); err != nil {
-				return nil, fmt.Errorf("results cannot be written: %w", err)
-			}
-		}
-	}
-	if csv != "" {
-		mode := os.O_TRUNC
-		if goesOn {
-			mode = os.O_APPEND
-		}
-		f, err := o.open(csv, mode)
-		if err != nil {
-			return nil, err
-		}
-		if o.csv, err = results.NewCSV(f, goesOn); err != nil {
-			return nil, fmt.Errorf("results cannot be written: %w", err)
-		}
-	}
-	return o, nil
-}
-
-func (o *outputs) open(path string, mode int) (io.Writer, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|mode, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("results cannot be written: %w", err)
-	}
-	o.files = append(o.files, f)
-	var disk unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &disk); err == nil && disk.Blocks > 0 &&
-		disk.Bavail*uint64(disk.Bsize) < resultBytesMax {
-		return nil, fmt.Errorf("results cannot be written: %s: %w: make %d MB free, or write elsewhere",
-			path, errSmallDisk, resultBytesMax>>20)
-	}
-	return f, nil
-}
-
-// resultBytesMax is more than the results of a run need.
-const resultBytesMax = 16 << 20
-
-var errSmallDisk = errors.New("there is hardly room on the disk")
-
-func (o *outputs) record(r results.Record) error {
-	if o.recorder == nil {
-		return nil
-	}
-	return o.recorder.Write(r)
-}
-
-func (o *outputs) trial(t results.Trial) error {
-	err := o.record(results.Record{Trial: &t})
-	if o.csv != nil {
-		err = cmp.Or(err, o.csv.Write(t))
-	}
-	return err
-}
-
-func (o *outputs) close() {
-	for _, f := range o.files {
-		_ = f.Close()
-	}
 }
