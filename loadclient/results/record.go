@@ -20,6 +20,8 @@ type Record struct {
 	Saturation *Saturation `json:"saturation,omitempty"`
 	Ceiling    *Ceiling    `json:"ceiling,omitempty"`
 	Discarded  *Discarded  `json:"discarded,omitempty"`
+	Idle       *IdleStep   `json:"idle,omitempty"`
+	Hold       *IdleHold   `json:"hold,omitempty"`
 }
 
 // Discarded says that the last search before it at a level does not count, because it is made again. Its trials do.
