@@ -48,7 +48,8 @@ func TestIdleRamp(t *testing.T) {
 	const rate = 1000
 	steps, hold, err := ramped(t.Context(), t, room.Faults{}, 100, func(c *IdleConfig) {
 		c.Rate, c.Hold, c.Level.Probe = rate, 10*time.Millisecond, probe
-		c.Level.Target.SendFirst = []string{"hello, all of you"} // which the room sends to everybody
+		// The room sends it to everybody: more than is kept of what all have received.
+		c.Level.Target.SendFirst = []string{"hello" + strings.Repeat(", all of you", 100)}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +94,7 @@ func TestIdleRampFails(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			steps, hold, err := ramped(t.Context(), t, tt.faults, 1000, func(c *IdleConfig) {
-				c.Timeout, c.Hold = 2*time.Second, time.Minute
+				c.Step, c.Timeout, c.Hold = 500, 2*time.Second, time.Minute
 			})
 			if !IsTargetFailure(err) || slices.ContainsFunc(tt.want, func(s string) bool {
 				return !strings.Contains(err.Error(), s)
