@@ -49,7 +49,7 @@ func TestIdleRamp(t *testing.T) {
 	steps, hold, err := ramped(t.Context(), t, room.Faults{}, 100, func(c *IdleConfig) {
 		c.Rate, c.Hold, c.Level.Probe = rate, 10*time.Millisecond, probe
 		// The room sends it to everybody: more than is kept of what all have received.
-		c.Level.Target.SendFirst = []string{"hello" + strings.Repeat(", all of you", 100)}
+		c.Level.Target.SendFirst = []string{"{id} says hello" + strings.Repeat(", all of you", 100)}
 	})
 	if err != nil {
 		t.Fatal(err)
