@@ -116,8 +116,10 @@ func jsonType(of reflect.Type) (kind string, object reflect.Type) {
 	case reflect.Struct:
 		return fmt.Sprintf("[%s](#%s)", of.Name(), strings.ToLower(of.Name())), of
 	case reflect.Slice:
-		kind, object = jsonType(of.Elem())
-		return "array of " + kind + "s", object
+		if kind, object = jsonType(of.Elem()); object != nil {
+			return fmt.Sprintf("[array of %ss](#%s)", object.Name(), strings.ToLower(object.Name())), object
+		}
+		return "array of " + kind + "s", nil
 	case reflect.Map:
 		kind, object = jsonType(of.Elem())
 		return "object of " + kind + "s", object

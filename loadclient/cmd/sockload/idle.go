@@ -105,7 +105,7 @@ func (c *console) idle(r results.Record) {
 		perConnection(s, func(m *results.ConnectionMemory) int64 { return m.Anon }),
 		perConnection(s, func(m *results.ConnectionMemory) int64 { return m.KernelSockets }))
 	if s.Failed+s.Lost > 0 {
-		c.line("%11d  did not open, %d did not stay open%s\n", s.Failed, s.Lost, because(s.Failures))
+		c.line("%11s  %d did not open, %d did not stay open%s\n", "", s.Failed, s.Lost, because(s.Failures))
 	}
 }
 
