@@ -100,8 +100,8 @@ func (p *ServerProbe) cpu() (time.Duration, error) {
 }
 
 // kernelSockets is the memory of all TCP sockets in the network namespace, in bytes; 0 when it cannot be read. The
-// kernel counts it in pages, and for IPv4 and IPv6 together (proc_pid_net(5), tcp_mem); it may be a mebibyte for each CPU
-// too little or too much (net.core.mem_pcpu_rsv).
+// kernel counts it in pages, and for IPv4 and IPv6 together (proc_pid_net(5), tcp_mem); it may be a mebibyte for each
+// CPU too little or too much (net.core.mem_pcpu_rsv).
 func (p *ServerProbe) kernelSockets() int64 {
 	sockets, err := p.machine.NetSockstat()
 	if err != nil {

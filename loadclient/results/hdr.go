@@ -25,8 +25,8 @@ func NewHDR(w io.Writer, goesOn bool) (*HDR, error) {
 	for _, line := range []func() error{
 		func() error {
 			return h.w.OutputComment(fmt.Sprintf(
-				"[sockload %s: round trips from when messages were due, in ns; tags: connections@nominal rate/phase/verdict]",
-				version.Own()))
+				"[sockload %s: round trips from when messages were due, in ns; "+
+					"tags: connections@nominal rate/phase/verdict]", version.Own()))
 		},
 		h.w.OutputLogFormatVersion,
 		func() error { return h.w.OutputStartTime(time.Now().UnixMilli()) },

@@ -104,7 +104,8 @@ func TestPrometheus(t *testing.T) {
 			"client_version=c1 connections=25 protocol=sockjs server_version=s1 target=ws://h:1/x trial=1 verdict=OK",
 			"client_version=c1 connections=25 protocol=sockjs server_version=s1 target=ws://h:1/x trial=2 " +
 				"verdict=OVERLOADED",
-			"client_version=c1 connections=25 protocol=sockjs server_version=s1 target=ws://h:1/x trial=best verdict=OK",
+			"client_version=c1 connections=25 protocol=sockjs server_version=s1 target=ws://h:1/x trial=best " +
+				"verdict=OK",
 		},
 		"sockload_search_info": {"client_version=c1 connections=25 limit=OVERLOADED profile=quick protocol=sockjs " +
 			"server_version=s1 target=ws://h:1/x"},

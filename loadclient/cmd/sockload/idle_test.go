@@ -61,14 +61,5 @@ func TestIdleLines(t *testing.T) {
 	} {
 		c.idle(r)
 	}
-	want := idleHead + `
-          0         –                  –       –       –             4.6      4.1        0.3                   –                     –
-       2991     8.91k               3.40    2.90    9.26            10.0      8.0        0.0                1.81                 -0.10
-             7 did not open, 2 did not stay open: full (7), no answer in time (2)
-2991 of 2991 connections stayed open for 2.0 s
-2984 of 2991 connections stayed open for 10.0 s: full (7)
-`
-	if out.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
-	}
+	golden(t, "testdata/idle.txt", out.String())
 }

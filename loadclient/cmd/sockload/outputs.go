@@ -20,7 +20,7 @@ type exports struct {
 }
 
 var exportsHelp = kong.Vars{
-	"prometheus_help": "File for the results as Prometheus metrics, which takes the place of an older one at the end: " +
+	"prometheus_help": "File for the results as Prometheus metrics, written at the end in the place of an older one: " +
 		"for node_exporter's textfile collector, or to be pushed.",
 	"hdr_help": "File for the round trips as an HdrHistogram log, an interval a trial, in ns.",
 }
