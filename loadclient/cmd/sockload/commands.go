@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/results"
 )
@@ -45,20 +47,41 @@ func (l *levels) UnmarshalText(text []byte) error {
 type search struct {
 	target
 	display
-	Profile   string        `help:"quick: four levels, a search; search: the 13 of 2011, with repeats and a finer curve; classic: a ramp as in 2011, scaled to the server; classic-2011: exactly that ramp (seven hours to its end)." default:"quick" enum:"${profiles}"`
-	Levels    levels        `help:"Connections: quick (25,100,500,2000), full (the 13 of 2011), or a list. Default: the profile's." placeholder:"LEVELS"`
-	Window    time.Duration `help:"Length of a trial. The threshold of 200 ms is that of 2011 for 3 s." placeholder:"3s"`
+	Profile   string        `help:"${profile_help}" default:"quick" enum:"${profiles}"`
+	Levels    levels        `help:"${levels_help}" placeholder:"LEVELS"`
+	Window    time.Duration `help:"${window_help}" placeholder:"3s"`
 	Threshold time.Duration `help:"Mean round trip at which the server is saturated." placeholder:"200ms"`
 	Overload  time.Duration `help:"Mean round trip beyond which no higher rate is tried." placeholder:"1500ms"`
-	Precision float64       `help:"Of a search: width of the bracket around the saturation point, as a share. Default: the profile's." placeholder:"SHARE"`
-	Repeats   int           `help:"Of a search: trials at both ends of the bracket. Default: the profile's." placeholder:"N"`
+	Precision float64       `help:"${precision_help}" placeholder:"SHARE"`
+	Repeats   int           `help:"${repeats_help}" placeholder:"N"`
 	Confirm   time.Duration `help:"Length of the trials that show what can be sustained." placeholder:"10s"`
-	Curve     []float64     `help:"Of a search: further rates to try, as shares of the saturation rate. Default: the profile's." placeholder:"SHARE,…"`
+	Curve     []float64     `help:"${curve_help}" placeholder:"SHARE,…"`
 	Drain     time.Duration `help:"How long the last messages of a trial may take after its window." default:"5s"`
-	Ceiling   bool          `help:"Measure the client's own ceiling at each level too, so that results say which share of it was used." default:"true" negatable:""`
+	Ceiling   bool          `help:"${ceiling_help}" default:"true" negatable:""`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
-	CSV       string        `help:"File for the trials in the seven columns of 2011, and their nominal and delivered rates." name:"csv" placeholder:"FILE"`
+	CSV       string        `help:"${csv_help}" name:"csv" placeholder:"FILE"`
 	exports
+}
+
+// commandHelp are the texts of flags that are too long for their struct tags.
+var commandHelp = kong.Vars{
+	"profile_help": "quick: four levels, a search; search: the 13 of 2011, with repeats and a finer curve; " +
+		"classic: a ramp as in 2011, scaled to the server; classic-2011: exactly that ramp (seven hours to its " +
+		"end).",
+	"levels_help": "Connections: quick (25,100,500,2000), full (the 13 of 2011), or a list. Default: the profile's.",
+	"window_help": "Length of a trial. The threshold of 200 ms is that of 2011 for 3 s.",
+	"precision_help": "Of a search: width of the bracket around the saturation point, as a share. Default: the " +
+		"profile's.",
+	"repeats_help": "Of a search: trials at both ends of the bracket. Default: the profile's.",
+	"curve_help":   "Of a search: further rates to try, as shares of the saturation rate. Default: the profile's.",
+	"ceiling_help": "Measure the client's own ceiling at each level too, so that results say which share of it " +
+		"was used.",
+	"csv_help":  "File for the trials in the seven columns of 2011, and their nominal and delivered rates.",
+	"rate_help": "Nominal rate: received messages a second, over all connections. 0: nothing is sent.",
+	"expect_help": "Conditions that each trial must meet, such as 'p99<50ms' or 'lost==0'; " +
+		"else the exit code is 5.",
+	"broadcaster_help": "CPU of the null broadcaster: the one that the server will have.",
+	"shapes_help":      "How the broadcaster's messages come: " + shapes() + ".",
 }
 
 // profile is the profile with what the flags change.
@@ -237,11 +260,11 @@ func (s *search) resume(profile loadclient.Profile, now results.Provenance) ([]r
 type trial struct {
 	target
 	Connections int           `help:"Connections." default:"2000"`
-	Rate        float64       `help:"Nominal rate: received messages a second, over all connections. 0: nothing is sent." default:"100000"`
+	Rate        float64       `help:"${rate_help}" default:"100000"`
 	Window      time.Duration `help:"Length of a trial." default:"3s"`
 	Count       int           `help:"Trials, one after the other." default:"1"`
 	JSON        bool          `help:"Print the results as JSON lines."`
-	Expect      []expectation `help:"Conditions that each trial must meet, such as 'p99<50ms' or 'lost==0'; else the exit code is 5." sep:"none" placeholder:"CONDITION"`
+	Expect      []expectation `help:"${expect_help}" sep:"none" placeholder:"CONDITION"`
 	exports
 }
 
@@ -315,9 +338,9 @@ func (t *trial) once(level *loadclient.Level) (results.Trial, error) {
 // calibrate is the command that finds the client's own ceiling.
 type calibrate struct {
 	client
-	BroadcasterCPU int           `help:"CPU of the null broadcaster: the one that the server will have." name:"broadcaster-cpu" default:"0"`
+	BroadcasterCPU int           `help:"${broadcaster_help}" name:"broadcaster-cpu" default:"0"`
 	Levels         levels        `help:"Connections, as for run." default:"quick"`
-	Shapes         []string      `help:"How the broadcaster's messages come: ${shapes}." default:"${shapes}" enum:"${shapes}" placeholder:"SHAPE,…"`
+	Shapes         []string      `help:"${shapes_help}" default:"${shapes}" enum:"${shapes}" placeholder:"SHAPE,…"`
 	Window         time.Duration `help:"Length of a trial." default:"3s"`
 	Out            string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 }

@@ -78,7 +78,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	parser, err := kong.New(&c, kong.Name("sockload"),
 		kong.Description("A load client for SockJS and WebSocket broadcast servers."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, exportsHelp, idleHelp, kong.Vars{
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, commandHelp, exportsHelp, idleHelp,
+		kong.Vars{
 			"version": version.Own(),
 			"target":  "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(results.Protocols(), ","),
 			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(),
