@@ -113,7 +113,9 @@ func dialTCP(
 		return closed, nil, dialError(t, err)
 	}
 	defer c.Close() //nolint:errcheck // a duplicate goes on
-	if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+
+	deadline, _ := ctx.Deadline() // of all, and no later than the caller's
+	if err := c.SetDeadline(deadline); err != nil {
 		return closed, nil, err
 	}
 	var rw io.ReadWriter = c

@@ -661,7 +661,8 @@ func TestProtocolsAreDeclared(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if len(results.Protocols()) != len(protocols) || len(protocols) != 6 || quoted(WebSocket) || !quoted(EventSource) || Sockets(XHRStreaming) != 2 {
+	if len(results.Protocols()) != len(protocols) || len(protocols) != 6 || quoted(WebSocket) || !quoted(EventSource) ||
+		Sockets(XHRStreaming) != 2 {
 		t.Error("the table is not what it was")
 	}
 }

@@ -164,7 +164,7 @@ func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
 	l.integrity(&t, sent)
 	t.RTT, t.RTTActual, t.Arrival = newLatency(all.intended), newLatency(all.actual), newLatency(all.arrival)
 	t.LagP99, t.Rest = float64(all.lag.ValueAtQuantile(99))/1000, float64(all.rest.Microseconds())/1000
-	t.Spectrum, t.OverTime = spectrum(all.intended), overTime(all.buckets)
+	t.Spectrum, t.OverTime, t.RoundTrips = spectrum(all.intended), overTime(all.buckets), all.intended
 	t.OwnMissing = t.Sent - int(all.intended.TotalCount())
 	t.Slope = slope(all.buckets, p.schedule.rate*bucketTime.Seconds())
 	if t.Received > 0 {

@@ -49,6 +49,10 @@ type worker struct {
 	rttSum               int64 // ns
 	idle                 time.Duration
 	live                 liveCounters
+
+	// lost hears of a connection that broke; nil is that this ends the trial. With it there are no trials, and each
+	// connection counts for itself what it is sent: there may be new ones at any time.
+	lost func(*conn, error)
 }
 
 const (
@@ -87,6 +91,9 @@ func (w *worker) reference(m audience, blockBytes int) *reference {
 // adopt takes a connection over, with what was received on it already.
 func (w *worker) adopt(d dialed, index int, r *reference) error {
 	c := &conn{w: w, index: index, reference: r, place: len(w.conns)}
+	if w.lost != nil {
+		c.alone = &straggler{tally: &tally{idBase: w.idBase, form: w.form}}
+	}
 	r.conns = append(r.conns, c)
 	c.link = newLink(c, d)
 	w.conns = append(w.conns, c)
@@ -95,8 +102,9 @@ func (w *worker) adopt(d dialed, index int, r *reference) error {
 			return err
 		}
 	}
-	if err := c.link.receive(c.link.sockets()[0], d.rest); err != nil {
-		return fmt.Errorf("%w: %s: %w", errTarget, c.target(), err)
+	first := c.link.sockets()[0]
+	if err := w.broken(c, c.link.receive(first, d.rest)); err != nil || first.fd < 0 { // broken, and let go of
+		return err
 	}
 	return w.greet(c)
 }
@@ -115,6 +123,13 @@ func (w *worker) add(s *socket) error {
 	}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, s.fd, &ev))
+}
+
+// forget takes note that a socket will be closed, which ends its being watched.
+func (w *worker) forget(s *socket) {
+	if s.fd < len(w.byFD) {
+		w.byFD[s.fd] = nil
+	}
 }
 
 // watch asks for the events that a socket waits for.
@@ -412,10 +427,16 @@ func (w *worker) poll(timeout time.Duration) error {
 	}
 	for _, ev := range w.events[:max(n, 0)] {
 		s := w.byFD[ev.Fd]
+		if s == nil { // it was closed on account of another
+			continue
+		}
 		if ev.Events&unix.EPOLLOUT != 0 {
 			if err := w.broken(s.c, w.unblock(s)); err != nil {
 				return err
 			}
+		}
+		if s.fd < 0 {
+			continue
 		}
 		if err := w.broken(s.c, w.receive(s)); err != nil {
 			return err
@@ -525,6 +546,10 @@ func (w *worker) broken(c *conn, err error) error {
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		err = errors.New("the server closed the connection")
+	}
+	if w.lost != nil {
+		w.lost(c, err)
+		return nil
 	}
 	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, c.target(), err)
 }

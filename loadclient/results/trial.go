@@ -3,6 +3,8 @@ package results
 import (
 	"slices"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Verdict says what a trial is good for. Only OK and OVERLOADED measure the server.
@@ -67,6 +69,8 @@ type Trial struct {
 	// due, each a tenth of a second; -1 where none came back. Both are in ms.
 	Spectrum []float64 `json:"rtt_spectrum_ms,omitempty"`
 	OverTime []float64 `json:"rtt_over_time_ms,omitempty"`
+	// RoundTrips are those of RTT, in µs; nil of a trial that was read from a file.
+	RoundTrips *hdrhistogram.Histogram `json:"-"`
 
 	Sent         int `json:"sent"`
 	SentLate     int `json:"sent_after_window"`

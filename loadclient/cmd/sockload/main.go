@@ -65,6 +65,7 @@ type commands struct {
 
 	Run       search    `cmd:"" default:"withargs" help:"Find the saturation point at each level of connections."`
 	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
+	Idle      idle      `cmd:"" help:"Open connections that do nothing: how many a second, at which cost."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
 	Compare   comparing `cmd:"" help:"Compare two result files: ratios with their intervals."`
 	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. No network."`
@@ -77,7 +78,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	parser, err := kong.New(&c, kong.Name("sockload"),
 		kong.Description("A load client for SockJS and WebSocket broadcast servers."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, kong.Vars{
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, commandHelp, exportsHelp, idleHelp,
+		kong.Vars{
 			"version": version.Own(),
 			"target":  "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(results.Protocols(), ","),
 			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(),
