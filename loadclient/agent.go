@@ -56,7 +56,8 @@ func (a *Agent) Listen(ctx context.Context, addr string) (net.Listener, error) {
 // strangersMax is how many may be there that have not shown the token yet.
 const strangersMax = 16
 
-// Serve serves coordinators until the context ends, and waits until the last one's connections are closed.
+// Serve serves coordinators until the context ends or the listener is closed, and waits until all that they had opened
+// is closed.
 func (a *Agent) Serve(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
@@ -68,7 +69,7 @@ func (a *Agent) Serve(ctx context.Context, ln net.Listener) error {
 	for {
 		c, err := ln.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
+			if errors.Is(err, net.ErrClosed) {
 				return nil
 			}
 			return err

@@ -147,37 +147,32 @@ func TestFaultsOverAgents(t *testing.T) {
 	}
 }
 
-// A sample, rooms that lie on both agents, and other messages work as in one process.
+// Rooms that lie on both agents, an echo, other messages and a sample are as in one process.
 func TestPatternsOverAgents(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*LevelConfig){
-		"echo":   func(c *LevelConfig) { c.Room = 1 },
-		"rooms":  func(c *LevelConfig) { c.Connections, c.Room = 8, 4 },
-		"sample": func(c *LevelConfig) { c.Verify = VerifySample },
-		"payload": func(c *LevelConfig) {
-			var err error
-			c.Target.Payload, err = ParsePayload(`{"i":{id},"t":{time},"p":"{pad}"}`, "100-200")
-			if err != nil {
-				panic(err)
-			}
-		},
+	sockJS := newRoom(t, room.Faults{})
+	web := "ws" + serve(t, &chatRooms{}).URL[len("http"):]
+	payload := TargetOptions{Payload: `{"id":{id},"at":{time},"n":{seq},"x":"{pad}"}`, PayloadBytes: "60-90"}
+	for name, c := range map[string]LevelConfig{
+		"rooms":   {Target: target(t, web+"/rooms/{room}", WebSocket, TargetOptions{}), Room: 4},
+		"echo":    {Target: target(t, web+"/echo/{room}", WebSocket, TargetOptions{}), Room: 1},
+		"payload": {Target: target(t, web+"/payload", WebSocket, payload)},
+		"sample":  {Target: target(t, sockJS, SockJS, TargetOptions{}), Verify: VerifySample},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := room.New(room.Faults{})
-			defer r.Close()
-			c := LevelConfig{Connections: 10}
-			change(&c)
-			if c.Room > 0 { // the room has no rooms: a server that keeps them apart is another test's
-				s := serve(t, &chat{})
-				_ = s
-				t.Skip()
-			}
-			got, err := openAgents(t, startAgents(t), r, change).Trial(500, 200*time.Millisecond)
+			c.Connections, c.IDBase, c.Drain, c.Agents = 12, 95, 20*time.Second, startAgents(t)
+			l, err := OpenLevel(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Sent != 100 || got.Received != 1000 || got.Foreign+got.Lost+got.Duplicated+got.NotCompleted != 0 {
+			defer l.Close()
+			got, err := l.Trial(480, 100*time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wrong := got.Foreign + got.Lost + got.Duplicated + got.NotCompleted + got.Stragglers
+			if got.Sent != 48 || got.Received != 48*l.hearers() || got.RTT.Count != 48 || wrong != 0 {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -479,7 +474,7 @@ func TestAgentStepsHaveAnOrder(t *testing.T) {
 	a := Agents{Addrs: []string{addr}}
 	for _, q := range []request{
 		{Step: stepMeasure}, {Step: stepCheck}, {Step: stepOpen}, {Step: "fly"},
-		{Step: stepOpen, Level: &LevelConfig{Share: Share{3, 2}, Connections: 4}},
+		{Step: stepOpen, Level: &LevelConfig{Target: Target{Protocol: SockJS}, Share: Share{3, 2}, Connections: 4}},
 	} {
 		r, err := a.dial(t.Context(), 0)
 		if err != nil {

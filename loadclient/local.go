@@ -115,9 +115,11 @@ func (l *local) settle(ctx context.Context) error {
 	if err := l.hearOut(ctx); err != nil {
 		return err
 	}
-	for i, w := range l.workers {
+	for range l.workers {
 		l.plans = append(l.plans, make(chan trialPlan))
 		l.starts = append(l.starts, make(chan time.Time, 1))
+	}
+	for i, w := range l.workers {
 		l.running.Go(func() { w.serve(i, l.calls) })
 	}
 	return nil
