@@ -38,16 +38,16 @@ func CheckToken(token []byte) error {
 	return nil
 }
 
-// Listen listens for coordinators. Whoever can reach an agent can have it load any server, so without a token it listens
-// on a loopback address only.
+// Listen listens for coordinators. Whoever can reach an agent can have it load any server, so without a token it
+// listens on a loopback address only.
 func (a *Agent) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: want host:port: %w", addr, err)
 	}
 	if !isLoopback(host) && len(a.Token) == 0 {
-		return nil, fmt.Errorf("--listen %s: others can reach it, and have it load any server: give it a --token-file, "+
-			"and the same to the coordinator", addr)
+		return nil, fmt.Errorf("--listen %s: others can reach it, and have it load any server: "+
+			"give it a --token-file, and the same to the coordinator", addr)
 	}
 	c := net.ListenConfig{KeepAliveConfig: keepAlive}
 	return c.Listen(ctx, "tcp", addr)
@@ -161,7 +161,8 @@ func (s *session) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case q := <-requests:
-			if s.coordinator.send(s.answer(ctx, q)) != nil {
+			a := s.answer(ctx, q)
+			if ctx.Err() != nil || s.coordinator.send(a) != nil { // what was cut short is no answer
 				return
 			}
 		}

@@ -68,7 +68,7 @@ func (r *remote) ask(ctx context.Context, q request) (answer, error) {
 			break
 		}
 		if a.Live == nil {
-			return a, a.failure(r.addr)
+			return a, cmp.Or(ctx.Err(), a.failure(r.addr))
 		}
 		r.last.Store(a.Live)
 	}
@@ -98,7 +98,8 @@ func (r *remote) settle(ctx context.Context) error { return r.do(ctx, request{St
 func (r *remote) prepare(ctx context.Context, p trialPlan) error {
 	s := p.schedule
 	return r.do(ctx, request{Step: stepPrepare, Plan: &plan{
-		Rate: s.rate, Connections: s.connections, Messages: s.messages, Block: s.block, Window: p.window, Drain: p.drain,
+		Rate: s.rate, Connections: s.connections, Messages: s.messages, Block: s.block,
+		Window: p.window, Drain: p.drain,
 	}})
 }
 

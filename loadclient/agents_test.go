@@ -15,6 +15,7 @@ import (
 
 	"github.com/sockloop/sockloop/loadclient/internal/room"
 	"github.com/sockloop/sockloop/loadclient/results"
+	"github.com/sockloop/sockloop/tuning"
 )
 
 var testToken = []byte("0123456789abcdef")
@@ -270,6 +271,46 @@ func TestBlame(t *testing.T) {
 		x := Trial{Verdict: tt.whole, Reason: "whole"}
 		if blame(&x, tt.agents); x.Verdict != tt.want || x.Reason != tt.reason {
 			t.Errorf("%s: %s, %q", tt.name, x.Verdict, x.Reason)
+		}
+	}
+}
+
+// Agents that begin far apart have not sent at the rate that was asked for.
+func TestStartSkew(t *testing.T) {
+	t.Parallel()
+	l := &Level{LevelConfig: LevelConfig{
+		Connections: 2, Threshold: saturationRTT, Agents: &Agents{Addrs: []string{"a", "b"}},
+	}, parts: make([]part, 2)}
+	for heard, want := range map[time.Duration]Verdict{90 * time.Millisecond: OK, 110 * time.Millisecond: ClientLimited} {
+		x := &execution{
+			plan: trialPlan{window: time.Second, schedule: l.sends(0, time.Second)}, checked: make([]integrity, 2),
+			heard: []time.Duration{time.Millisecond, heard},
+		}
+		for range l.parts {
+			m := measurement{Connections: 1, Recorded: newRecording(), Senders: make([]senderTally, 2)}
+			x.measured = append(x.measured, m)
+		}
+		if got := l.gather(x); got.Verdict != want || got.StartSkew != milliseconds(heard) {
+			t.Errorf("%v: %s after %v ms", heard, got.Verdict, got.StartSkew)
+		}
+	}
+}
+
+// Each agent listens to the CPUs that it has, with connections open or without.
+func TestNoiseOverAgents(t *testing.T) {
+	t.Parallel()
+	quiet, _ := startAgent(t, &Agent{})
+	hears, _ := startAgent(t, &Agent{CPUs: tuning.CPUs{0}})
+	c := LevelConfig{Target: target(t, "ws://127.0.0.1:1/", SockJS, TargetOptions{}), Connections: 2}
+	for addr, want := range map[string]bool{quiet: false, hears: true} {
+		c.Agents = &Agents{Addrs: []string{addr}}
+		l, err := newLevel(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if n, err := l.noise(20 * time.Millisecond); err != nil || (n != nil) != want {
+			t.Errorf("%+v %v, want some: %v", n, err, want)
 		}
 	}
 }

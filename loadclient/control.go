@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// What coordinator and agent say to each other are lines of JSON. First each shows the other that it is the same version
-// and knows the token, without telling it. Then the coordinator asks one thing after the other; the agent answers each,
-// and meanwhile says how far it is. All of it belongs to one level, which ends with the connection.
+// What coordinator and agent say to each other are lines of JSON. First each shows the other that it is the same
+// version and knows the token, without telling it. Then the coordinator asks one thing after the other; the agent
+// answers each, and meanwhile says how far it is. All of it belongs to one level, which ends with the connection.
 
 // hello is the first line of both. The agent speaks first; its second hello follows the coordinator's.
 type hello struct {
@@ -90,8 +92,11 @@ const (
 	sendTime        = 30 * time.Second
 )
 
-// keepAlive notices within 20 s that the other end's machine is gone.
+// keepAlive and goneTime notice within 20 s that the other end's machine is gone: the first when nothing is said to it,
+// the second when what was is not acknowledged (TCP_USER_TIMEOUT, tcp(7)).
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+const goneTime = 20 * time.Second
 
 // control carries lines of JSON.
 type control struct {
@@ -99,7 +104,16 @@ type control struct {
 	in   *bufio.Reader
 }
 
-func newControl(conn net.Conn) *control { return &control{conn, bufio.NewReader(conn)} }
+func newControl(conn net.Conn) *control {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(goneTime.Milliseconds()))
+			})
+		}
+	}
+	return &control{conn, bufio.NewReader(conn)}
+}
 
 func (c *control) send(x any) error {
 	text, err := json.Marshal(x)
@@ -176,7 +190,8 @@ func (c *control) greet(token []byte, version string) error {
 		return fmt.Errorf("%w (%v)", errNoAgent, err)
 	}
 	if agent.Version != version {
-		return fmt.Errorf("it is sockload %.60q and this is %q: install the same version on both", agent.Version, version)
+		return fmt.Errorf("it is sockload %.60q and this is %q: install the same version on both",
+			agent.Version, version)
 	}
 	own := hello{Version: version, Nonce: newNonce()}
 	own.Proof = proof(token, asCoordinator, agent.Nonce, own.Nonce)

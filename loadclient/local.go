@@ -72,7 +72,8 @@ var errEnded = errors.New("the level has ended")
 
 func newLocal(c LevelConfig) *local {
 	return &local{LevelConfig: c, ear: newEar(c.CPUs, c.Probe), collector: collectorOn, calls: calls{
-		ready: make(chan struct{}), outcomes: make(chan outcome), resume: make(chan struct{}), done: make(chan struct{}),
+		ready: make(chan struct{}), outcomes: make(chan outcome),
+		resume: make(chan struct{}), done: make(chan struct{}),
 	}}
 }
 

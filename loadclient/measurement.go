@@ -200,8 +200,15 @@ func (l *Level) gather(x *execution) Trial {
 		t.Agents = append(t.Agents, agentOf(l.Agents.Addrs[i], &parts[i], x.heard[i]))
 	}
 	blame(&t, t.Agents)
+	if skewed := t.StartSkew > startSkewMax*1000*t.Window; skewed && t.Valid() {
+		t.Verdict = ClientLimited
+		t.Reason = fmt.Sprintf("the agents may have begun %.0f ms apart: use a longer window (--window)", t.StartSkew)
+	}
 	return t
 }
+
+// startSkewMax is the share of a window in which not all agents may send.
+const startSkewMax = 0.1
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
