@@ -328,7 +328,7 @@ func TestAgentThatGoesAway(t *testing.T) {
 		_, err := l.Trial(100, time.Hour)
 		failed <- err
 	}()
-	for len(r.First(1)) == 0 {
+	for l.Live().Returned == 0 { // what agents say meanwhile
 		time.Sleep(time.Millisecond)
 	}
 	end()
@@ -432,6 +432,52 @@ func talker(t *testing.T, text string) string {
 		}
 	}()
 	return ln.Addr().String()
+}
+
+// A coordinator tells its target to nobody who does not know the token.
+func TestAgentThatDoesNotKnowTheToken(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	defer here.Close()  //nolint:errcheck // the test is over
+	defer there.Close() //nolint:errcheck // the test is over
+	go func() {
+		c := newControl(there)
+		own, peer := hello{Version: "v1", Nonce: newNonce()}, hello{}
+		_ = c.send(own)
+		_ = c.receive(&peer, helloTime, helloBytesMax)
+		// It has seen the coordinator's proof, and says it again.
+		_ = c.send(hello{Proof: peer.Proof})
+	}()
+	if err := newControl(here).greet(testToken, "v1"); err != errToken {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is said is bounded, also when its end does not come.
+func TestControlMessagesAreBounded(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	defer here.Close() //nolint:errcheck // the test is over
+	go func() {
+		for err := error(nil); err == nil; {
+			_, err = io.WriteString(there, "[[[[[[[[[[[[[[[[")
+		}
+	}()
+	var x any
+	err := newControl(here).receive(&x, time.Minute, 100_000)
+	if err == nil || !strings.Contains(err.Error(), "more than 100000 bytes") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Agents that are on the server's machine see the same queues of it, and their own.
+func TestQueuesOfAgents(t *testing.T) {
+	t.Parallel()
+	got := together(together(Queues{Unread: 1, Unsent: 5, Quiet: 9}, Queues{Unread: 2, Unsent: 5, Quiet: 7}),
+		Queues{Unread: 3, Unsent: -1, Quiet: 8})
+	if want := (Queues{Unread: 6, Unsent: 5, Quiet: 7}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
 }
 
 // An agent checks the version and the token itself, and refuses what is no hello or too long.
