@@ -19,10 +19,11 @@ import (
 )
 
 // CeilingOf measures the client's ceiling for what a search has found: at its level, in the shape in which the server
-// sends, with the broadcaster on the server's CPU. It is known for WebSockets without TLS only; for anything else it is
-// nil.
+// sends, with the broadcaster on the server's CPU. It is known of this process and for WebSockets without TLS only; for
+// anything else, and with agents, it is nil.
 func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window time.Duration) (*Ceiling, error) {
-	if found.Best == nil || found.Best.Received == 0 || streams(found.Protocol) || level.Target.TLS != nil {
+	if level.Agents != nil || level.Target.TLS != nil || streams(found.Protocol) ||
+		found.Best == nil || found.Best.Received == 0 {
 		return nil, nil
 	}
 	config := CalibrateConfig{

@@ -71,6 +71,30 @@ func TestTrial(t *testing.T) {
 	}
 }
 
+// A trial ends at once when the level's context does, and there is no other.
+func TestTrialEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	l, err := OpenLevel(ctx, LevelConfig{Target: target(t, r.URL(), SockJS, TargetOptions{}), Connections: 2, IDBase: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for len(r.First(1)) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	for range 2 {
+		if _, err := l.Trial(100, time.Hour); err != context.Canceled {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestTrialSeesFaults(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -22,6 +22,8 @@ type worker struct {
 	target Target
 	cpu    int // to be pinned to, -1 for none
 	idBase int
+	share  Share        // of the connections, this process's
+	ended  *atomic.Bool // the worker is to leave
 	conns  []*conn
 	byFD   []*socket // nil where the descriptor is not ours
 	epoll  int
@@ -71,7 +73,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		stencils: newStencils(t), form: newForm(t), results: newRecording(),
+		stencils: newStencils(t), form: newForm(t), results: newRecording(), ended: new(atomic.Bool),
 	}
 	return w, nil
 }
@@ -206,7 +208,6 @@ func (w *worker) record(now, sent int64, c, k int) {
 // trialPlan is what all workers do at the same time.
 type trialPlan struct {
 	schedule schedule
-	start    time.Time
 	window   time.Duration // in which messages are sent
 	drain    time.Duration // in which the last ones may come back
 	spin     bool          // never sleep: the CPU is ours
@@ -223,10 +224,12 @@ type windowEnd struct {
 	at        time.Duration
 }
 
-// run runs one trial and reports the state at the window's end. It must be called on the worker's own thread.
-func (w *worker) run(p trialPlan) (end windowEnd, err error) {
-	w.prepare(p)
-	for left := time.Until(p.start); left > 0; left = time.Until(p.start) {
+// run runs the trial that was prepared, from a time on, and reports the state at the window's end. It must be called on
+// the worker's own thread.
+func (w *worker) run(start time.Time) (end windowEnd, err error) {
+	p := w.plan
+	w.start, w.readAt = start, 0
+	for left := time.Until(start); left > 0; left = time.Until(start) {
 		if err := w.poll(left); err != nil {
 			return end, err
 		}
@@ -234,8 +237,8 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 	w.idle = 0
 	inWindow, tid := true, unix.Gettid()
 	before := waited(tid)
-	for {
-		now := time.Since(p.start)
+	for !w.ended.Load() {
+		now := time.Since(start)
 		if inWindow && now >= p.window {
 			inWindow = false
 			end = windowEnd{w.sent(), w.delivered(), w.idle, waited(tid) - before, now}
@@ -247,12 +250,13 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 			return end, nil
 		}
 		if p.relaxed && inWindow {
-			w.rest(relaxedTime - (time.Since(p.start) - now))
+			w.rest(relaxedTime - (time.Since(start) - now))
 		}
 		if err := w.poll(w.timeout(p, now)); err != nil {
 			return end, err
 		}
 	}
+	return end, errEnded
 }
 
 // relaxedTime is how long a client that reads at leisure lets data gather.
@@ -265,8 +269,10 @@ func (w *worker) rest(d time.Duration) {
 	w.idle += time.Since(before)
 }
 
+// prepare has what arrives from here on belong to a trial. When it starts is not known yet; until then time counts from
+// here.
 func (w *worker) prepare(p trialPlan) {
-	w.plan, w.start, w.next, w.window, w.rested = p, p.start, 0, p.window, 0
+	w.plan, w.start, w.next, w.window, w.rested = p, time.Now(), 0, p.window, 0
 	w.frames, w.reads, w.bytes, w.writes, w.returned, w.rttSum, w.readAt = 0, 0, 0, 0, 0, 0, 0
 	w.sentTally = make([]senderTally, p.schedule.connections)
 	w.results.reset(p.window)
@@ -299,9 +305,10 @@ const timedMax = 50
 const passingTime = int64(time.Millisecond)
 
 // heard follows the count-th message of a sender that the first connection of a room has received whole. c is the
-// sender if it is the worker's own.
+// sender if it is the worker's own. When a message of another process was due is not known on this one's clock.
 func (w *worker) heard(r *reference, c *conn, sender, count int, stamp int64, end int) {
-	if s := w.plan.schedule; count <= s.dueOf(sender, s.messages) { // else it was never sent
+	s := w.plan.schedule
+	if w.share.has(sender) && count <= s.dueOf(sender, s.messages) { // else it was never sent
 		due := int64(s.due(s.index(sender, count-1)))
 		if n := len(r.passes); n == 0 || due >= r.passes[n-1].due+passingTime {
 			r.passes = append(r.passes, passing{end, due})
@@ -623,7 +630,7 @@ func (w *worker) complete() bool {
 
 // serve runs trials on a thread of its own, pinned to the worker's CPU. Between them it goes on reading, so that pings
 // are answered and nothing piles up.
-func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome, resume <-chan struct{}) {
+func (w *worker) serve(number int, c calls) {
 	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its affinity with it
 	var err error
 	if w.cpu >= 0 {
@@ -631,25 +638,55 @@ func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome, resume <
 	}
 	for {
 		select {
-		case plan, more := <-plans:
-			if !more {
-				return
-			}
-			o := outcome{err: err}
-			if err == nil {
-				o.end, o.err = w.run(plan)
-				err = o.err
-			}
-			outcomes <- o
-			<-resume
+		case <-c.done:
+			return
+		case plan := <-c.plans[number]:
+			err = w.trial(plan, number, c, err)
 		default:
-			if err == nil {
-				err = w.poll(betweenTrials)
-			} else {
-				time.Sleep(betweenTrials) // nothing left to read; the next plan hears of it
-			}
+			err = w.idleFor(betweenTrials, err)
 		}
 	}
+}
+
+// trial runs one, from its plan until what it has measured may be forgotten. With an error there is nothing to run.
+func (w *worker) trial(plan trialPlan, number int, c calls, err error) error {
+	if err == nil {
+		w.prepare(plan)
+	}
+	c.ready <- struct{}{}
+	o := outcome{worker: number}
+	for waiting := true; waiting; {
+		select {
+		case <-c.done:
+			return errEnded
+		case start := <-c.starts[number]:
+			if waiting = false; err == nil {
+				o.end, err = w.run(start)
+			}
+		default:
+			err = w.idleFor(betweenTrials, err)
+		}
+	}
+	o.err = err
+	select {
+	case c.outcomes <- o:
+	case <-c.done:
+		return errEnded
+	}
+	select {
+	case <-c.resume:
+	case <-c.done:
+	}
+	return err
+}
+
+// idleFor handles what comes for a while. After an error there is nothing left to read; the next plan hears of it.
+func (w *worker) idleFor(d time.Duration, err error) error {
+	if err != nil {
+		time.Sleep(d)
+		return err
+	}
+	return w.poll(d)
 }
 
 // betweenTrials is how long a worker without a trial waits for events before it looks for one.

@@ -96,7 +96,7 @@ func ceilingUsed(r *results.Measurement) []finding {
 		}
 	}
 	if most == 0 {
-		return []finding{{false, "The load client's own ceiling is not known: it is measured for WebSockets, " +
+		return []finding{{false, "The load client's own ceiling is not known: it is measured for WebSockets without agents, " +
 			"unless that is switched off (--no-ceiling)."}}
 	}
 	return []finding{{most < 0.9, fmt.Sprintf("At most %.0f %% of the load client's own ceiling was used "+

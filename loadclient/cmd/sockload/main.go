@@ -68,6 +68,7 @@ type commands struct {
 	Idle      idle      `cmd:"" help:"Open connections that do nothing: how many a second, at which cost."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
 	Compare   comparing `cmd:"" help:"Compare two result files: ratios with their intervals."`
+	Agent     agent     `cmd:"" help:"Open connections for a coordinator on another machine: run or trial with --agents."`
 	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. No network."`
 	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
 }
@@ -109,13 +110,8 @@ type client struct {
 
 // prepare raises the limits, for so many sockets, and moves the process to its CPUs, those of them that are there.
 func (c *client) prepare(out *console, connections int) error {
-	have, err := tuning.RaiseDescriptors()
-	if err != nil {
+	if err := loadclient.CheckDescriptors(connections); err != nil {
 		return err
-	}
-	if need := 2*dialersPeak + connections + descriptorsReserved; need > have {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d: "+
-			"raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
 	}
 	here, missing, err := tuning.Pin(c.CPUs)
 	if err != nil {
@@ -128,11 +124,6 @@ func (c *client) prepare(out *console, connections int) error {
 	return nil
 }
 
-const (
-	dialersPeak         = 32 // connections that hold two descriptors while they are opened
-	descriptorsReserved = 64
-)
-
 // target is what the commands that load a server have.
 type target struct {
 	client
@@ -142,6 +133,7 @@ type target struct {
 	ServerPID     int    `help:"${pid_help}" name:"server-pid" placeholder:"PID"`
 	ServerVersion string `help:"${server_version_help}" placeholder:"VERSION"`
 	Block         int    `help:"${block_help}" placeholder:"N"`
+	agents
 	load
 
 	CA          string   `help:"${ca_help}" name:"ca" placeholder:"FILE"`
@@ -231,6 +223,9 @@ func (t *target) prepare(out *console, sockets int) error {
 	if to.Insecure() {
 		out.note("--insecure: the certificate of %s is not checked", to.Addr)
 	}
+	if len(t.Agents) > 0 {
+		return t.checkAgents(t.CPUs)
+	}
 	return t.client.prepare(out, sockets)
 }
 
@@ -254,6 +249,9 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 	}
 	c := loadclient.LevelConfig{
 		Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: results.ReadPolicy(t.Read),
+	}
+	if c.Agents, err = t.config(); err != nil {
+		return c, err
 	}
 	if err := t.apply(&c); err != nil {
 		return c, err
