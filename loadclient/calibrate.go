@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/internal/rawcall"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -200,7 +201,7 @@ func (b *nullBroadcaster) send(until time.Time, cpu int, received func() int64) 
 			i += len(b.conns) - 1 // the same again
 			continue
 		}
-		n, err := unix.Write(b.conns[i], b.written[off[i]:])
+		n, err := rawcall.Write(b.conns[i], b.written[off[i]:])
 		switch err {
 		case nil:
 			off[i] = (off[i] + n) % len(b.written)

@@ -385,3 +385,28 @@ func TestParsePayload(t *testing.T) {
 		}
 	}
 }
+
+// A connection that had another number of bytes while nobody looked is read from a place where the reference is inside
+// a message. What it receives from there on is counted as what it is.
+func TestStrayWhoseBytesWereOnlyCounted(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	first, second := w.conns[0], w.conns[1]
+	seen, rest := someMessages(40), someMessages(80)[40:]
+	feed(t, first, wire(SockJS, seen, rest), nil)
+	second.skims = true
+	feed(t, second, wire(SockJS, append([]string{payload(1, 5)}, seen...)), nil)
+	second.skims, second.since = false, second.pos
+	feed(t, second, wire(SockJS, rest), nil)
+	if second.alone == nil {
+		t.Fatal("it is taken for one that has received the same")
+	}
+	if got := second.alone.tally; got.foreign > 0 || got.messages < len(seen)+len(rest) {
+		t.Errorf("%d messages, %d foreign", got.messages, got.foreign)
+	}
+	got := integrity{}
+	got.compareRoom(first.reference, account{Senders: sentAs(append(seen, rest...))})
+	if got.Foreign > 0 || got.Duplicated == 0 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -140,16 +140,27 @@ func (t *integrity) compareRoom(r *reference, a account) {
 		case c.alone != nil:
 			t.Stragglers++
 			t.compare(c.alone.tally, due, 1, a.Short)
+			if guessed := c.since > 0 && length > 0; guessed && c.alone.tally.whole(due) && c.pos != length {
+				t.measure(c, length, whole)
+			}
 		case c.pos == r.end:
 			follow++
 		case c.pos == length: // its bytes are as many as they should be
-		case length > 0 && c.pos > length:
-			t.Duplicated += max(1, (c.pos-length)*whole/length)
 		default:
-			t.NotCompleted += max(1, whole-r.countAt(c.pos))
+			t.measure(c, length, whole)
 		}
 	}
 	t.compare(r.tally, due, follow, a.Short)
+}
+
+// measure tells from the number of a connection's bytes, which is not what it should be, what it has too little of or
+// too much. length is 0 when nobody knows what it should be.
+func (t *integrity) measure(c *conn, length, whole int) {
+	if length > 0 && c.pos > length {
+		t.Duplicated += max(1, (c.pos-length)*whole/length)
+		return
+	}
+	t.NotCompleted += max(1, whole-c.reference.countAt(c.pos))
 }
 
 // execution is a trial of all parts.

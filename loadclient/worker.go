@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/internal/rawcall"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -425,7 +426,13 @@ func (w *worker) timeout(p trialPlan, now time.Duration) time.Duration {
 func (w *worker) poll(timeout time.Duration) error {
 	before := time.Now()
 	ms := int(max(timeout, 0) / time.Millisecond)
-	n, err := unix.EpollWait(w.epoll, w.events, ms)
+	var n int
+	var err error
+	if ms > 0 {
+		n, err = unix.EpollWait(w.epoll, w.events, ms)
+	} else {
+		n, err = rawcall.Epoll(w.epoll, w.events)
+	}
 	if n <= 0 || ms > 0 {
 		w.idle += time.Since(before)
 	}
@@ -490,37 +497,42 @@ func (w *worker) sendMore(c *conn) error {
 // are thrown away.
 func (w *worker) receive(s *socket) error {
 	if s.skim == 0 && !s.c.skims {
-		n, err := unix.Read(s.fd, w.read)
+		n, err := rawcall.Read(s.fd, w.read)
 		return w.received(s, n, err)
 	}
 	for left := readBytes; left > 0 && (s.skim > 0 || s.c.skims); {
-		n, err := w.skim(s)
+		n, want, err := w.skim(s)
 		if n <= 0 || err != nil {
 			return w.received(s, n, err)
 		}
-		left -= n
+		if left -= n; n < want { // there is no more
+			break
+		}
 	}
 	return nil
 }
 
-// skim takes a piece off a socket of which the messages are not looked at.
-func (w *worker) skim(s *socket) (n int, err error) {
-	if s.skim == 0 {
-		if n, err = unix.Read(s.fd, w.read[:skimHeadBytes]); n > 0 {
+// skim takes a piece off a socket of which the messages are not looked at, of want bytes at most. What is left of a
+// large frame is thrown away; small ones are read, many with a call.
+func (w *worker) skim(s *socket) (n, want int, err error) {
+	if s.skim < skimBytes {
+		if n, err = rawcall.Read(s.fd, w.read[:skimBytes]); n > 0 {
 			err = w.received(s, n, err)
 		}
-		return n, err
+		return n, skimBytes, err
 	}
-	if n, err = w.discard(s, s.skim); n > 0 {
+	want = min(s.skim, readBytes)
+	if n, err = rawcall.Discard(s.fd, want); n > 0 {
 		w.countRead(n)
 		s.skim -= n
 		s.c.link.skimmed(n)
 	}
-	return n, err
+	return n, want, err
 }
 
-// skimHeadBytes is what is read of a connection whose frames are skimmed: the end of one and the head of the next.
-const skimHeadBytes = 64
+// skimBytes is what is read at a time of a connection whose frames are skimmed: copying so much costs less than a
+// system call.
+const skimBytes = 4 << 10
 
 // countRead counts a read.
 func (w *worker) countRead(n int) {
