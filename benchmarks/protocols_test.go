@@ -77,9 +77,18 @@ func TestProtocols(t *testing.T) {
 			`--payload={"id":{id},"at":{time},"n":{seq},"text":"ü{pad}"}`, "--payload-bytes=60-90",
 			"--send-first=hello {id}",
 		}},
+		{"compressed", "10000", 250, []string{"--compress", "--compress-min=1"}, []string{"--compress"}},
+		{"a sample, compressed", "10000", 250, []string{"--compress", "--compress-min=60"}, []string{
+			"--compress", "--verify=sample",
+		}},
 	} {
 		for _, protocol := range results.Protocols() {
-			if strings.HasPrefix(protocol, "socket.io") { // which sockloop does not speak
+			webSocket := protocol == string(results.SockJS) || protocol == string(results.WebSocket)
+			switch {
+			case strings.HasPrefix(protocol, "socket.io"): // which sockloop does not speak
+				continue
+			case !webSocket && slices.Contains(tt.client, "--compress"),
+				protocol != string(results.SockJS) && slices.Contains(tt.client, "--verify=sample"):
 				continue
 			}
 			t.Run(tt.name+" "+protocol, func(t *testing.T) {
@@ -112,6 +121,64 @@ func TestProtocols(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Connections that do nothing stay open in every protocol, because pings are answered; and what the server says when it
+// is full is told.
+func TestIdleConnections(t *testing.T) {
+	t.Parallel()
+	b := builtBench(t)
+	for _, protocol := range results.Protocols() {
+		if strings.HasPrefix(protocol, "socket.io") { // which sockloop does not speak
+			continue
+		}
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			target := "/broadcast"
+			if protocol == string(results.WebSocket) {
+				target += "/websocket"
+			}
+			s, err := b.start(context.Background(), find(t, "sockloop"),
+				"--heartbeat-delay=100ms", "--pong-timeout=1s", "--connections-max=600")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.stop)
+			steps, hold, err := idle(b, "--target", "ws://"+s.addr+target, "--protocol", protocol,
+				"--connections", "300", "--step", "150", "--hold", "1500ms")
+			if err != nil || len(steps) != 3 || hold == nil || hold.Connections != 300 || hold.Lost != 0 {
+				t.Fatalf("%v %+v %+v", err, steps, hold)
+			}
+			if last := steps[2]; last.Connections != 300 || last.PerConnection == nil || last.PerConnection.RSS <= 0 {
+				t.Errorf("%+v", last)
+			}
+			steps, _, err = idle(b, "--target", "ws://"+s.addr+target, "--protocol", protocol,
+				"--connections", "700", "--step", "350", "--hold", "0s")
+			if err == nil || !strings.Contains(err.Error(), "it takes no more clients") {
+				t.Errorf("%v %+v", err, steps)
+			}
+		})
+	}
+}
+
+// idle runs sockload idle and reads its records.
+func idle(b bench, args ...string) (steps []results.IdleStep, hold *results.IdleHold, err error) {
+	cmd := exec.Command(filepath.Join(b.Bin, "sockload"), append([]string{"idle", "--json"}, args...)...)
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	failure := cmd.Run()
+	records, err := results.Read(&out)
+	for _, r := range records {
+		if r.Idle != nil {
+			steps = append(steps, *r.Idle)
+		} else {
+			hold = r.Hold
+		}
+	}
+	if failure != nil {
+		err = fmt.Errorf("%w: %s", failure, log.String())
+	}
+	return steps, hold, err
 }
 
 // behindTLS puts a proxy with TLS in front of a server, and returns the proxy's address and a file with its authority.

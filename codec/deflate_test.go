@@ -37,8 +37,9 @@ func TestInflateExamplesOfTheRFC(t *testing.T) {
 	t.Parallel()
 	const hello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
 	for name, stream := range map[string][]byte{
-		"7.2.3.1, one frame":  compressed(ws.OpText, true, hello),
-		"7.2.3.1, two frames": join(compressed(ws.OpText, false, hello[:3]), masked(ws.OpContinuation, true, hello[3:])),
+		"7.2.3.1, one frame": compressed(ws.OpText, true, hello),
+		"7.2.3.1, two frames": join(compressed(ws.OpText, false, hello[:3]),
+			masked(ws.OpContinuation, true, hello[3:])),
 		"a ping between them": join(compressed(ws.OpText, false, hello[:3]), masked(ws.OpPing, true, "p"),
 			masked(ws.OpContinuation, true, hello[3:])),
 		"7.2.3.3, no compression": compressed(ws.OpText, true, "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"),
@@ -81,14 +82,17 @@ func TestCompressedFramesThatAreIllegal(t *testing.T) {
 		code   ws.StatusCode
 		closed bool // permessage-deflate was not negotiated
 	}{
-		"not negotiated":        {compressed(ws.OpText, true, hello), ws.StatusProtocolError, true},
-		"RSV2":                  {rsv(masked(ws.OpText, true, hello), 0x20), ws.StatusProtocolError, false},
-		"RSV1 and RSV3":         {rsv(masked(ws.OpText, true, hello), 0x50), ws.StatusProtocolError, false},
-		"a compressed ping":     {rsv(masked(ws.OpPing, true, ""), rsv1Byte), ws.StatusProtocolError, false},
-		"RSV1 on the next part": {join(compressed(ws.OpText, false, hello), rsv(masked(ws.OpContinuation, true, ""), rsv1Byte)), ws.StatusProtocolError, false},
-		"no deflate":            {compressed(ws.OpText, true, "\xff\xff\xff"), ws.StatusInvalidFramePayloadData, false},
-		"half of it":            {compressed(ws.OpText, true, "\xf2\x48\xcd"), ws.StatusInvalidFramePayloadData, false},
-		"a bomb":                {compressed(ws.OpText, true, bomb.String()), ws.StatusMessageTooBig, false},
+		"not negotiated":    {compressed(ws.OpText, true, hello), ws.StatusProtocolError, true},
+		"RSV2":              {rsv(masked(ws.OpText, true, hello), 0x20), ws.StatusProtocolError, false},
+		"RSV1 and RSV3":     {rsv(masked(ws.OpText, true, hello), 0x50), ws.StatusProtocolError, false},
+		"a compressed ping": {rsv(masked(ws.OpPing, true, ""), rsv1Byte), ws.StatusProtocolError, false},
+		"RSV1 on the next part": {
+			join(compressed(ws.OpText, false, hello), rsv(masked(ws.OpContinuation, true, ""), rsv1Byte)),
+			ws.StatusProtocolError, false,
+		},
+		"no deflate": {compressed(ws.OpText, true, "\xff\xff\xff"), ws.StatusInvalidFramePayloadData, false},
+		"half of it": {compressed(ws.OpText, true, "\xf2\x48\xcd"), ws.StatusInvalidFramePayloadData, false},
+		"a bomb":     {compressed(ws.OpText, true, bomb.String()), ws.StatusMessageTooBig, false},
 	} {
 		for cut := range len(tt.stream) {
 			r := MessageReader{Role: ws.StateServerSide, BytesMax: 10_000, Inflater: &Inflater{}}
@@ -292,7 +296,8 @@ func FuzzInflate(f *testing.F) {
 // What a batch of messages costs to compress once, and what it shrinks to.
 func BenchmarkDeflate(b *testing.B) {
 	payloads := map[string]string{
-		"2011": "%d:1764000000000", "chat": `{"from":"user %d","at":1764000000,"room":"lobby","text":"well, what do you say?"}`,
+		"2011": "%d:1764000000000",
+		"chat": `{"from":"user %d","at":1764000000,"room":"lobby","text":"well, what do you say?"}`,
 	}
 	for name, format := range payloads {
 		for _, n := range []int{1, 10, 100, 2000} {

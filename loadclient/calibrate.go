@@ -15,15 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/internal/rawcall"
 	"github.com/sockloop/sockloop/tuning"
 )
 
 // CeilingOf measures the client's ceiling for what a search has found: at its level, in the shape in which the server
-// sends, with the broadcaster on the server's CPU. It is known for WebSockets without TLS and compression only; for
-// anything else it is nil.
+// sends, with the broadcaster on the server's CPU. It is known of this process and for WebSockets without TLS and
+// compression only; for anything else, and with agents, it is nil.
 func CeilingOf(ctx context.Context, found Saturation, level LevelConfig, window time.Duration) (*Ceiling, error) {
-	if found.Best == nil || found.Best.Received == 0 || streams(found.Protocol) || level.Target.TLS != nil ||
-		level.Target.Compress {
+	if level.Agents != nil || level.Target.TLS != nil || level.Target.Compress || streams(found.Protocol) ||
+		found.Best == nil || found.Best.Received == 0 {
 		return nil, nil
 	}
 	config := CalibrateConfig{
@@ -200,7 +201,7 @@ func (b *nullBroadcaster) send(until time.Time, cpu int, received func() int64) 
 			i += len(b.conns) - 1 // the same again
 			continue
 		}
-		n, err := unix.Write(b.conns[i], b.written[off[i]:])
+		n, err := rawcall.Write(b.conns[i], b.written[off[i]:])
 		switch err {
 		case nil:
 			off[i] = (off[i] + n) % len(b.written)

@@ -44,6 +44,7 @@ type conn struct {
 	place int  // among the worker's connections
 	skims bool // messages are counted by their bytes, and not looked at
 	read  bool // it has had its turn of being read
+	since int  // where that began, if bytes were counted before that nobody had looked at; else 0
 	ahead fifo[reached]
 }
 
@@ -73,7 +74,7 @@ func (c *conn) target() Target { return c.w.target.in(c.reference.room.number())
 // reset prepares the connection for a trial.
 func (c *conn) reset() {
 	c.sent, c.own, c.pos, c.next = 0, 0, 0, 0
-	c.skims, c.read = false, false
+	c.skims, c.read, c.since = false, false, 0
 	c.ahead.clear()
 	c.bursts.clear()
 	c.marks.clear()
@@ -157,7 +158,8 @@ func (c *conn) returned(stamp, now int64) {
 }
 
 // stray leaves the reference: from here on this connection is counted by itself, beginning with what it has received so
-// far, which is what the reference counted.
+// far, which is what the reference counted. Of what nobody has looked at that is a guess: a connection with a fault has
+// another number of bytes there, and where it began to be read the reference may be inside a message.
 func (c *conn) stray(p []byte) {
 	c.passMarks()
 	r := c.reference
@@ -167,10 +169,19 @@ func (c *conn) stray(p []byte) {
 	c.alone = &straggler{tally: new(tally)}
 	here.before.copyTo(c.alone.tally)
 	for pos := here.begun; pos < c.pos; {
+		to := c.pos
+		if pos < c.since {
+			to = min(to, c.since)
+		} else if pos == c.since {
+			c.alone.partial = c.alone.partial[:0]
+		}
 		piece := r.at(pos)
-		piece = piece[:min(len(piece), c.pos-pos)]
+		piece = piece[:min(len(piece), to-pos)]
 		c.count(piece, false)
 		pos += len(piece)
+	}
+	if c.pos == c.since {
+		c.alone.partial = c.alone.partial[:0]
 	}
 	c.marks.clear()
 	c.elements(p)

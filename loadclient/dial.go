@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/tuning"
 )
 
 const (
@@ -52,18 +54,18 @@ func (d dialed) close() {
 	}
 }
 
-// dialAll opens n connections, so many a room, or none.
-func dialAll(ctx context.Context, t Target, n, room int) ([]dialed, error) {
-	conns := make([]dialed, n)
+// dialAll opens the connections with some indexes, so many a room, or none.
+func dialAll(ctx context.Context, t Target, indexes []int, room int) ([]dialed, error) {
+	conns := make([]dialed, len(indexes))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dialers)
-	for i := range conns {
+	for i, index := range indexes {
 		conns[i] = nothingDialed
 		g.Go(func() (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			conns[i], err = dial(ctx, t.in(i/room), i)
+			conns[i], err = dial(ctx, t.in(index/room), index)
 			return err
 		})
 	}
@@ -113,7 +115,9 @@ func dialTCP(
 		return closed, nil, dialError(t, err)
 	}
 	defer c.Close() //nolint:errcheck // a duplicate goes on
-	if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+
+	deadline, _ := ctx.Deadline() // of all, and no later than the caller's
+	if err := c.SetDeadline(deadline); err != nil {
 		return closed, nil, err
 	}
 	var rw io.ReadWriter = c
@@ -162,4 +166,23 @@ func duplicate(c *net.TCPConn) (int, error) {
 		return -1, os.NewSyscallError("fcntl", dupErr)
 	}
 	return fd, nil
+}
+
+const (
+	descriptorsReserved = 64
+	// descriptorsDialing is what connections hold while they are opened, beside the one that they keep.
+	descriptorsDialing = 2 * dialers
+)
+
+// CheckDescriptors raises the limit of open files, and says when it is too low for so many connections.
+func CheckDescriptors(connections int) error {
+	have, err := tuning.RaiseDescriptors()
+	if err != nil {
+		return err
+	}
+	if need := descriptorsDialing + connections + descriptorsReserved; need > have {
+		return fmt.Errorf("%d connections need %d open files and the limit is %d: "+
+			"raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
+	}
+	return nil
 }

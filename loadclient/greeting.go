@@ -37,9 +37,9 @@ const (
 	greetingPoll       = 5 * time.Millisecond
 )
 
-// settle hears out a server that greets its clients, before anything is measured. With announcements of who has joined
+// hearOut hears out a server that greets its clients, before anything is measured. With announcements of who has joined
 // there are as many messages as connections squared.
-func (l *Level) settle(ctx context.Context) error {
+func (l *local) hearOut(ctx context.Context) error {
 	if l.Target.Greeting == nil && len(l.Target.SendFirst) == 0 {
 		return nil
 	}

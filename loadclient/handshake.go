@@ -83,8 +83,8 @@ func (t Target) compresses(accepted []httphead.Option) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: %s does not take the offer of permessage-deflate: switch it on there (sockloop --compress), "+
-		"or leave out --compress", errTarget, t)
+	return fmt.Errorf("%w: %s does not take the offer of permessage-deflate: switch it on there "+
+		"(sockloop --compress), or leave out --compress", errTarget, t)
 }
 
 // notOpened says why an answer opens no WebSocket.
@@ -140,6 +140,8 @@ func (t Target) refused(conn io.ReadWriter, answer *bufio.Reader, instead string
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
 		hint = "it wants to know who asks: --bearer-file, --cookie, --header (Origin, too), or user:password@?"
+	case resp.StatusCode == http.StatusServiceUnavailable:
+		hint = "it takes no more clients: is it full, or going down?"
 	case resp.StatusCode/100 == 3:
 		hint = fmt.Sprintf("it is at %q now: give that as the target", resp.Header.Get("Location"))
 	case t.TLS == nil && bytes.Contains(body, []byte("HTTPS")):

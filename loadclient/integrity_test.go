@@ -132,7 +132,8 @@ func TestReferenceIgnoresFraming(t *testing.T) {
 			if w.rooms[0].strayed != 0 {
 				t.Errorf("%d connections strayed", w.rooms[0].strayed)
 			}
-			if lost, dup := w.rooms[0].tally.compare(sentAs(texts)); lost+dup+w.rooms[0].tally.reordered+w.rooms[0].tally.foreign != 0 {
+			heard := w.rooms[0].tally
+			if lost, dup := heard.compare(sentAs(texts)); lost+dup+heard.reordered+heard.foreign != 0 {
 				t.Errorf("%d lost, %d duplicated", lost, dup)
 			}
 			if got := w.delivered(); got != 500*testConns {
@@ -159,7 +160,8 @@ func TestDamageIsCounted(t *testing.T) {
 		{"lost", append(append([]string(nil), texts[:100]...), texts[101:]...), 1, 0, 0, 0},
 		{"lost at the end", texts[:299], 1, 0, 0, 0},
 		{"duplicated", append(append(append([]string(nil), texts[:100]...), texts[99]), texts[100:]...), 0, 1, 0, 0},
-		{"one lost and another twice", append(append(append([]string(nil), texts[:100]...), texts[0]), texts[101:]...), 1, 1, 1, 0},
+		{"one lost and another twice", append(append(append([]string(nil), texts[:100]...), texts[0]), texts[101:]...),
+			1, 1, 1, 0},
 		{"senders interleaved otherwise", swap(100, 101), 0, 0, 0, 0},
 		{"one sender's order", swap(0, 100), 0, 0, 2, 0}, // behind each of the two, time runs backwards
 		{"garbled", append(append(append([]string(nil), texts[:100]...), "garbage"), texts[101:]...), 1, 0, 0, 1},
@@ -180,8 +182,10 @@ func TestDamageIsCounted(t *testing.T) {
 				return
 			}
 			lost, duplicated := c.alone.tally.compare(sentAs(texts))
-			if lost != tt.lost || duplicated != tt.duplicated || c.alone.tally.reordered != tt.reordered || c.alone.tally.foreign != tt.alien {
-				t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, c.alone.tally.reordered, c.alone.tally.foreign)
+			if lost != tt.lost || duplicated != tt.duplicated || c.alone.tally.reordered != tt.reordered ||
+				c.alone.tally.foreign != tt.alien {
+				t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, c.alone.tally.reordered,
+					c.alone.tally.foreign)
 			}
 		})
 	}
@@ -211,11 +215,15 @@ func TestReferenceAcrossBlocks(t *testing.T) {
 		}
 	}
 	strayed := w.conns[2].alone
-	if w.rooms[0].tally.messages != len(texts) || w.rooms[0].strayed != 1 || strayed == nil || w.delivered() != 3*len(texts)-1 {
-		t.Fatalf("%d of %d messages, %d strayed, %d delivered", w.rooms[0].tally.messages, len(texts), w.rooms[0].strayed, w.delivered())
+	if w.rooms[0].tally.messages != len(texts) || w.rooms[0].strayed != 1 || strayed == nil ||
+		w.delivered() != 3*len(texts)-1 {
+		t.Fatalf("%d of %d messages, %d strayed, %d delivered", w.rooms[0].tally.messages, len(texts),
+			w.rooms[0].strayed, w.delivered())
 	}
-	if lost, duplicated := strayed.tally.compare(sentAs(texts)); lost != 1 || duplicated+strayed.tally.reordered+strayed.tally.foreign != 0 {
-		t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, strayed.tally.reordered, strayed.tally.foreign)
+	if lost, duplicated := strayed.tally.compare(sentAs(texts)); lost != 1 ||
+		duplicated+strayed.tally.reordered+strayed.tally.foreign != 0 {
+		t.Errorf("%d lost, %d duplicated, %d reordered, %d foreign", lost, duplicated, strayed.tally.reordered,
+			strayed.tally.foreign)
 	}
 	if len(blocks) > 3 {
 		t.Errorf("%d blocks for connections that were never apart", len(blocks))
@@ -270,7 +278,8 @@ func TestControlFramesBetweenAndFragments(t *testing.T) {
 		}
 		return f
 	}
-	stream := bytes.Join([][]byte{part(ws.OpText, false, body[:9]), part(ws.OpPong, true, "x"), part(ws.OpContinuation, true, body[9:]), part(ws.OpText, true, "h")}, nil)
+	stream := bytes.Join([][]byte{part(ws.OpText, false, body[:9]), part(ws.OpPong, true, "x"),
+		part(ws.OpContinuation, true, body[9:]), part(ws.OpText, true, "h")}, nil)
 	feed(t, w.conns[1], stream, rand.New(rand.NewPCG(5, 6)))
 	if w.rooms[0].strayed != 0 || w.delivered() != 4 {
 		t.Errorf("%d strayed, %d delivered", w.rooms[0].strayed, w.delivered())
@@ -304,10 +313,13 @@ func TestOtherFrames(t *testing.T) {
 		answer   string
 		ends     bool
 	}{
-		{SockJS, "o", "", false}, {SockJS, "h", "", false}, {SockJS, `c[3000,"Go away!"]`, "", true}, {SockJS, "hello", "", true}, {SockJS, `a"x"`, "", true},
-		{SocketIO, "2", "3", false}, {SocketIO, `0{"sid":"x"}`, "", false}, {SocketIO, `40{"sid":"x"}`, "", false}, {SocketIO, "41", "", true}, {SocketIO, "1", "", true},
+		{SockJS, "o", "", false}, {SockJS, "h", "", false}, {SockJS, `c[3000,"Go away!"]`, "", true},
+		{SockJS, "hello", "", true}, {SockJS, `a"x"`, "", true},
+		{SocketIO, "2", "3", false}, {SocketIO, `0{"sid":"x"}`, "", false}, {SocketIO, `40{"sid":"x"}`, "", false},
+		{SocketIO, "41", "", true}, {SocketIO, "1", "", true},
 		{SocketIO, `44{"message":"no"}`, "", true}, {SocketIO, `42["another","x"]`, "", true},
-		{SocketIO08, "2::", "2::", false}, {SocketIO08, "1::", "", false}, {SocketIO08, "0::", "", true}, {SocketIO08, "7:::error", "", true}, {SocketIO08, "4:::{}", "", true},
+		{SocketIO08, "2::", "2::", false}, {SocketIO08, "1::", "", false}, {SocketIO08, "0::", "", true},
+		{SocketIO08, "7:::error", "", true}, {SocketIO08, "4:::{}", "", true},
 	} {
 		answer, err := declared(tt.protocol).dialect.other(tt.frame)
 		if answer != tt.answer || (err != nil) != tt.ends {
@@ -323,11 +335,13 @@ func TestOtherFrames(t *testing.T) {
 // A stream has more on its lines than messages; what is none of it is an error.
 func TestStreamLines(t *testing.T) {
 	t.Parallel()
-	legal := map[Protocol]string{XHRStreaming: strings.Repeat("h", 2048) + "\no\nh\na[]\n", EventSource: "\r\ndata: o\r\n\r\ndata: h\r\n\r\ndata: a[]\r\n\r\n"}
+	legal := map[Protocol]string{XHRStreaming: strings.Repeat("h", 2048) + "\no\nh\na[]\n",
+		EventSource: "\r\ndata: o\r\n\r\ndata: h\r\n\r\ndata: a[]\r\n\r\n"}
 	for p, lines := range legal {
 		c := newTestWorker(t, p).conns[0]
 		feed(t, c, appendChunk(nil, lines), rand.New(rand.NewPCG(3, 4)))
-		for _, line := range []string{"a[\"x\"\n", "data: a[\"x\"\r\n", `c[3000,"Go away!"]` + "\n", `data: c[3000,"Go away!"]` + "\r\n"} {
+		for _, line := range []string{"a[\"x\"\n", "data: a[\"x\"\r\n", `c[3000,"Go away!"]` + "\n",
+			`data: c[3000,"Go away!"]` + "\r\n"} {
 			c := newTestWorker(t, p).conns[0]
 			if strings.HasPrefix(line, "data") == (p == EventSource) && c.feedRaw(appendChunk(nil, line)) == nil {
 				t.Errorf("%s takes %q", p, line)
@@ -342,7 +356,8 @@ func TestStreamLines(t *testing.T) {
 func TestTemplate(t *testing.T) {
 	t.Parallel()
 	for p, want := range map[Protocol]string{
-		SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`, SocketIO: `42["message","107:1700000000123"]`, SocketIO08: `3:::107:1700000000123`,
+		SockJS: `["107:1700000000123"]`, WebSocket: `107:1700000000123`, SocketIO: `42["message","107:1700000000123"]`,
+		SocketIO08: `3:::107:1700000000123`,
 	} {
 		tpl := newStencils(Target{Protocol: p}).template(107)
 		stream := tpl.append(nil, 1_600_000_000_000, 1)
@@ -363,9 +378,35 @@ func TestParsePayload(t *testing.T) {
 	if m := parsePayload([]byte("103:1700000000000"), testBase, testConns); m.sender != 3 || m.stamp != testStamp {
 		t.Errorf("%+v", m)
 	}
-	for _, s := range []string{"", ":", "104:1700000000000", "99:1700000000000", "103:170000000000", "103:17000000000000", "1x3:1700000000000", "103:170000000000x", strings.Repeat("1", 30) + ":1700000000000"} {
+	for _, s := range []string{"", ":", "104:1700000000000", "99:1700000000000", "103:170000000000",
+		"103:17000000000000", "1x3:1700000000000", "103:170000000000x", strings.Repeat("1", 30) + ":1700000000000"} {
 		if m := parsePayload([]byte(s), testBase, testConns); m.sender != -1 {
 			t.Errorf("%q: %+v", s, m)
 		}
+	}
+}
+
+// A connection that had another number of bytes while nobody looked is read from a place where the reference is inside
+// a message. What it receives from there on is counted as what it is.
+func TestStrayWhoseBytesWereOnlyCounted(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	first, second := w.conns[0], w.conns[1]
+	seen, rest := someMessages(40), someMessages(80)[40:]
+	feed(t, first, wire(SockJS, seen, rest), nil)
+	second.skims = true
+	feed(t, second, wire(SockJS, append([]string{payload(1, 5)}, seen...)), nil)
+	second.skims, second.since = false, second.pos
+	feed(t, second, wire(SockJS, rest), nil)
+	if second.alone == nil {
+		t.Fatal("it is taken for one that has received the same")
+	}
+	if got := second.alone.tally; got.foreign > 0 || got.messages < len(seen)+len(rest) {
+		t.Errorf("%d messages, %d foreign", got.messages, got.foreign)
+	}
+	got := integrity{}
+	got.compareRoom(first.reference, account{Senders: sentAs(append(seen, rest...))})
+	if got.Foreign > 0 || got.Duplicated == 0 {
+		t.Errorf("%+v", got)
 	}
 }

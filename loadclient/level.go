@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -17,33 +17,34 @@ import (
 type Level struct {
 	LevelConfig // with its defaults
 
-	workers  []*worker
-	plans    []chan trialPlan
-	outcomes chan outcome
-	resume   chan struct{} // lets a worker go on when what it measured has been read
-	running  sync.WaitGroup
-	ear      *ear
+	ctx    context.Context // ends the trial that runs, and the level with it
+	parts  []part
+	failed error // what a trial has ended with; there is no other after that
 }
 
-type outcome struct {
-	end windowEnd
-	err error
-}
-
-// observation is what was seen of server and machine during a window.
-type observation struct {
-	usage  *Usage
-	noise  *Noise
-	queues *Queues
+// part is some of a level's connections: all, in this process, or a share on an agent. A trial is the same steps for
+// both, and no step begins before all parts have done the last one.
+type part interface {
+	open(context.Context) error                           // opens the connections
+	settle(context.Context) error                         // hears out a server that greets
+	prepare(context.Context, trialPlan) error             // whatever arrives from here on counts
+	begin(context.Context) error                          // the schedule begins, on the part's own clock
+	measure(context.Context) (measurement, error)         // waits for the end, and holds what has come
+	check(context.Context, account) (integrity, error)    // compares it with what all have sent, and lets it go
+	noise(context.Context, time.Duration) (*Noise, error) // listens between two trials
+	live() Live
+	close()
 }
 
 // LevelConfig is how a level is opened.
 type LevelConfig struct {
 	Target      Target
 	Connections int
-	CPUs        tuning.CPUs   // one worker each, pinned; empty is one worker anywhere
+	Agents      *Agents       `json:"-"` // that open them; nil is this process
+	Share       Share         // of the connections, what this process opens if it is an agent
+	CPUs        tuning.CPUs   `json:"-"` // one worker each, pinned; empty is one worker anywhere
 	IDBase      int           // the first connection's id; ids are not reused while a server runs
-	Probe       *ServerProbe  // of the server, nil for none
+	Probe       *ServerProbe  `json:"-"` // of the server, nil for none
 	Drain       time.Duration // how long the last messages may take after the window; 0 is the 5 s of 2011
 	Threshold   float64       // mean round trip in ms from which a trial's rate is too high; 0 is the 200 ms of 2011
 	Restart     bool          // the turn of the senders begins again each second, as in 2011
@@ -62,6 +63,8 @@ func (c *LevelConfig) senders() int { return cmp.Or(c.Publishers, c.Connections)
 // Check says what cannot be.
 func (c *LevelConfig) Check() error {
 	switch {
+	case c.Agents != nil && c.Connections < len(c.Agents.Addrs):
+		return fmt.Errorf("%d connections for %d agents: want at least one each", c.Connections, len(c.Agents.Addrs))
 	case c.Publishers < 0 || c.Publishers > c.Connections:
 		return fmt.Errorf("%d publishers of %d connections: want at most as many (--publishers)",
 			c.Publishers, c.Connections)
@@ -81,76 +84,72 @@ func (c *LevelConfig) Check() error {
 	return nil
 }
 
-// OpenLevel opens all connections and starts the workers.
+// OpenLevel opens all connections. When the context ends the level fails.
 func OpenLevel(ctx context.Context, c LevelConfig) (*Level, error) {
-	if c.Drain == 0 {
-		c.Drain = drainTime
-	}
-	if c.Read == "" {
-		c.Read = Prompt
-	}
-	if c.Threshold == 0 {
-		c.Threshold = saturationRTT
-	}
-	c.Verify = cmp.Or(c.Verify, VerifyAll)
-	if err := c.Check(); err != nil {
+	l, err := newLevel(ctx, c)
+	if err != nil {
 		return nil, err
 	}
-	l := &Level{LevelConfig: c, outcomes: make(chan outcome), resume: make(chan struct{}), ear: newEar(c.CPUs, c.Probe)}
-	if err := l.open(ctx); err != nil {
+	err = l.each(func(ctx context.Context, _ int, p part) error { return p.open(ctx) })
+	if err == nil {
+		err = l.each(func(ctx context.Context, _ int, p part) error { return p.settle(ctx) })
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
-	}
-	for _, w := range l.workers {
-		plans := make(chan trialPlan)
-		l.plans = append(l.plans, plans)
-		l.running.Go(func() { w.serve(plans, l.outcomes, l.resume) })
 	}
 	return l, nil
 }
 
-// open makes the workers, and deals the connections to them.
-func (l *Level) open(ctx context.Context) error {
-	cpus := l.CPUs
-	if len(cpus) == 0 {
-		cpus = tuning.CPUs{-1}
+// newLevel is a level without connections yet.
+func newLevel(ctx context.Context, c LevelConfig) (*Level, error) {
+	c.Drain = cmp.Or(c.Drain, drainTime)
+	c.Read = cmp.Or(c.Read, Prompt)
+	c.Threshold = cmp.Or(c.Threshold, saturationRTT)
+	c.Verify = cmp.Or(c.Verify, VerifyAll)
+	if err := c.Check(); err != nil {
+		return nil, err
 	}
-	for _, cpu := range cpus[:min(len(cpus), l.Connections)] {
-		w, err := newWorker(l.Target, cpu, l.IDBase)
-		if err != nil {
-			return err
+	l := &Level{LevelConfig: c, ctx: ctx}
+	if c.Agents == nil {
+		l.parts = []part{newLocal(c)}
+		return l, nil
+	}
+	l.parts = make([]part, len(c.Agents.Addrs))
+	err := l.each(func(ctx context.Context, i int, _ part) error {
+		r, err := c.Agents.dial(ctx, i)
+		if err == nil {
+			r.config = c
+			r.config.Share = Share{i, len(l.parts)}
+			l.parts[i] = r
 		}
-		l.workers = append(l.workers, w)
-	}
-	blockBytes := max(blockBytesMin, min(blockBytesMax, blockBytesMax*l.hearers()/l.Connections))
-	conns, err := dialAll(ctx, l.Target, l.Connections, l.hearers())
-	for i, d := range conns { // all of them, so that they are closed with their workers
-		if adoptErr := l.adopt(d, i, blockBytes); err == nil { // one line says enough
-			err = adoptErr
-		}
-	}
-	if err != nil {
 		return err
+	})
+	if err != nil {
+		l.Close()
+		return nil, err
 	}
-	return l.settle(ctx)
+	return l, nil
 }
 
-// adopt gives a connection to its worker.
-func (l *Level) adopt(d dialed, i, blockBytes int) error {
-	w := l.workers[i%len(l.workers)]
-	m := audience{i / l.hearers() * l.hearers(), l.hearers()}
-	return w.adopt(d, i, w.reference(m, blockBytes))
+// each does a step with all parts at a time. The first that fails ends the others.
+func (l *Level) each(step func(context.Context, int, part) error) error {
+	g, ctx := errgroup.WithContext(l.ctx)
+	for i, p := range l.parts {
+		g.Go(func() error { return step(ctx, i, p) })
+	}
+	return g.Wait()
 }
 
-// Close ends the workers and their connections.
+// Close ends all connections.
 func (l *Level) Close() {
-	for _, p := range l.plans {
-		close(p)
+	var closing sync.WaitGroup
+	for _, p := range l.parts {
+		if p != nil {
+			closing.Go(p.close)
+		}
 	}
-	l.running.Wait()
-	for _, w := range l.workers {
-		w.close()
-	}
+	closing.Wait()
 }
 
 // Trial sends at a rate, in messages a second over all connections, for a time, and reports what came of it. An error
@@ -175,60 +174,94 @@ func (l *Level) listen(window time.Duration, begun func()) (Trial, error) {
 	return l.trial(l.sends(0, window), window, begun)
 }
 
-func (l *Level) trial(s schedule, window time.Duration, begun func()) (Trial, error) {
-	runtime.GC()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no collection while it runs
-	plan := trialPlan{schedule: s, start: time.Now().Add(settleTime), window: window, drain: l.Drain,
-		spin: len(l.CPUs) > 0, relaxed: l.Read == Relaxed, sample: l.Verify == VerifySample}
-	for _, p := range l.plans {
-		p <- plan
+func (l *Level) trial(s schedule, window time.Duration, begun func()) (t Trial, err error) {
+	if l.failed != nil {
+		return Trial{}, l.failed
+	}
+	defer func() { l.failed = err }()
+	plan := trialPlan{schedule: s, window: window, drain: l.Drain}
+	err = l.each(func(ctx context.Context, _ int, p part) error { return p.prepare(ctx, plan) })
+	if err != nil {
+		return Trial{}, err
 	}
 	begun()
-	observed := make(chan observation, 1)
+	x, err := l.begin(plan)
+	if err != nil {
+		return Trial{}, err
+	}
+	used := l.watchServer(x.start, window)
+	err = l.each(func(ctx context.Context, i int, p part) (err error) {
+		x.measured[i], err = p.measure(ctx)
+		return err
+	})
+	if err != nil {
+		return Trial{}, err
+	}
+	sent := x.account(l)
+	err = l.each(func(ctx context.Context, i int, p part) (err error) {
+		x.checked[i], err = p.check(ctx, sent)
+		return err
+	})
+	if err != nil {
+		return Trial{}, err
+	}
+	x.server = <-used
+	return l.gather(x), nil
+}
+
+// begin gives all parts the word.
+func (l *Level) begin(plan trialPlan) (*execution, error) {
+	n := len(l.parts)
+	x := &execution{plan: plan, start: time.Now(), heard: make([]time.Duration, n),
+		measured: make([]measurement, n), checked: make([]integrity, n)}
+	err := l.each(func(ctx context.Context, i int, p part) error {
+		err := p.begin(ctx)
+		x.heard[i] = time.Since(x.start)
+		return err
+	})
+	x.start = x.start.Add(settleTime)
+	return x, err
+}
+
+// watchServer reads what the server uses while a window lasts.
+func (l *Level) watchServer(start time.Time, window time.Duration) <-chan *Usage {
+	used := make(chan *Usage, 1)
 	go func() {
-		time.Sleep(time.Until(plan.start))
-		before, quiet := l.Probe.sample(), l.ear.sample()
-		queues := l.watchQueues(plan.start, window)
-		observed <- observation{l.Probe.since(before), l.ear.since(quiet), queues}
+		time.Sleep(time.Until(start))
+		before := l.Probe.sample()
+		time.Sleep(time.Until(start.Add(window)))
+		used <- l.Probe.since(before)
 	}()
-	var ends []windowEnd
-	var failure error
-	for range l.workers {
-		o := <-l.outcomes
-		if failure == nil { // one line says enough
-			failure = o.err
-		}
-		ends = append(ends, o.end)
+	return used
+}
+
+// noise is the most that a part hears between two trials.
+func (l *Level) noise(d time.Duration) (*Noise, error) {
+	all := make([]*Noise, len(l.parts))
+	err := l.each(func(ctx context.Context, i int, p part) (err error) {
+		all[i], err = p.noise(ctx, d)
+		return err
+	})
+	var most *Noise
+	for _, n := range all {
+		most = noisier(most, n)
 	}
-	seen := <-observed
-	l.noteLeft(seen.queues)
-	defer func() {
-		for range l.workers {
-			l.resume <- struct{}{}
-		}
-	}()
-	if failure != nil {
-		return Trial{}, failure
-	}
-	return l.gather(plan, ends, seen), nil
+	return most, err
 }
 
 // Live is what a trial has seen so far, for a display.
 type Live struct {
-	Bytes    int64
-	Returned int64         // own messages
-	RTTSum   time.Duration // of their round trips
+	Bytes    int64         `json:"bytes"`
+	Returned int64         `json:"returned"` // own messages
+	RTTSum   time.Duration `json:"rtt_sum"`  // of their round trips
 }
 
 // Live may be called while a trial runs, from any goroutine.
 func (l *Level) Live() Live {
 	var v Live
-	var sum int64
-	for _, w := range l.workers {
-		v.Bytes += w.live.bytes.Load()
-		v.Returned += w.live.returned.Load()
-		sum += w.live.rttSum.Load()
+	for _, p := range l.parts {
+		x := p.live()
+		v.Bytes, v.Returned, v.RTTSum = v.Bytes+x.Bytes, v.Returned+x.Returned, v.RTTSum+x.RTTSum
 	}
-	v.RTTSum = time.Duration(sum)
 	return v
 }

@@ -27,7 +27,8 @@ func openLevel(t *testing.T, f room.Faults, connections int, drain time.Duration
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := OpenLevel(context.Background(), LevelConfig{Target: target, Connections: connections, IDBase: 1, Probe: probe, Drain: drain})
+	l, err := OpenLevel(context.Background(), LevelConfig{Target: target, Connections: connections, IDBase: 1,
+		Probe: probe, Drain: drain})
 	if err == nil {
 		t.Cleanup(l.Close)
 	}
@@ -45,23 +46,52 @@ func TestTrial(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Sent != 100 || got.Expected != 1000 || got.Received != 1000 || got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
+		if got.Sent != 100 || got.Expected != 1000 || got.Received != 1000 ||
+			got.Lost+got.Duplicated+got.Reordered+got.Foreign+got.NotCompleted != 0 {
 			t.Errorf("%+v", got)
 		}
-		if got.RTT.Count != 100 || got.RTTActual.Count != 100 || got.RTT.Mean <= 0 || got.RTT.Min > got.RTT.P50 || got.RTT.P99 > got.RTT.Max || got.RTT.Mean < got.RTTActual.Mean-0.01 {
+		if got.RTT.Count != 100 || got.RTTActual.Count != 100 || got.RTT.Mean <= 0 || got.RTT.Min > got.RTT.P50 ||
+			got.RTT.P99 > got.RTT.Max || got.RTT.Mean < got.RTTActual.Mean-0.01 {
 			t.Errorf("%+v", got.RTT)
 		}
-		if len(got.Spectrum) != len(results.Quantiles) || !slices.IsSorted(got.Spectrum) || len(got.OverTime) != 3 || got.OverTime[0] <= 0 || got.OverTime[2] != -1 {
+		if len(got.Spectrum) != len(results.Quantiles) || !slices.IsSorted(got.Spectrum) || len(got.OverTime) != 3 ||
+			got.OverTime[0] <= 0 || got.OverTime[2] != -1 {
 			t.Errorf("spectrum %v, over time %v", got.Spectrum, got.OverTime)
 		}
 		if got.MessagesPerFrame < 1 || got.MessagesPerRead <= 0 || got.BytesPerMessage < 15 {
-			t.Errorf("%v messages a frame, %v a read, %v bytes each", got.MessagesPerFrame, got.MessagesPerRead, got.BytesPerMessage)
+			t.Errorf("%v messages a frame, %v a read, %v bytes each", got.MessagesPerFrame, got.MessagesPerRead,
+				got.BytesPerMessage)
 		}
 		if got.Server == nil || got.Server.RSS == 0 || len(got.ClientBusy) != 1 {
 			t.Errorf("%+v", got.Server)
 		}
 		if v := l.Live(); v.Returned != 100 || v.Bytes == 0 || v.RTTSum == 0 {
 			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// A trial ends at once when the level's context does, and there is no other.
+func TestTrialEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	to := target(t, r.URL(), SockJS, TargetOptions{})
+	l, err := OpenLevel(ctx, LevelConfig{Target: to, Connections: 2, IDBase: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for len(r.First(1)) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	for range 2 {
+		if _, err := l.Trial(100, time.Hour); err != context.Canceled {
+			t.Errorf("got %v", err)
 		}
 	}
 }
@@ -73,8 +103,12 @@ func TestTrialSeesFaults(t *testing.T) {
 		faults room.Faults
 		check  func(Trial) bool // the verdict also depends on how quick this machine is
 	}{
-		{"lost", room.Faults{LoseEvery: 10}, func(x Trial) bool { return x.NotCompleted == 10 && x.Received == 990 && x.Stragglers > 0 }},
-		{"repeated", room.Faults{RepeatEvery: 10}, func(x Trial) bool { return x.Verdict == TargetFailed && x.Duplicated == 10 && x.Stragglers > 0 }},
+		{"lost", room.Faults{LoseEvery: 10}, func(x Trial) bool {
+			return x.NotCompleted == 10 && x.Received == 990 && x.Stragglers > 0
+		}},
+		{"repeated", room.Faults{RepeatEvery: 10}, func(x Trial) bool {
+			return x.Verdict == TargetFailed && x.Duplicated == 10 && x.Stragglers > 0
+		}},
 		{"silent in the middle", room.Faults{SilentAfter: 50}, func(x Trial) bool { return x.NotCompleted == 500 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,7 +185,9 @@ func TestTargetsThatAreNotThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenLevel(context.Background(), LevelConfig{Target: target, Connections: 3}); !IsTargetFailure(err) || !strings.Contains(err.Error(), want) {
+		if _, err := OpenLevel(context.Background(),
+			LevelConfig{Target: target, Connections: 3}); !IsTargetFailure(err) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", url, err, want)
 		}
 	}
@@ -186,7 +222,8 @@ func searchRoom(t *testing.T, r *room.Room) (Saturation, []Trial, error) {
 	}
 	p := profile(t, "quick")
 	p.Window, p.Precision, p.Confirm, p.Curve = 100*time.Millisecond, 0.5, 100*time.Millisecond, nil
-	c := SearchConfig{Level: LevelConfig{Target: target, Connections: 2, IDBase: 1, Drain: 100 * time.Millisecond}, Profile: p, StartRate: 400, CoolDown: time.Millisecond}
+	c := SearchConfig{Level: LevelConfig{Target: target, Connections: 2, IDBase: 1, Drain: 100 * time.Millisecond},
+		Profile: p, StartRate: 400, CoolDown: time.Millisecond}
 	var trials []Trial
 	s, err := Search(t.Context(), c, func(x Trial) { trials = append(trials, x) }, nil)
 	return s, trials, err
@@ -195,7 +232,8 @@ func searchRoom(t *testing.T, r *room.Room) (Saturation, []Trial, error) {
 func TestCalibrate(t *testing.T) {
 	t.Parallel()
 	for _, shape := range results.Shapes {
-		got, err := Calibrate(t.Context(), CalibrateConfig{Connections: 4, Shape: shape, BroadcasterCPU: -1, Window: 100 * time.Millisecond})
+		got, err := Calibrate(t.Context(), CalibrateConfig{Connections: 4, Shape: shape, BroadcasterCPU: -1,
+			Window: 100 * time.Millisecond})
 		if err != nil || got.Delivered <= 0 || got.Connections != 4 || got.Shape != shape {
 			t.Errorf("%+v %v", got, err)
 		}
@@ -222,7 +260,8 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s: %s %v, want %s", tt.url, got, err, tt.want)
 		}
 	}
-	for _, url := range []string{"", "host:81", "ftp://host/", "ws://", ":", "ws://host/#top", "ws://host/?a b", "ws://host:0/", "ws://host:65536/"} {
+	for _, url := range []string{"", "host:81", "ftp://host/", "ws://", ":", "ws://host/#top", "ws://host/?a b",
+		"ws://host:0/", "ws://host:65536/"} {
 		if _, err := ParseTarget(url, SockJS); err == nil {
 			t.Errorf("%q was taken", url)
 		}

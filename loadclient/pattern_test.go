@@ -128,21 +128,31 @@ func TestPatternsThatCannotBe(t *testing.T) {
 	}
 }
 
+// chatRooms are chats, one a URL.
+type chatRooms struct {
+	mu    sync.Mutex
+	byURL map[string]*chat
+}
+
+func (x *chatRooms) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x.mu.Lock()
+	if x.byURL == nil {
+		x.byURL = map[string]*chat{}
+	}
+	c := x.byURL[r.RequestURI]
+	if c == nil {
+		c = &chat{}
+		x.byURL[r.RequestURI] = c
+	}
+	x.mu.Unlock()
+	c.ServeHTTP(w, r)
+}
+
 // Each room has a URL of its own, and hears nothing of the others; connections are dealt to workers all the same.
 func TestRoomsInTheURL(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	chats := map[string]*chat{}
-	srv := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		c := chats[r.RequestURI]
-		if c == nil {
-			c = &chat{}
-			chats[r.RequestURI] = c
-		}
-		mu.Unlock()
-		c.ServeHTTP(w, r)
-	}))
+	var chats chatRooms
+	srv := serve(t, &chats)
 	url := "ws" + srv.URL[len("http"):] + "/a%2Fb/{room}?again={room}"
 	o := TargetOptions{Payload: `{"id":{id},"at":{time},"n":{seq},"x":"{pad}"}`, PayloadBytes: "60-90"}
 	l, err := OpenLevel(t.Context(), LevelConfig{
@@ -161,11 +171,12 @@ func TestRoomsInTheURL(t *testing.T) {
 	if got.Sent != 48 || got.Received != 4*48 || got.RTT.Count != 48 || wrong != 0 || got.Target != url {
 		t.Errorf("%+v", got)
 	}
-	mu.Lock()
-	defer mu.Unlock()
+	chats.mu.Lock()
+	defer chats.mu.Unlock()
 	for i := range 3 {
-		if c := chats[fmt.Sprintf("/a%%2Fb/%d?again=%d", i, i)]; c == nil || len(c.members) != 4 || len(chats) != 3 {
-			t.Errorf("room %d: %+v of %d", i, c, len(chats))
+		c := chats.byURL[fmt.Sprintf("/a%%2Fb/%d?again=%d", i, i)]
+		if c == nil || len(c.members) != 4 || len(chats.byURL) != 3 {
+			t.Errorf("room %d: %+v of %d", i, c, len(chats.byURL))
 		}
 	}
 }

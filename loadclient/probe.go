@@ -68,14 +68,26 @@ func (p *ServerProbe) since(s usageSample) *Usage {
 	if err != nil {
 		return nil
 	}
-	u := &Usage{CPU: (cpu - s.cpu).Seconds() / time.Since(s.at).Seconds()}
+	u := p.memory()
+	if u != nil {
+		u.CPU = (cpu - s.cpu).Seconds() / time.Since(s.at).Seconds()
+	}
+	return u
+}
+
+// memory is the usage now, without CPU time; nil when the process cannot be read.
+func (p *ServerProbe) memory() *Usage {
+	if p == nil {
+		return nil
+	}
 	status, err := p.proc.NewStatus()
 	if err != nil {
 		return nil
 	}
-	u.RSS, u.Anon, u.File = int64(status.VmRSS), int64(status.RssAnon), int64(status.RssFile)
-	u.KernelSockets = p.kernelSockets()
-	return u
+	return &Usage{
+		RSS: int64(status.VmRSS), Anon: int64(status.RssAnon), File: int64(status.RssFile),
+		KernelSockets: p.kernelSockets(),
+	}
 }
 
 // cpu is the time that the process has used. It is reckoned here, because procfs gives seconds as a float.
@@ -88,8 +100,8 @@ func (p *ServerProbe) cpu() (time.Duration, error) {
 }
 
 // kernelSockets is the memory of all TCP sockets in the network namespace, in bytes; 0 when it cannot be read. The
-// kernel counts it in pages, and for IPv4 and IPv6 together (proc_pid_net(5), tcp_mem); it may be a mebibyte for each CPU
-// too little or too much (net.core.mem_pcpu_rsv).
+// kernel counts it in pages, and for IPv4 and IPv6 together (proc_pid_net(5), tcp_mem); it may be a mebibyte for each
+// CPU too little or too much (net.core.mem_pcpu_rsv).
 func (p *ServerProbe) kernelSockets() int64 {
 	sockets, err := p.machine.NetSockstat()
 	if err != nil {

@@ -44,7 +44,8 @@ const (
 )
 
 func profileOf2011(name string, levels []int) Profile {
-	return Profile{Name: name, Levels: levels, Window: windowOf2011, SaturationRTT: saturationRTT, OverloadRTT: overloadRTT}
+	return Profile{Name: name, Levels: levels, Window: windowOf2011, SaturationRTT: saturationRTT,
+		OverloadRTT: overloadRTT}
 }
 
 // Profiles are the profiles that have names.

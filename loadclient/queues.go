@@ -17,16 +17,16 @@ import (
 const looks = 4
 
 // watchQueues looks at the queues until the window ends.
-func (l *Level) watchQueues(start time.Time, window time.Duration) *Queues {
+func (l *local) watchQueues(start time.Time, window time.Duration) Queues {
 	var sum Queues
 	for i := range looks {
-		time.Sleep(time.Until(start.Add(window/2 + window*time.Duration(i+1)/(2*looks) - lookTime)))
+		l.sleep(start.Add(window/2 + window*time.Duration(i+1)/(2*looks) - lookTime))
 		q := l.queues()
 		sum.Unread += q.Unread / looks
 		sum.Unsent += q.Unsent / looks
 	}
-	time.Sleep(time.Until(start.Add(window)))
-	return &sum
+	l.sleep(start.Add(window))
+	return sum
 }
 
 // lookTime is how long before the end of the window the last look is.
@@ -34,7 +34,7 @@ const lookTime = 20 * time.Millisecond
 
 // queues is what lies in the sockets now. It may be called while the workers run: they neither open nor close a socket
 // of a WebSocket then, and a number that is gone is an error that says nothing.
-func (l *Level) queues() Queues {
+func (l *local) queues() Queues {
 	var q Queues
 	for _, w := range l.workers {
 		for _, c := range w.conns {
@@ -47,14 +47,14 @@ func (l *Level) queues() Queues {
 	return q
 }
 
-// noteLeft notes what is left when the trial is over.
-func (l *Level) noteLeft(q *Queues) {
+// left is what is left in the queues when the trial is over, and for how long nothing has come.
+func (l *local) left() Queues {
 	left := l.queues()
-	q.Quiet = math.MaxFloat64
+	left.Quiet = math.MaxFloat64
 	for _, w := range l.workers {
-		q.Quiet = min(q.Quiet, (time.Since(w.start)-time.Duration(w.readAt)).Seconds()*1000)
+		left.Quiet = min(left.Quiet, (time.Since(w.start)-time.Duration(w.readAt)).Seconds()*1000)
 	}
-	q.Left = left.Unread + max(0, left.Unsent)
+	return left
 }
 
 // unsent is what lies in the send queues of a server on this machine, -1 if it is on another.

@@ -46,7 +46,9 @@ func (s *searcher) climb(result *Saturation, first, step float64) error {
 		case err != nil:
 			return err
 		case t.OwnMissing > 0: // the point is dropped
-			return s.ended(result, before, Overloaded, fmt.Sprintf("%d own messages did not come back, of those sent at %.0f a second", t.OwnMissing, t.Nominal))
+			return s.ended(result, before, Overloaded,
+				fmt.Sprintf("%d own messages did not come back, of those sent at %.0f a second",
+					t.OwnMissing, t.Nominal))
 		}
 		rtt := rampRTT(&t, s.Profile)
 		if result.Rate == 0 && rtt >= s.Profile.SaturationRTT && (t.Valid() || s.Profile.exact()) {

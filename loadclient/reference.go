@@ -181,7 +181,8 @@ func (r *reference) countReaders() int {
 }
 
 // wholeLength is the size of everything that was sent, as one received it who lacks nothing and has nothing twice: the
-// reference, or, where that was begun by a connection with a fault, another one that was read. It is 0 if there is none.
+// reference, or, where that was begun by a connection with a fault, another one that was read. It is 0 if there is
+// none.
 func (r *reference) wholeLength(sent []senderTally) int {
 	if r.tally.whole(sent) {
 		return r.end

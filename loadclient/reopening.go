@@ -82,10 +82,16 @@ const (
 
 // quiet waits until nothing else uses the CPUs.
 func (r *reopening) quiet(most time.Duration) time.Duration {
-	begun, ear := time.Now(), newEar(r.config.CPUs, r.config.Probe)
+	begun, l := time.Now(), r.level
+	if l == nil {
+		var err error
+		if l, err = newLevel(r.ctx, r.config); err != nil {
+			return time.Since(begun) // the next trial says so
+		}
+		defer l.Close()
+	}
 	for time.Since(begun) < most {
-		before := ear.sample()
-		if wait(r.ctx, 2*quietTime) != nil || tooMuch(ear.since(before)) == "" {
+		if n, err := l.noise(2 * quietTime); err != nil || tooMuch(n) == "" {
 			break
 		}
 	}

@@ -1,11 +1,5 @@
 package loadclient
 
-import (
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-)
-
 // turns is how many shares the connections are read in, one after the other.
 const turns = 16
 
@@ -33,7 +27,7 @@ func (c *conn) takeTurn() {
 	switch {
 	case due == !c.skims:
 	case due && c.pos <= r.end:
-		c.skims = false
+		c.skims, c.since = false, c.pos
 		r.readers++
 	case !due && r.readers > 1:
 		c.skims = true
@@ -61,15 +55,4 @@ func (c *conn) passed(pos int) int64 {
 		c.ahead.pop()
 	}
 	return c.w.clock()
-}
-
-// discard takes up to n bytes off a socket without copying them.
-func (w *worker) discard(s *socket, n int) (int, error) {
-	n = min(n, len(w.read))
-	got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&w.read[0])), uintptr(n),
-		unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(got), nil
 }

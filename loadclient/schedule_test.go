@@ -16,8 +16,10 @@ func TestScheduleAgreesWithCounting(t *testing.T) {
 		for i := range restarting.messages {
 			senders[restarting.connection(i)] = true
 		}
-		if len(senders) != min(50, connections) || restarting.connection(50) != 0 || restarting.connection(149) != 49%connections {
-			t.Errorf("of %d connections %d send 50 messages a second when each second begins anew", connections, len(senders))
+		if len(senders) != min(50, connections) || restarting.connection(50) != 0 ||
+			restarting.connection(149) != 49%connections {
+			t.Errorf("of %d connections %d send 50 messages a second when each second begins anew", connections,
+				len(senders))
 		}
 	}
 }

@@ -39,7 +39,8 @@ type trier interface {
 }
 
 // Search finds what a server can do at a level. each is called after every trial, watch before. A target that fails
-// under a rate that is too high for it has fallen like one that gets slow; one that fails at the first rate is an error.
+// under a rate that is too high for it has fallen like one that gets slow; one that fails at the first rate is an
+// error.
 func Search(ctx context.Context, c SearchConfig, each func(Trial), watch func(*Level, float64)) (Saturation, error) {
 	c.StartRate = cmp.Or(c.StartRate, startRate)
 	c.CoolDown = cmp.Or(c.CoolDown, coolDown)
@@ -149,7 +150,8 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 				return t, err
 			}
 			t = Trial{Time: time.Now().UTC(), Connections: s.Level.Connections, Window: window.Seconds(),
-				SendRate: nominal / float64(s.Level.hearers()), Nominal: nominal, Verdict: TargetFailed, Reason: err.Error()}
+				SendRate: nominal / float64(s.Level.hearers()), Nominal: nominal, Verdict: TargetFailed,
+				Reason: err.Error()}
 		}
 		s.note(&t)
 		if err := s.giveUp(t); err != nil {
@@ -256,8 +258,8 @@ type bracket struct {
 // trialsMax is how many trials a bracket may take: a server that holds a rate now and then does not hold it.
 const trialsMax = 60
 
-// bracket narrows the gap between what held and what fell by bisection in the logarithm. lo and hi come from probes: they
-// lead, and are tried themselves if the search ends at them.
+// bracket narrows the gap between what held and what fell by bisection in the logarithm. lo and hi come from probes:
+// they lead, and are tried themselves if the search ends at them.
 func (s *searcher) bracket(lo, hi float64) (b bracket, err error) {
 	s.phase = PhaseBracket
 	least := float64(s.Level.hearers()) / s.Profile.Window.Seconds()
@@ -443,8 +445,8 @@ func (s *searcher) decideSustained(rate float64) (best *Trial, held bool, err er
 	return &good[len(good)/2], true, nil
 }
 
-// curve tries shares of the saturation rate, up to the first that must be given up. One that held where the bracket says
-// that it falls is voted on, and the bracket follows.
+// curve tries shares of the saturation rate, up to the first that must be given up. One that held where the bracket
+// says that it falls is voted on, and the bracket follows.
 func (s *searcher) curve(result *Saturation, b bracket) error {
 	saturation := result.Rate
 	if saturation == 0 {

@@ -33,7 +33,8 @@ func (q *queue) try(nominal float64, window time.Duration) (Trial, error) {
 		return Trial{}, errTarget
 	}
 	capacity := q.capacity * (1 + q.noise*(2*q.r.Float64()-1))
-	t := Trial{Nominal: nominal, Window: window.Seconds(), Sent: 1000, Received: 1000, Delivered: min(nominal, capacity), RTT: Latency{Mean: 1, P99: 2}}
+	t := Trial{Nominal: nominal, Window: window.Seconds(), Sent: 1000, Received: 1000,
+		Delivered: min(nominal, capacity), RTT: Latency{Mean: 1, P99: 2}}
 	if over := nominal/capacity - 1; over > 0 {
 		t.Slope = over
 		t.RTT.Mean += over * window.Seconds() / 2 * 1000
@@ -69,7 +70,9 @@ func profile(t testing.TB, name string) Profile {
 
 func searchQueue(q trier, p Profile, connections int) (Saturation, []Trial, error) {
 	var trials []Trial
-	s := searcher{SearchConfig: SearchConfig{Level: LevelConfig{Connections: connections}, Profile: p, StartRate: startRate, Patience: patience}, trier: q, ctx: context.Background(), each: func(t Trial) { trials = append(trials, t) }}
+	s := searcher{SearchConfig: SearchConfig{Level: LevelConfig{Connections: connections}, Profile: p,
+		StartRate: startRate, Patience: patience}, trier: q, ctx: context.Background(),
+		each: func(t Trial) { trials = append(trials, t) }}
 	got, err := s.search()
 	return got, trials, err
 }
@@ -92,13 +95,17 @@ func TestSearchFindsTheKneeOfAQueue(t *testing.T) {
 				t.Fatalf("%s, capacity %g: %v", name, capacity, err)
 			}
 			want := saturationOf(capacity)
-			if math.Abs(got.Rate/want-1) > 0.01 || got.Limit != Overloaded || got.Held > got.Rate || got.Rate > got.Fell {
-				t.Errorf("%s, capacity %g: found %g between %g and %g, want %g", name, capacity, got.Rate, got.Held, got.Fell, want)
+			if math.Abs(got.Rate/want-1) > 0.01 || got.Limit != Overloaded || got.Held > got.Rate ||
+				got.Rate > got.Fell {
+				t.Errorf("%s, capacity %g: found %g between %g and %g, want %g", name, capacity, got.Rate, got.Held,
+					got.Fell, want)
 			}
-			if got.Sustained > capacity || got.Sustained < 0.9*capacity || got.Best.Window != sustainTime.Seconds() || got.Best.Phase != PhaseConfirm {
+			if got.Sustained > capacity || got.Sustained < 0.9*capacity || got.Best.Window != sustainTime.Seconds() ||
+				got.Best.Phase != PhaseConfirm {
 				t.Errorf("%s, capacity %g: sustained %g", name, capacity, got.Sustained)
 			}
-			if got.MaxDelivered != capacity || got.Overload < 1.5*capacity || got.Overload > 5*capacity || len(got.Warnings) > 0 {
+			if got.MaxDelivered != capacity || got.Overload < 1.5*capacity || got.Overload > 5*capacity ||
+				len(got.Warnings) > 0 {
 				t.Errorf("%s, capacity %g: %+v", name, capacity, got)
 			}
 			if got.Trials != len(trials) || len(trials) > trialsMax {
@@ -144,7 +151,8 @@ func TestSearchOfATargetThatBreaks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Held > 500_000 || got.Fell < 500_000 || got.Rate != got.Held || got.Limit != TargetFailed || got.Overload < 500_000 || got.Overload > 550_000 {
+	if got.Held > 500_000 || got.Fell < 500_000 || got.Rate != got.Held || got.Limit != TargetFailed ||
+		got.Overload < 500_000 || got.Overload > 550_000 {
 		t.Errorf("%+v", got)
 	}
 	q = newQueue(1e9)
@@ -157,11 +165,13 @@ func TestSearchOfATargetThatBreaks(t *testing.T) {
 func TestSearchSaysWhoWasTheLimit(t *testing.T) {
 	t.Parallel()
 	q := &limited{*newQueue(1e12)}
-	if got, _, err := searchQueue(q, profile(t, "quick"), 10); err != nil || got.Limit != ClientLimited || got.Held > 1e8 {
+	if got, _, err := searchQueue(q, profile(t, "quick"), 10); err != nil || got.Limit != ClientLimited ||
+		got.Held > 1e8 {
 		t.Errorf("%+v %v", got, err)
 	}
 	q = &limited{*newQueue(1e12)}
-	if got, _, err := searchQueue(q, profile(t, "classic"), 10); err != nil || got.Limit != ClientLimited || got.Held > 1e8 {
+	if got, _, err := searchQueue(q, profile(t, "classic"), 10); err != nil || got.Limit != ClientLimited ||
+		got.Held > 1e8 {
 		t.Errorf("%+v %v", got, err)
 	}
 }
@@ -180,7 +190,8 @@ func (l *limited) try(nominal float64, window time.Duration) (Trial, error) {
 func TestSearchOfATargetThatHoldsNothing(t *testing.T) {
 	t.Parallel()
 	for _, name := range ProfileNames() {
-		if _, _, err := searchQueue(newQueue(1e-3), profile(t, name), 10); !errors.Is(err, errNothingHeld) || !IsTargetFailure(err) {
+		if _, _, err := searchQueue(newQueue(1e-3), profile(t, name), 10); !errors.Is(err, errNothingHeld) ||
+			!IsTargetFailure(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		q := newQueue(1)
@@ -207,7 +218,8 @@ func TestRampOf2011(t *testing.T) {
 		{"round trips of 1.5 s", 25, queue{capacity: 100_000}, 40, 8001, Overloaded, saturationOf(100_000), 201},
 		{"rises by one", 2000, queue{capacity: 44_000}, 1, 44, Overloaded, saturationOf(44_000), 44},
 		{"the cap", 100, queue{capacity: 1e9}, 10, 5001, OK, 500_100, 501},
-		{"an own message is missing: that point does not count", 100, queue{capacity: 1e9, loseAt: 200_000}, 10, 2001, Overloaded, 199_100, 201},
+		{"an own message is missing: that point does not count", 100, queue{capacity: 1e9, loseAt: 200_000}, 10, 2001,
+			Overloaded, 199_100, 201},
 		{"a connection is lost", 100, queue{capacity: 1e9, breakAt: 200_000}, 10, 2001, TargetFailed, 199_100, 200},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -284,13 +296,19 @@ func TestJudge(t *testing.T) {
 		{"lag that is rest", Trial{LagP99: 6, Rest: 5, RTT: Latency{Mean: 10}}, OK},
 		{"lag beyond its rest", Trial{LagP99: 8, Rest: 5, RTT: Latency{Mean: 10}}, ClientLimited},
 		{"little lag", Trial{LagP99: 1.9, RTT: Latency{Mean: 0.1}}, OK},
-		{"client's queue", Trial{RTT: Latency{Mean: 300}, Delivered: 1e6, BytesPerMessage: 20, Queues: &Queues{Unread: 4e6}}, ClientLimited},
-		{"client's queue, quick answers", Trial{RTT: Latency{Mean: 100}, Delivered: 1e6, BytesPerMessage: 20, Queues: &Queues{Unread: 4e6}}, OK},
-		{"server's queue", Trial{RTT: Latency{Mean: 300}, Delivered: 1e6, BytesPerMessage: 20, Queues: &Queues{Unread: 1e6, Unsent: 4e6}}, Overloaded},
-		{"a server that sleeps", Trial{RTT: Latency{Mean: 300}, Server: &Usage{CPU: 0.07}, ClientBusy: []float64{0.26}, Queues: &Queues{}}, Overloaded},
-		{"missing, on a quiet stream", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Quiet: 2000}}, TargetFailed},
+		{"client's queue", Trial{RTT: Latency{Mean: 300}, Delivered: 1e6, BytesPerMessage: 20,
+			Queues: &Queues{Unread: 4e6}}, ClientLimited},
+		{"client's queue, quick answers", Trial{RTT: Latency{Mean: 100}, Delivered: 1e6, BytesPerMessage: 20,
+			Queues: &Queues{Unread: 4e6}}, OK},
+		{"server's queue", Trial{RTT: Latency{Mean: 300}, Delivered: 1e6, BytesPerMessage: 20,
+			Queues: &Queues{Unread: 1e6, Unsent: 4e6}}, Overloaded},
+		{"a server that sleeps", Trial{RTT: Latency{Mean: 300}, Server: &Usage{CPU: 0.07}, ClientBusy: []float64{0.26},
+			Queues: &Queues{}}, Overloaded},
+		{"missing, on a quiet stream", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Quiet: 2000}},
+			TargetFailed},
 		{"missing, on its way", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Left: 10}}, Overloaded},
-		{"missing, server elsewhere", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Unsent: -1}}, Overloaded},
+		{"missing, server elsewhere", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Unsent: -1}},
+			Overloaded},
 		{"stolen", Trial{Noise: &Noise{Stolen: 0.04}, RTT: Latency{Mean: 300}}, Noisy},
 		{"others", Trial{Noise: &Noise{Others: 0.2}}, Noisy},
 		{"a little noise", Trial{Noise: &Noise{Stolen: 0.01, Others: 0.05}}, OK},
@@ -431,7 +449,8 @@ func TestSearchOnABusyMachine(t *testing.T) {
 			return x
 		}}
 		got, _, err := searchQueue(s, profile(t, "quick"), 500)
-		if err != nil || got.Held < most && got.Limit != Overloaded || got.Limit == Overloaded && (got.Rate < 30e6 || got.Rate > 50e6) {
+		if err != nil || got.Held < most && got.Limit != Overloaded || got.Limit == Overloaded &&
+			(got.Rate < 30e6 || got.Rate > 50e6) {
 			t.Errorf("seed %d: %g, held %g of %g, %s %s %v", seed, got.Rate, got.Held, most, got.Limit, got.Reason, err)
 		}
 	}
@@ -442,7 +461,8 @@ func TestSearchOnAMachineThatIsNeverQuiet(t *testing.T) {
 	t.Parallel()
 	s := &trials{server: func(float64, time.Duration, int) Trial { return Trial{Noise: &Noise{Others: 0.25}} }}
 	got, _, err := searchQueue(s, profile(t, "quick"), 500)
-	if err != nil || got.Limit != Noisy || got.Rate != 0 || !strings.Contains(got.Reason, "the machine is busy") || s.n > 20 {
+	if err != nil || got.Limit != Noisy || got.Rate != 0 || !strings.Contains(got.Reason, "the machine is busy") ||
+		s.n > 20 {
 		t.Errorf("%+v %v after %d trials", got, err, s.n)
 	}
 }

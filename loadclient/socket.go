@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/internal/rawcall"
 )
 
 // socket is one TCP connection of a client, with TLS on it or not.
@@ -55,7 +57,7 @@ func (s *socket) write(p []byte) error {
 
 // push gives the socket p, which is unsent with more behind it, as it is to be on the wire.
 func (s *socket) push(p []byte) error {
-	n, err := unix.Write(s.fd, p)
+	n, err := rawcall.Write(s.fd, p)
 	switch err {
 	case nil:
 	case unix.EAGAIN, unix.EINTR:

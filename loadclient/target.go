@@ -26,7 +26,8 @@ type Target struct {
 	Protocol Protocol
 	Origin   string // header of the handshake, none when empty
 
-	TLS          *tls.Config    // nil for none
+	TLS          *tls.Config    `json:"-"` // nil for none
+	CA           []byte         // certificates in PEM that TLS trusts beside the system's
 	Host         string         // header of every request; Addr when empty
 	Header       http.Header    // further headers of every request
 	Bearers      []string       // tokens; connection i has number i modulo as many as there are
@@ -58,7 +59,7 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 	port := ":80"
 	if u.Scheme == "wss" || u.Scheme == "https" {
 		port = ":443"
-		t.TLS = &tls.Config{ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}}
+		t.TLS = tlsFor(u.Hostname())
 	}
 	if u.Port() == "" {
 		t.Host = strings.TrimSuffix(u.Host, ":")
@@ -75,6 +76,10 @@ func ParseTarget(s string, p Protocol) (Target, error) {
 		t.Header = http.Header{"Authorization": {"Basic " + login}}
 	}
 	return t, nil
+}
+
+func tlsFor(server string) *tls.Config {
+	return &tls.Config{ServerName: server, NextProtos: []string{"http/1.1"}}
 }
 
 // roomPlace is what stands for the number of a connection's room in a target's path and query.
@@ -217,13 +222,20 @@ func (o TargetOptions) trust(t *Target) error {
 	if err != nil {
 		return fmt.Errorf("--ca: %w", err)
 	}
-	if t.TLS.RootCAs, err = x509.SystemCertPool(); err != nil {
-		t.TLS.RootCAs = x509.NewCertPool()
-	}
-	if !t.TLS.RootCAs.AppendCertsFromPEM(text) {
+	t.CA = text
+	if !t.trustCA() {
 		return fmt.Errorf("--ca %s: there is no certificate in it: want PEM, with -----BEGIN CERTIFICATE-----", o.CA)
 	}
 	return nil
+}
+
+// trustCA has TLS trust CA beside the system's authorities. It tells whether there is a certificate in it.
+func (t *Target) trustCA() bool {
+	var err error
+	if t.TLS.RootCAs, err = x509.SystemCertPool(); err != nil {
+		t.TLS.RootCAs = x509.NewCertPool()
+	}
+	return t.TLS.RootCAs.AppendCertsFromPEM(t.CA)
 }
 
 // isToken tells whether s may be a header's name (RFC 9110 section 5.6.2).

@@ -130,86 +130,9 @@ func clientLimited(t *Trial, over bool) (Verdict, string) {
 	return ClientLimited, reason
 }
 
-// gather makes one result of what the workers measured.
-func (l *Level) gather(p trialPlan, ends []windowEnd, seen observation) Trial {
-	t := Trial{
-		Time: p.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol,
-		Connections: l.Connections, Read: l.Read,
-		Publishers: l.Publishers, Room: l.Room, Verify: l.Verify, Insecure: l.Target.Insecure(),
-		Window: p.window.Seconds(), SendRate: p.schedule.rate, Nominal: p.schedule.rate * float64(l.hearers()),
-		Server: seen.usage, Noise: seen.noise, Queues: seen.queues,
-	}
-	all := newRecording()
-	all.reset(p.window)
-	sent := make([]senderTally, l.Connections)
-	delivered, bytes, frames, reads, writes := 0.0, 0, 0, 0, 0
-	for i, w := range l.workers {
-		all.add(w.results)
-		for s, n := range w.sentTally {
-			sent[s].count += n.count
-			sent[s].sum += n.sum
-		}
-		t.Sent += w.sent()
-		t.SentLate += w.sent() - ends[i].sent
-		if t.Noise != nil {
-			t.Noise.Waited = max(t.Noise.Waited, ends[i].waited.Seconds()/ends[i].at.Seconds())
-		}
-		delivered += float64(ends[i].delivered) / ends[i].at.Seconds()
-		bytes, frames, reads, writes = bytes+w.bytes, frames+w.frames, reads+w.reads, writes+w.writes
-		t.ClientBusy = append(t.ClientBusy, 1-ends[i].idle.Seconds()/ends[i].at.Seconds())
-		t.Received += w.delivered()
-	}
-	t.Delivered = delivered
-	t.Expected = t.Sent * l.hearers()
-	l.integrity(&t, sent)
-	t.RTT, t.RTTActual, t.Arrival = newLatency(all.intended), newLatency(all.actual), newLatency(all.arrival)
-	t.LagP99, t.Rest = float64(all.lag.ValueAtQuantile(99))/1000, float64(all.rest.Microseconds())/1000
-	t.Spectrum, t.OverTime = spectrum(all.intended), overTime(all.buckets)
-	t.OwnMissing = t.Sent - int(all.intended.TotalCount())
-	t.Slope = slope(all.buckets, p.schedule.rate*bucketTime.Seconds())
-	if t.Received > 0 {
-		n := float64(t.Received)
-		t.BytesPerMessage = float64(bytes) / n
-		t.MessagesPerFrame, t.MessagesPerRead = n/float64(max(frames, 1)), n/float64(max(reads, 1))
-	}
-	t.MessagesPerWrite = float64(t.Sent) / float64(max(writes, 1))
-	judge(&t, l.Threshold)
-	return t
-}
-
-// integrity compares what each connection received with what was sent. A connection that has not finished is not
-// compared: what it misses may still come.
-func (l *Level) integrity(t *Trial, sent []senderTally) {
-	for _, w := range l.workers {
-		for _, r := range w.rooms {
-			due := sent[min(r.room.first, len(sent)):min(r.room.first+r.room.size, len(sent))]
-			whole := 0
-			for _, n := range due {
-				whole += n.count
-			}
-			length := r.wholeLength(due)
-			follow := 0
-			for _, c := range r.conns {
-				switch {
-				case c.alone != nil:
-					t.Stragglers++
-					compare(t, c.alone.tally, due, 1)
-				case c.pos == r.end:
-					follow++
-				case c.pos == length: // its bytes are as many as they should be
-				case length > 0 && c.pos > length:
-					t.Duplicated += max(1, (c.pos-length)*whole/length)
-				default:
-					t.NotCompleted += max(1, whole-r.countAt(c.pos))
-				}
-			}
-			compare(t, r.tally, due, follow)
-		}
-	}
-}
-
-// compare adds the difference between a tally, which the given number of connections share, and what was sent.
-func compare(t *Trial, got *tally, sent []senderTally, connections int) {
+// compare adds the difference between a tally, which the given number of connections share, and what was sent. short
+// tells that less has come than was to, over all connections.
+func (t *integrity) compare(got *tally, sent []senderTally, connections int, short bool) {
 	if connections == 0 {
 		return
 	}
@@ -218,7 +141,7 @@ func compare(t *Trial, got *tally, sent []senderTally, connections int) {
 	t.Reordered += got.reordered * connections
 	t.Foreign += got.foreign * connections
 	t.Greetings += got.greetings * connections
-	if t.Received < t.Expected && duplicated == 0 {
+	if short && duplicated == 0 {
 		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: the queues tell
 		return
 	}
@@ -231,7 +154,7 @@ func (r *recording) add(o *recording) {
 	r.lag.Merge(o.lag)
 	r.arrival.Merge(o.arrival)
 	r.rest = max(r.rest, o.rest)
-	for i := range r.buckets {
+	for i := range min(len(r.buckets), len(o.buckets)) {
 		r.buckets[i].count += o.buckets[i].count
 		r.buckets[i].sum += o.buckets[i].sum
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/internal/rawcall"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -22,6 +23,8 @@ type worker struct {
 	target Target
 	cpu    int // to be pinned to, -1 for none
 	idBase int
+	share  Share        // of the connections, this process's
+	ended  *atomic.Bool // the worker is to leave
 	conns  []*conn
 	byFD   []*socket // nil where the descriptor is not ours
 	epoll  int
@@ -49,6 +52,10 @@ type worker struct {
 	rttSum               int64 // ns
 	idle                 time.Duration
 	live                 liveCounters
+
+	// lost hears of a connection that broke; nil is that this ends the trial. With it there are no trials, and each
+	// connection counts for itself what it is sent: there may be new ones at any time.
+	lost func(*conn, error)
 }
 
 const (
@@ -67,7 +74,7 @@ func newWorker(t Target, cpu, idBase int) (*worker, error) {
 	w := &worker{
 		target: t, cpu: cpu, idBase: idBase, epoll: epoll,
 		read: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsMax),
-		stencils: newStencils(t), form: newForm(t), results: newRecording(),
+		stencils: newStencils(t), form: newForm(t), results: newRecording(), ended: new(atomic.Bool),
 	}
 	return w, nil
 }
@@ -90,6 +97,9 @@ func (w *worker) reference(m audience, blockBytes int) *reference {
 // adopt takes a connection over, with what was received on it already.
 func (w *worker) adopt(d dialed, index int, r *reference) error {
 	c := &conn{w: w, index: index, reference: r, place: len(w.conns)}
+	if w.lost != nil {
+		c.alone = &straggler{tally: &tally{idBase: w.idBase, form: w.form}}
+	}
 	r.conns = append(r.conns, c)
 	c.link = newLink(c, d)
 	w.conns = append(w.conns, c)
@@ -98,8 +108,9 @@ func (w *worker) adopt(d dialed, index int, r *reference) error {
 			return err
 		}
 	}
-	if err := c.link.receive(c.link.sockets()[0], d.rest); err != nil {
-		return fmt.Errorf("%w: %s: %w", errTarget, c.target(), err)
+	first := c.link.sockets()[0]
+	if err := w.broken(c, c.link.receive(first, d.rest)); err != nil || first.fd < 0 { // broken, and let go of
+		return err
 	}
 	return w.greet(c)
 }
@@ -118,6 +129,13 @@ func (w *worker) add(s *socket) error {
 	}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, s.fd, &ev))
+}
+
+// forget takes note that a socket will be closed, which ends its being watched.
+func (w *worker) forget(s *socket) {
+	if s.fd < len(w.byFD) {
+		w.byFD[s.fd] = nil
+	}
 }
 
 // watch asks for the events that a socket waits for.
@@ -194,7 +212,6 @@ func (w *worker) record(now, sent int64, c, k int) {
 // trialPlan is what all workers do at the same time.
 type trialPlan struct {
 	schedule schedule
-	start    time.Time
 	window   time.Duration // in which messages are sent
 	drain    time.Duration // in which the last ones may come back
 	spin     bool          // never sleep: the CPU is ours
@@ -211,10 +228,12 @@ type windowEnd struct {
 	at        time.Duration
 }
 
-// run runs one trial and reports the state at the window's end. It must be called on the worker's own thread.
-func (w *worker) run(p trialPlan) (end windowEnd, err error) {
-	w.prepare(p)
-	for left := time.Until(p.start); left > 0; left = time.Until(p.start) {
+// run runs the trial that was prepared, from a time on, and reports the state at the window's end. It must be called on
+// the worker's own thread.
+func (w *worker) run(start time.Time) (end windowEnd, err error) {
+	p := w.plan
+	w.start, w.readAt = start, 0
+	for left := time.Until(start); left > 0; left = time.Until(start) {
 		if err := w.poll(left); err != nil {
 			return end, err
 		}
@@ -222,8 +241,8 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 	w.idle = 0
 	inWindow, tid := true, unix.Gettid()
 	before := waited(tid)
-	for {
-		now := time.Since(p.start)
+	for !w.ended.Load() {
+		now := time.Since(start)
 		if inWindow && now >= p.window {
 			inWindow = false
 			end = windowEnd{w.sent(), w.delivered(), w.idle, waited(tid) - before, now}
@@ -235,12 +254,13 @@ func (w *worker) run(p trialPlan) (end windowEnd, err error) {
 			return end, nil
 		}
 		if p.relaxed && inWindow {
-			w.rest(relaxedTime - (time.Since(p.start) - now))
+			w.rest(relaxedTime - (time.Since(start) - now))
 		}
 		if err := w.poll(w.timeout(p, now)); err != nil {
 			return end, err
 		}
 	}
+	return end, errEnded
 }
 
 // relaxedTime is how long a client that reads at leisure lets data gather.
@@ -253,8 +273,10 @@ func (w *worker) rest(d time.Duration) {
 	w.idle += time.Since(before)
 }
 
+// prepare has what arrives from here on belong to a trial. When it starts is not known yet; until then time counts from
+// here.
 func (w *worker) prepare(p trialPlan) {
-	w.plan, w.start, w.next, w.window, w.rested = p, p.start, 0, p.window, 0
+	w.plan, w.start, w.next, w.window, w.rested = p, time.Now(), 0, p.window, 0
 	w.frames, w.reads, w.bytes, w.writes, w.returned, w.rttSum, w.readAt = 0, 0, 0, 0, 0, 0, 0
 	w.sentTally = make([]senderTally, p.schedule.connections)
 	w.results.reset(p.window)
@@ -287,9 +309,10 @@ const timedMax = 50
 const passingTime = int64(time.Millisecond)
 
 // heard follows the count-th message of a sender that the first connection of a room has received whole. c is the
-// sender if it is the worker's own.
+// sender if it is the worker's own. When a message of another process was due is not known on this one's clock.
 func (w *worker) heard(r *reference, c *conn, sender, count int, stamp int64, end int) {
-	if s := w.plan.schedule; count <= s.dueOf(sender, s.messages) { // else it was never sent
+	s := w.plan.schedule
+	if w.share.has(sender) && count <= s.dueOf(sender, s.messages) { // else it was never sent
 		due := int64(s.due(s.index(sender, count-1)))
 		if n := len(r.passes); n == 0 || due >= r.passes[n-1].due+passingTime {
 			r.passes = append(r.passes, passing{end, due})
@@ -406,7 +429,13 @@ func (w *worker) timeout(p trialPlan, now time.Duration) time.Duration {
 func (w *worker) poll(timeout time.Duration) error {
 	before := time.Now()
 	ms := int(max(timeout, 0) / time.Millisecond)
-	n, err := unix.EpollWait(w.epoll, w.events, ms)
+	var n int
+	var err error
+	if ms > 0 {
+		n, err = unix.EpollWait(w.epoll, w.events, ms)
+	} else {
+		n, err = rawcall.Epoll(w.epoll, w.events)
+	}
 	if n <= 0 || ms > 0 {
 		w.idle += time.Since(before)
 	}
@@ -415,10 +444,16 @@ func (w *worker) poll(timeout time.Duration) error {
 	}
 	for _, ev := range w.events[:max(n, 0)] {
 		s := w.byFD[ev.Fd]
+		if s == nil { // it was closed on account of another
+			continue
+		}
 		if ev.Events&unix.EPOLLOUT != 0 {
 			if err := w.broken(s.c, w.unblock(s)); err != nil {
 				return err
 			}
+		}
+		if s.fd < 0 {
+			continue
 		}
 		if err := w.broken(s.c, w.receive(s)); err != nil {
 			return err
@@ -465,37 +500,42 @@ func (w *worker) sendMore(c *conn) error {
 // are thrown away.
 func (w *worker) receive(s *socket) error {
 	if s.skim == 0 && !s.c.skims {
-		n, err := unix.Read(s.fd, w.read)
+		n, err := rawcall.Read(s.fd, w.read)
 		return w.received(s, n, err)
 	}
 	for left := readBytes; left > 0 && (s.skim > 0 || s.c.skims); {
-		n, err := w.skim(s)
+		n, want, err := w.skim(s)
 		if n <= 0 || err != nil {
 			return w.received(s, n, err)
 		}
-		left -= n
+		if left -= n; n < want { // there is no more
+			break
+		}
 	}
 	return nil
 }
 
-// skim takes a piece off a socket of which the messages are not looked at.
-func (w *worker) skim(s *socket) (n int, err error) {
-	if s.skim == 0 {
-		if n, err = unix.Read(s.fd, w.read[:skimHeadBytes]); n > 0 {
+// skim takes a piece off a socket of which the messages are not looked at, of want bytes at most. What is left of a
+// large frame is thrown away; small ones are read, many with a call.
+func (w *worker) skim(s *socket) (n, want int, err error) {
+	if s.skim < skimBytes {
+		if n, err = rawcall.Read(s.fd, w.read[:skimBytes]); n > 0 {
 			err = w.received(s, n, err)
 		}
-		return n, err
+		return n, skimBytes, err
 	}
-	if n, err = w.discard(s, s.skim); n > 0 {
+	want = min(s.skim, readBytes)
+	if n, err = rawcall.Discard(s.fd, want); n > 0 {
 		w.countRead(n)
 		s.skim -= n
 		s.c.link.skimmed(n)
 	}
-	return n, err
+	return n, want, err
 }
 
-// skimHeadBytes is what is read of a connection whose frames are skimmed: the end of one and the head of the next.
-const skimHeadBytes = 64
+// skimBytes is what is read at a time of a connection whose frames are skimmed: copying so much costs less than a
+// system call.
+const skimBytes = 4 << 10
 
 // countRead counts a read.
 func (w *worker) countRead(n int) {
@@ -528,6 +568,10 @@ func (w *worker) broken(c *conn, err error) error {
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		err = errors.New("the server closed the connection")
+	}
+	if w.lost != nil {
+		w.lost(c, err)
+		return nil
 	}
 	return fmt.Errorf("%w: connection %d to %s: %w", errTarget, c.index, c.target(), err)
 }
@@ -601,7 +645,7 @@ func (w *worker) complete() bool {
 
 // serve runs trials on a thread of its own, pinned to the worker's CPU. Between them it goes on reading, so that pings
 // are answered and nothing piles up.
-func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome, resume <-chan struct{}) {
+func (w *worker) serve(number int, c calls) {
 	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its affinity with it
 	var err error
 	if w.cpu >= 0 {
@@ -609,25 +653,55 @@ func (w *worker) serve(plans <-chan trialPlan, outcomes chan<- outcome, resume <
 	}
 	for {
 		select {
-		case plan, more := <-plans:
-			if !more {
-				return
-			}
-			o := outcome{err: err}
-			if err == nil {
-				o.end, o.err = w.run(plan)
-				err = o.err
-			}
-			outcomes <- o
-			<-resume
+		case <-c.done:
+			return
+		case plan := <-c.plans[number]:
+			err = w.trial(plan, number, c, err)
 		default:
-			if err == nil {
-				err = w.poll(betweenTrials)
-			} else {
-				time.Sleep(betweenTrials) // nothing left to read; the next plan hears of it
-			}
+			err = w.idleFor(betweenTrials, err)
 		}
 	}
+}
+
+// trial runs one, from its plan until what it has measured may be forgotten. With an error there is nothing to run.
+func (w *worker) trial(plan trialPlan, number int, c calls, err error) error {
+	if err == nil {
+		w.prepare(plan)
+	}
+	c.ready <- struct{}{}
+	o := outcome{worker: number}
+	for waiting := true; waiting; {
+		select {
+		case <-c.done:
+			return errEnded
+		case start := <-c.starts[number]:
+			if waiting = false; err == nil {
+				o.end, err = w.run(start)
+			}
+		default:
+			err = w.idleFor(betweenTrials, err)
+		}
+	}
+	o.err = err
+	select {
+	case c.outcomes <- o:
+	case <-c.done:
+		return errEnded
+	}
+	select {
+	case <-c.resume:
+	case <-c.done:
+	}
+	return err
+}
+
+// idleFor handles what comes for a while. After an error there is nothing left to read; the next plan hears of it.
+func (w *worker) idleFor(d time.Duration, err error) error {
+	if err != nil {
+		time.Sleep(d)
+		return err
+	}
+	return w.poll(d)
 }
 
 // betweenTrials is how long a worker without a trial waits for events before it looks for one.

@@ -32,8 +32,8 @@ func TestBrowser(t *testing.T) {
 		transport string
 		elsewhere bool // it works across origins
 	}{
-		{"websocket", true}, {"websocket compressed", true}, {"xhr-streaming", true}, {"xhr-polling", true}, {"eventsource", true}, {"htmlfile", false},
-		{"jsonp-polling", true},
+		{"websocket", true}, {"websocket compressed", true}, {"xhr-streaming", true}, {"xhr-polling", true},
+		{"eventsource", true}, {"htmlfile", false}, {"jsonp-polling", true},
 		{"iframe-eventsource", true}, {"iframe-htmlfile", true}, {"iframe-xhr-polling", true},
 	} {
 		for _, where := range []string{"its own origin", "another origin"} {
@@ -79,7 +79,8 @@ func TestBrowser(t *testing.T) {
 					t.Errorf("broadcast: %q %v", got, err)
 				}
 				if st := s.stats(t); st.MessagesReceived != 3*messages ||
-					st.HandlerPanics+st.ProtocolErrors+st.SlowConsumersClosed > 0 || compressed != (st.SessionsDeflate > 0) {
+					st.HandlerPanics+st.ProtocolErrors+st.SlowConsumersClosed > 0 ||
+					compressed != (st.SessionsDeflate > 0) {
 					t.Errorf("%+v", st)
 				}
 			})

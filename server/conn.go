@@ -244,7 +244,7 @@ func (c *conn) wrote(size, n int, err error) int {
 // writeFrame sends shared bytes between a few that are this connection's own, with one system call, and returns how
 // many of the shared ones the socket took, as write does. Of its own bytes the connection keeps what is left.
 func (c *conn) writeFrame(before, shared, after []byte) int {
-	n, err := writevSocket(c.fd, before, shared, after)
+	n, err := writevSocket(c.fd, [3][]byte{before, shared, after})
 	n = c.wrote(len(before)+len(shared)+len(after), n, err)
 	switch {
 	case c.dead:

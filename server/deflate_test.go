@@ -193,17 +193,19 @@ func TestCompressedMessagesThatAreRefused(t *testing.T) {
 	steady := s.join(t, "/echo")
 	broken := codec.AppendMaskedFrame(nil, ws.OpText, []byte("\xff\xff"), [4]byte{})
 	broken[0] |= 0x40
+	const sockJS, raw = "/echo/0/x/websocket", "/echo/websocket"
+	text := func(s string, n int) string { return deflated(t, ws.OpText, strings.Repeat(s, n)) }
 	for name, tt := range map[string]struct {
 		path, frame string
 		code        ws.StatusCode
 	}{
-		"a bomb":             {"/echo/0/x/websocket", deflated(t, ws.OpText, strings.Repeat("[", 1<<20)), ws.StatusMessageTooBig},
-		"a bomb, raw":        {"/echo/websocket", deflated(t, ws.OpText, strings.Repeat("[", 1<<20)), ws.StatusMessageTooBig},
-		"no deflate":         {"/echo/websocket", string(broken), ws.StatusInvalidFramePayloadData},
-		"no UTF-8":           {"/echo/websocket", deflated(t, ws.OpText, strings.Repeat("\xff", 100)), ws.StatusInvalidFramePayloadData},
-		"no UTF-8, SockJS":   {"/echo/0/x/websocket", deflated(t, ws.OpText, `["`+strings.Repeat("\xff", 100)+`"]`), ws.StatusInvalidFramePayloadData},
-		"no array":           {"/echo/0/x/websocket", deflated(t, ws.OpText, strings.Repeat("{", 100)), ws.StatusProtocolError},
-		"binary over SockJS": {"/echo/0/x/websocket", deflated(t, ws.OpBinary, strings.Repeat("x", 100)), ws.StatusUnsupportedData},
+		"a bomb":             {sockJS, text("[", 1<<20), ws.StatusMessageTooBig},
+		"a bomb, raw":        {raw, text("[", 1<<20), ws.StatusMessageTooBig},
+		"no deflate":         {raw, string(broken), ws.StatusInvalidFramePayloadData},
+		"no UTF-8":           {raw, text("\xff", 100), ws.StatusInvalidFramePayloadData},
+		"no UTF-8, SockJS":   {sockJS, text("\"\xff\"", 100), ws.StatusInvalidFramePayloadData},
+		"no array":           {sockJS, text("{", 100), ws.StatusProtocolError},
+		"binary over SockJS": {sockJS, deflated(t, ws.OpBinary, strings.Repeat("x", 100)), ws.StatusUnsupportedData},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := s.offer(t, tt.path, deflateOffer)

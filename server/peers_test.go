@@ -247,7 +247,8 @@ func nodeClients(t *testing.T, config server.Config) {
 			t.Errorf("%s: %v", n.name, err)
 		}
 	}
-	if n := s.stats(t).SessionsDeflate; config.Compress != (n == 1) { // that of ws; sockjs-client offers nothing under Node
+	// One is that of ws; sockjs-client offers nothing under Node.
+	if n := s.stats(t).SessionsDeflate; config.Compress != (n == 1) {
 		t.Errorf("%d sessions have permessage-deflate", n)
 	}
 }

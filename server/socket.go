@@ -1,11 +1,15 @@
 package server
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/internal/rawcall"
+)
 
 // readSocket is read(2).
 func readSocket(fd int, p []byte) (int, error) {
 	for {
-		if n, err := unix.Read(fd, p); err != unix.EINTR {
+		if n, err := rawcall.Read(fd, p); err != unix.EINTR {
 			return n, err
 		}
 	}
@@ -14,16 +18,16 @@ func readSocket(fd int, p []byte) (int, error) {
 // writeSocket is write(2); a full socket takes nothing, which is no error.
 func writeSocket(fd int, p []byte) (int, error) {
 	for {
-		if n, err := unix.Write(fd, p); err != unix.EINTR {
+		if n, err := rawcall.Write(fd, p); err != unix.EINTR {
 			return taken(n, err)
 		}
 	}
 }
 
 // writevSocket is the same of several slices.
-func writevSocket(fd int, p ...[]byte) (int, error) {
+func writevSocket(fd int, p [3][]byte) (int, error) {
 	for {
-		if n, err := unix.Writev(fd, p); err != unix.EINTR {
+		if n, err := rawcall.Writev(fd, p); err != unix.EINTR {
 			return taken(n, err)
 		}
 	}

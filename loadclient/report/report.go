@@ -55,8 +55,8 @@ func tables(r *results.Measurement) (all []table) {
 	for i, e := range r.Equal() {
 		t := table{
 			fmt.Sprintf("equal-%d", i+1), "Equal load: " + e.String(),
-			"The medians of the blocks in which the rate was carried. Memory is anonymous + file-backed; the kernel's is " +
-				"that of all TCP sockets of the machine.",
+			"The medians of the blocks in which the rate was carried. Memory is anonymous + file-backed; the " +
+				"kernel's is that of all TCP sockets of the machine.",
 			results.EqualHead, nil,
 		}
 		for k := range e.Rows {

@@ -96,8 +96,8 @@ func ceilingUsed(r *results.Measurement) []finding {
 		}
 	}
 	if most == 0 {
-		return []finding{{false, "The load client's own ceiling is not known: it is measured for WebSockets, " +
-			"unless that is switched off (--no-ceiling)."}}
+		return []finding{{false, "The load client's own ceiling is not known: it is measured for WebSockets without " +
+			"agents and compression, unless that is switched off (--no-ceiling)."}}
 	}
 	return []finding{{most < 0.9, fmt.Sprintf("At most %.0f %% of the load client's own ceiling was used "+
 		"(%s, %d connections).", 100*most, name, level)}}

@@ -37,7 +37,7 @@ type ManifestServer struct {
 	Version  string   `json:"version,omitempty"`
 	Skipped  string   `json:"skipped,omitempty"`  // why it was not measured
 	Capacity float64  `json:"capacity,omitempty"` // of a control: what must be found, in received messages a second
-	Of       string   `json:"of,omitempty"`       // the server that this is, but for a part of the connections that send
+	Of       string   `json:"of,omitempty"`       // the server that this is, but for the connections that send
 }
 
 // ReadManifest reads a folder's.

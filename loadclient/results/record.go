@@ -20,12 +20,22 @@ type Record struct {
 	Saturation *Saturation `json:"saturation,omitempty"`
 	Ceiling    *Ceiling    `json:"ceiling,omitempty"`
 	Discarded  *Discarded  `json:"discarded,omitempty"`
+	Idle       *IdleStep   `json:"idle,omitempty"`
+	Hold       *IdleHold   `json:"hold,omitempty"`
 }
 
 // Discarded says that the last search before it at a level does not count, because it is made again. Its trials do.
 type Discarded struct {
 	Connections int    `json:"connections"`
 	Reason      string `json:"reason"`
+}
+
+// Progress is how far a run is: a line that run --json prints between the records, and no file has.
+type Progress struct {
+	Level       int     `json:"level"` // that begins, from 1
+	Levels      int     `json:"levels"`
+	Connections int     `json:"connections"`
+	Left        float64 `json:"left_s"`
 }
 
 // Machine is where and how a result was measured. It begins each run in a file.

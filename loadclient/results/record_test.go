@@ -86,6 +86,7 @@ func TestReadIsStrict(t *testing.T) {
 		{"cut off", good + "\n" + `{"saturation":{"connec`, "line 2: unexpected EOF"},
 		{"two on a line", good + "\n" + good + good, "line 2: something follows the record"},
 		{"two in one", good + "\n" + `{"trial":{},"saturation":{}}`, "line 2: want one of machine, trial"},
+		{"a step and a trial", good + "\n" + `{"idle":{},"hold":{}}`, "line 2: want one of machine, trial"},
 		{"none in one", good + "\n{}", "line 2: want one of machine, trial"},
 		{"no line end", good + "\n" + good, ""},
 	} {

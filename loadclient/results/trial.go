@@ -3,6 +3,8 @@ package results
 import (
 	"slices"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Verdict says what a trial is good for. Only OK and OVERLOADED measure the server.
@@ -57,7 +59,8 @@ type Trial struct {
 
 	RTT       Latency `json:"rtt_ms"`           // from when a message was due
 	RTTActual Latency `json:"rtt_from_send_ms"` // from when it was sent: 2011's definition
-	// Arrival is from when a message was due until a receiver had it, over a sample of all receivers and all senders.
+	// Arrival is from when a message was due until a receiver had it, over a sample of all receivers and all senders;
+	// with agents, of the senders of the receiver's own agent.
 	Arrival Latency `json:"arrival_ms"`
 	LagP99  float64 `json:"schedule_lag_p99_ms"`
 	// Rest is the longest that the schedule rested between two looks at it, so that messages may share a write. It is
@@ -67,6 +70,8 @@ type Trial struct {
 	// due, each a tenth of a second; -1 where none came back. Both are in ms.
 	Spectrum []float64 `json:"rtt_spectrum_ms,omitempty"`
 	OverTime []float64 `json:"rtt_over_time_ms,omitempty"`
+	// RoundTrips are those of RTT, in µs; nil of a trial that was read from a file.
+	RoundTrips *hdrhistogram.Histogram `json:"-"`
 
 	Sent         int `json:"sent"`
 	SentLate     int `json:"sent_after_window"`
@@ -92,6 +97,28 @@ type Trial struct {
 	Queues   *Queues   `json:"queues,omitempty"`
 	Server   *Usage    `json:"server,omitempty"`
 	Noise    *Noise    `json:"noise,omitempty"`
+	// Agents are what the connections were divided among, if they were: all else is of all of them together.
+	Agents []Agent `json:"agents,omitempty"`
+	// StartSkew is how far apart the agents began at most: from the first word to begin until the last had answered it.
+	StartSkew float64 `json:"start_skew_ms,omitempty"`
+}
+
+// Agent is an agent's part of a trial.
+type Agent struct {
+	Addr        string    `json:"addr"`
+	Connections int       `json:"connections"`
+	Heard       float64   `json:"heard_ms"` // from the first word to begin until this agent had answered it
+	Verdict     Verdict   `json:"verdict"`  // on this agent's connections alone
+	Reason      string    `json:"reason,omitempty"`
+	Sent        int       `json:"sent"`
+	SentLate    int       `json:"sent_after_window"`
+	Received    int       `json:"received"`
+	Delivered   float64   `json:"delivered_rate"`
+	RTT         Latency   `json:"rtt_ms"` // of what its connections sent
+	LagP99      float64   `json:"schedule_lag_p99_ms"`
+	ClientBusy  []float64 `json:"client_busy"`
+	Queues      *Queues   `json:"queues,omitempty"`
+	Noise       *Noise    `json:"noise,omitempty"` // with what its threads waited for their CPUs
 }
 
 // Capacity is of older records, which said in three ways what an overloaded server can carry, in received messages a

@@ -6,14 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/alecthomas/kong"
 
 	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/results"
@@ -48,19 +47,41 @@ func (l *levels) UnmarshalText(text []byte) error {
 type search struct {
 	target
 	display
-	Profile   string        `help:"quick: four levels, a search; search: the 13 of 2011, with repeats and a finer curve; classic: a ramp as in 2011, scaled to the server; classic-2011: exactly that ramp (seven hours to its end)." default:"quick" enum:"${profiles}"`
-	Levels    levels        `help:"Connections: quick (25,100,500,2000), full (the 13 of 2011), or a list. Default: the profile's." placeholder:"LEVELS"`
-	Window    time.Duration `help:"Length of a trial. The threshold of 200 ms is that of 2011 for 3 s." placeholder:"3s"`
+	Profile   string        `help:"${profile_help}" default:"quick" enum:"${profiles}"`
+	Levels    levels        `help:"${levels_help}" placeholder:"LEVELS"`
+	Window    time.Duration `help:"${window_help}" placeholder:"3s"`
 	Threshold time.Duration `help:"Mean round trip at which the server is saturated." placeholder:"200ms"`
 	Overload  time.Duration `help:"Mean round trip beyond which no higher rate is tried." placeholder:"1500ms"`
-	Precision float64       `help:"Of a search: width of the bracket around the saturation point, as a share. Default: the profile's." placeholder:"SHARE"`
-	Repeats   int           `help:"Of a search: trials at both ends of the bracket. Default: the profile's." placeholder:"N"`
+	Precision float64       `help:"${precision_help}" placeholder:"SHARE"`
+	Repeats   int           `help:"${repeats_help}" placeholder:"N"`
 	Confirm   time.Duration `help:"Length of the trials that show what can be sustained." placeholder:"10s"`
-	Curve     []float64     `help:"Of a search: further rates to try, as shares of the saturation rate. Default: the profile's." placeholder:"SHARE,…"`
+	Curve     []float64     `help:"${curve_help}" placeholder:"SHARE,…"`
 	Drain     time.Duration `help:"How long the last messages of a trial may take after its window." default:"5s"`
-	Ceiling   bool          `help:"Measure the client's own ceiling at each level too, so that results say which share of it was used." default:"true" negatable:""`
+	Ceiling   bool          `help:"${ceiling_help}" default:"true" negatable:""`
 	Out       string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
-	CSV       string        `help:"File for the trials in the seven columns of 2011, and their nominal and delivered rates." name:"csv" placeholder:"FILE"`
+	CSV       string        `help:"${csv_help}" name:"csv" placeholder:"FILE"`
+	exports
+}
+
+// commandHelp are the texts of flags that are too long for their struct tags.
+var commandHelp = kong.Vars{
+	"profile_help": "quick: four levels, a search; search: the 13 of 2011, with repeats and a finer curve; " +
+		"classic: a ramp as in 2011, scaled to the server; classic-2011: exactly that ramp (seven hours to its " +
+		"end).",
+	"levels_help": "Connections: quick (25,100,500,2000), full (the 13 of 2011), or a list. Default: the profile's.",
+	"window_help": "Length of a trial. The threshold of 200 ms is that of 2011 for 3 s.",
+	"precision_help": "Of a search: width of the bracket around the saturation point, as a share. Default: the " +
+		"profile's.",
+	"repeats_help": "Of a search: trials at both ends of the bracket. Default: the profile's.",
+	"curve_help":   "Of a search: further rates to try, as shares of the saturation rate. Default: the profile's.",
+	"ceiling_help": "Measure the client's own ceiling at each level too, so that results say which share of it " +
+		"was used.",
+	"csv_help":  "File for the trials in the seven columns of 2011, and their nominal and delivered rates.",
+	"rate_help": "Nominal rate: received messages a second, over all connections. 0: nothing is sent.",
+	"expect_help": "Conditions that each trial must meet, such as 'p99<50ms' or 'lost==0'; " +
+		"else the exit code is 5.",
+	"broadcaster_help": "CPU of the null broadcaster: the one that the server will have.",
+	"shapes_help":      "How the broadcaster's messages come: " + shapes() + ".",
 }
 
 // profile is the profile with what the flags change.
@@ -132,7 +153,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	files, err := openOutputs(s.Out, s.CSV, len(found) > 0)
+	files, err := openOutputs(s.Out, s.CSV, s.exports, len(found) > 0)
 	if err != nil {
 		return err
 	}
@@ -154,6 +175,7 @@ func (s *search) Run(ctx context.Context, out *console) error {
 	if ctx.Err() != nil {
 		err = errInterrupted
 	}
+	err = cmp.Or(err, files.export(found))
 	if err == nil || len(found) > 0 {
 		out.table(found)
 	}
@@ -238,11 +260,12 @@ func (s *search) resume(profile loadclient.Profile, now results.Provenance) ([]r
 type trial struct {
 	target
 	Connections int           `help:"Connections." default:"2000"`
-	Rate        float64       `help:"Nominal rate: received messages a second, over all connections. 0: nothing is sent." default:"100000"`
+	Rate        float64       `help:"${rate_help}" default:"100000"`
 	Window      time.Duration `help:"Length of a trial." default:"3s"`
 	Count       int           `help:"Trials, one after the other." default:"1"`
 	JSON        bool          `help:"Print the results as JSON lines."`
-	Expect      []expectation `help:"Conditions that each trial must meet, such as 'p99<50ms' or 'lost==0'; else the exit code is 5." sep:"none" placeholder:"CONDITION"`
+	Expect      []expectation `help:"${expect_help}" sep:"none" placeholder:"CONDITION"`
+	exports
 }
 
 // Run runs the trials.
@@ -251,6 +274,11 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		return fmt.Errorf("--connections %d, --rate %v, --window %v, --count %d: "+
 			"want at least 1, 0 or more, at least 100ms, at least 1", t.Connections, t.Rate, t.Window, t.Count)
 	}
+	files, err := openOutputs("", "", t.exports, false)
+	if err != nil {
+		return err
+	}
+	defer files.close()
 	if err := t.prepare(out, t.sockets(t.Connections)); err != nil {
 		return err
 	}
@@ -263,9 +291,17 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer level.Close()
-	limited, made := false, t.provenance(c)
+	err = t.all(ctx, out, level, files, t.provenance(c))
+	return cmp.Or(err, files.export(nil))
+}
+
+// all runs all trials.
+func (t *trial) all(
+	ctx context.Context, out *console, level *loadclient.Level, files *outputs, made results.Provenance,
+) error {
+	limited := false
 	var unexpected error
-	for range t.Count {
+	for i := range t.Count {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -276,12 +312,13 @@ func (t *trial) Run(ctx context.Context, out *console) error {
 		result.Provenance = made
 		limited = limited || result.Verdict == results.ClientLimited
 		unexpected = cmp.Or(unexpected, judge(t.Expect, &result))
+		files.measured(&result, i+1)
 		if t.JSON {
 			err = json.NewEncoder(out.out).Encode(result)
 		} else {
 			out.trial(result)
 		}
-		if err != nil {
+		if err := cmp.Or(err, files.trial(result)); err != nil {
 			return err
 		}
 	}
@@ -301,16 +338,16 @@ func (t *trial) once(level *loadclient.Level) (results.Trial, error) {
 // calibrate is the command that finds the client's own ceiling.
 type calibrate struct {
 	client
-	BroadcasterCPU int           `help:"CPU of the null broadcaster: the one that the server will have." name:"broadcaster-cpu" default:"0"`
+	BroadcasterCPU int           `help:"${broadcaster_help}" name:"broadcaster-cpu" default:"0"`
 	Levels         levels        `help:"Connections, as for run." default:"quick"`
-	Shapes         []string      `help:"How the broadcaster's messages come: ${shapes}." default:"${shapes}" enum:"${shapes}" placeholder:"SHAPE,…"`
+	Shapes         []string      `help:"${shapes_help}" default:"${shapes}" enum:"${shapes}" placeholder:"SHAPE,…"`
 	Window         time.Duration `help:"Length of a trial." default:"3s"`
 	Out            string        `help:"File to append the results to, as JSON lines." placeholder:"FILE"`
 }
 
 // Run calibrates level by level.
 func (c *calibrate) Run(ctx context.Context, out *console) error {
-	files, err := openOutputs(c.Out, "", false)
+	files, err := openOutputs(c.Out, "", exports{}, false)
 	if err != nil {
 		return err
 	}
@@ -334,83 +371,4 @@ func (c *calibrate) Run(ctx context.Context, out *console) error {
 		}
 	}
 	return nil
-}
-
-// outputs are the files that results go to. They are opened before anything is measured: a path that cannot be written
-// to is said at once. A run that goes on appends to what it had.
-type outputs struct {
-	files    []*os.File
-	recorder *results.Writer
-	csv      *results.CSV
-}
-
-func openOutputs(out, csv string, goesOn bool) (*outputs, error) {
-	o := &outputs{}
-	if out != "" {
-		f, err := o.open(out, os.O_APPEND)
-		if err != nil {
-			return nil, err
-		}
-		o.recorder = results.NewWriter(f)
-		if !goesOn {
-			if err := o.record(results.Record{Machine: results.ThisMachine()}); err != nil {
-				return nil, fmt.Errorf("results cannot be written: %w", err)
-			}
-		}
-	}
-	if csv != "" {
-		mode := os.O_TRUNC
-		if goesOn {
-			mode = os.O_APPEND
-		}
-		f, err := o.open(csv, mode)
-		if err != nil {
-			return nil, err
-		}
-		if o.csv, err = results.NewCSV(f, goesOn); err != nil {
-			return nil, fmt.Errorf("results cannot be written: %w", err)
-		}
-	}
-	return o, nil
-}
-
-func (o *outputs) open(path string, mode int) (io.Writer, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|mode, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("results cannot be written: %w", err)
-	}
-	o.files = append(o.files, f)
-	var disk unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &disk); err == nil && disk.Blocks > 0 &&
-		disk.Bavail*uint64(disk.Bsize) < resultBytesMax {
-		return nil, fmt.Errorf("results cannot be written: %s: %w: make %d MB free, or write elsewhere",
-			path, errSmallDisk, resultBytesMax>>20)
-	}
-	return f, nil
-}
-
-// resultBytesMax is more than the results of a run need.
-const resultBytesMax = 16 << 20
-
-var errSmallDisk = errors.New("there is hardly room on the disk")
-
-func (o *outputs) record(r results.Record) error {
-	if o.recorder == nil {
-		return nil
-	}
-	return o.recorder.Write(r)
-}
-
-func (o *outputs) trial(t results.Trial) error {
-	err := o.record(results.Record{Trial: &t})
-	if o.csv != nil {
-		err = cmp.Or(err, o.csv.Write(t))
-	}
-	return err
-}
-
-func (o *outputs) close() {
-	for _, f := range o.files {
-		_ = f.Close()
-	}
 }

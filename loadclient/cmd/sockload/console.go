@@ -33,14 +33,6 @@ type display struct {
 
 func (d display) apply(c *console) { c.quiet, c.json = d.Quiet, d.JSON }
 
-// progressLine is a JSON line.
-type progressLine struct {
-	Level       int     `json:"level"` // from 1
-	Levels      int     `json:"levels"`
-	Connections int     `json:"connections"`
-	Left        float64 `json:"left_s"`
-}
-
 func (c *console) printJSON(x any) { _ = json.NewEncoder(c.out).Encode(x) }
 
 // begin begins a run of levels that are expected to take so long each.
@@ -65,10 +57,13 @@ func (c *console) level(i, connections int) {
 	switch {
 	case c.json:
 		c.printJSON(struct {
-			Progress progressLine `json:"progress"`
-		}{progressLine{i + 1, of, connections, left.Round(time.Second).Seconds()}})
+			Progress results.Progress `json:"progress"`
+		}{results.Progress{
+			Level: i + 1, Levels: of, Connections: connections, Left: left.Round(time.Second).Seconds(),
+		}})
 	case !c.quiet:
-		fmt.Fprintf(c.out, "level %d of %d: %d connections, about %v left\n", i+1, of, connections, left.Round(time.Second))
+		fmt.Fprintf(c.out, "level %d of %d: %d connections, about %v left\n", i+1, of, connections,
+			left.Round(time.Second))
 	}
 }
 
@@ -131,7 +126,8 @@ func (c *console) trial(t results.Trial) {
 		reason = ": " + t.Reason
 	}
 	c.line("%5d connections  %-7s  %7s/s nominal  %7s/s delivered  round trip mean %8.2f ms  p99 %8.2f ms%s  %s%s\n",
-		t.Connections, t.Phase, results.Short(t.Nominal), results.Short(t.Delivered), t.RTT.Mean, t.RTT.P99, server, t.Verdict, reason)
+		t.Connections, t.Phase, results.Short(t.Nominal), results.Short(t.Delivered), t.RTT.Mean, t.RTT.P99, server,
+		t.Verdict, reason)
 }
 
 func (c *console) saturation(s results.Saturation) {
@@ -211,7 +207,8 @@ func (c *console) ceiling(x results.Ceiling) {
 		c.printJSON(results.Record{Ceiling: &x})
 		return
 	}
-	fmt.Fprintf(c.out, "%5d connections: this client receives %s messages a second at most, %s\n", x.Connections, results.Short(x.Rate()), x.Shape)
+	fmt.Fprintf(c.out, "%5d connections: this client receives %s messages a second at most, %s\n", x.Connections,
+		results.Short(x.Rate()), x.Shape)
 }
 
 func (c *console) note(format string, args ...any) {

@@ -10,9 +10,11 @@ import (
 
 func TestExpectations(t *testing.T) {
 	t.Parallel()
-	trial := loadclient.Trial{RTT: loadclient.Latency{Mean: 10, P99: 49.9}, Lost: 1, Delivered: 2e6, Server: &loadclient.Usage{CPU: 0.5}}
+	trial := loadclient.Trial{RTT: loadclient.Latency{Mean: 10, P99: 49.9}, Lost: 1, Delivered: 2e6,
+		Server: &loadclient.Usage{CPU: 0.5}}
 	for text, want := range map[string]bool{
-		"p99<50ms": true, "p99<49ms": false, "mean <= 0.01s": true, "lost==0": false, "lost<=1": true, "delivered>1e6": true,
+		"p99<50ms": true, "p99<49ms": false, "mean <= 0.01s": true, "lost==0": false, "lost<=1": true,
+		"delivered>1e6":  true,
 		"delivered>=3e6": false, "server_cpu<0.9": true,
 	} {
 		var e expectation
@@ -37,7 +39,8 @@ func TestExpectations(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for text, want := range map[string]string{
-		"p99": "want a condition", "p98<1ms": "p98 is not known", "p99<50": "want a time", "lost==none": "want a number",
+		"p99": "want a condition", "p98<1ms": "p98 is not known", "p99<50": "want a time",
+		"lost==none": "want a number",
 	} {
 		var e expectation
 		if err := e.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

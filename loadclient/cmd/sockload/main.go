@@ -65,8 +65,10 @@ type commands struct {
 
 	Run       search    `cmd:"" default:"withargs" help:"Find the saturation point at each level of connections."`
 	Trial     trial     `cmd:"" help:"Send at one rate and print what came of it."`
+	Idle      idle      `cmd:"" help:"Open connections that do nothing: how many a second, at which cost."`
 	Calibrate calibrate `cmd:"" help:"Find this client's own ceiling, with a broadcaster that does nothing but send."`
 	Compare   comparing `cmd:"" help:"Compare two result files: ratios with their intervals."`
+	Agent     agent     `cmd:"" help:"Open connections for a coordinator on another machine: run or trial with --agents."`
 	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. No network."`
 	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
 }
@@ -77,7 +79,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	parser, err := kong.New(&c, kong.Name("sockload"),
 		kong.Description("A load client for SockJS and WebSocket broadcast servers."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, kong.Vars{
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, commandHelp, exportsHelp, idleHelp,
+		kong.Vars{
 			"version": version.Own(),
 			"target":  "ws://127.0.0.1:8080/broadcast", "protocols": strings.Join(results.Protocols(), ","),
 			"profiles": strings.Join(loadclient.ProfileNames(), ","), "shapes": shapes(),
@@ -107,13 +110,8 @@ type client struct {
 
 // prepare raises the limits, for so many sockets, and moves the process to its CPUs, those of them that are there.
 func (c *client) prepare(out *console, connections int) error {
-	have, err := tuning.RaiseDescriptors()
-	if err != nil {
+	if err := loadclient.CheckDescriptors(connections); err != nil {
 		return err
-	}
-	if need := 2*dialersPeak + connections + descriptorsReserved; need > have {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d: "+
-			"raise it (ulimit -n %d), or use fewer connections", connections, need, have, need)
 	}
 	here, missing, err := tuning.Pin(c.CPUs)
 	if err != nil {
@@ -126,11 +124,6 @@ func (c *client) prepare(out *console, connections int) error {
 	return nil
 }
 
-const (
-	dialersPeak         = 32 // connections that hold two descriptors while they are opened
-	descriptorsReserved = 64
-)
-
 // target is what the commands that load a server have.
 type target struct {
 	client
@@ -140,6 +133,7 @@ type target struct {
 	ServerPID     int    `help:"${pid_help}" name:"server-pid" placeholder:"PID"`
 	ServerVersion string `help:"${server_version_help}" placeholder:"VERSION"`
 	Block         int    `help:"${block_help}" placeholder:"N"`
+	agents
 	load
 
 	CA          string   `help:"${ca_help}" name:"ca" placeholder:"FILE"`
@@ -230,6 +224,9 @@ func (t *target) prepare(out *console, sockets int) error {
 	if to.Insecure() {
 		out.note("--insecure: the certificate of %s is not checked", to.Addr)
 	}
+	if len(t.Agents) > 0 {
+		return t.checkAgents(t.CPUs)
+	}
 	return t.client.prepare(out, sockets)
 }
 
@@ -253,6 +250,9 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 	}
 	c := loadclient.LevelConfig{
 		Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: results.ReadPolicy(t.Read),
+	}
+	if c.Agents, err = t.config(); err != nil {
+		return c, err
 	}
 	if err := t.apply(&c); err != nil {
 		return c, err

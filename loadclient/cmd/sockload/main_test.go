@@ -33,7 +33,8 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"levels", []string{"run", "--levels", "some"}, "want quick, full, or numbers", exitUsage},
 		{"protocol", []string{"run", "--protocol", "carrier-pigeon"}, "sockjs", exitUsage},
 		{"target", []string{"run", "--target", "there"}, "want a URL such as ws://", exitUsage},
-		{"no such CPU", []string{"run", "--cpus", "999"}, "no CPU of the set 999 is there: this process may run on", exitUsage},
+		{"no such CPU", []string{"run", "--cpus", "999"}, "no CPU of the set 999 is there: this process may run on",
+			exitUsage},
 		{"no CPU set", []string{"run", "--cpus", "few"}, "want numbers and ranges", exitUsage},
 		{"descriptors", []string{"run", "--levels", "10000000"}, "raise it (ulimit -n", exitUsage},
 		{"no such process", []string{"run", "--server-pid", "999999999"}, "server process 999999999", exitUsage},
@@ -41,25 +42,36 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"CSV", []string{"run", "--csv", "/nonexistent/x"}, "results cannot be written", exitUsage},
 		{"precision", []string{"run", "--precision", "2"}, "want 0.001 to 1", exitUsage},
 		{"profile", []string{"run", "--profile", "lazy"}, "quick", exitUsage},
-		{"exact", []string{"run", "--profile", "classic-2011", "--window", "1s"}, "only --levels may be changed", exitUsage},
+		{"exact", []string{"run", "--profile", "classic-2011", "--window", "1s"}, "only --levels may be changed",
+			exitUsage},
 		{"thresholds", []string{"run", "--threshold", "2s"}, "the second longer than the first", exitUsage},
 		{"confirm", []string{"run", "--confirm", "1s"}, "want at least the window", exitUsage},
 		{"curve", []string{"run", "--curve", "0"}, "want shares", exitUsage},
 		{"payload", []string{"run", "--payload-bytes", "1000000"}, "want 0 to", exitUsage},
 		{"template", []string{"trial", "--payload", "{id}"}, "want {id} and {time}, each once", exitUsage},
 		{"header", []string{"trial", "--header", "A, b: c"}, "want 'Name: value'", exitUsage},
-		{"authority", []string{"trial", "--target", "wss://127.0.0.1:1/", "--ca", "/nonexistent"}, "no such file", exitUsage},
+		{"authority", []string{"trial", "--target", "wss://127.0.0.1:1/", "--ca", "/nonexistent"}, "no such file",
+			exitUsage},
 		{"room", []string{"trial", "--target", "ws://127.0.0.1:1/{room}"}, "give their size with --rooms", exitUsage},
 		{"sample of TLS", []string{"trial", "--target", "wss://127.0.0.1:1/", "--verify", "sample"},
 			"use --verify all, or a target without TLS", exitUsage},
 		{"insecure without TLS", []string{"trial", "--insecure"}, "are for wss:// and https://", exitUsage},
 		{"quiet and JSON", []string{"run", "--quiet", "--json"}, "can't be used together", exitUsage},
+		{"metrics", []string{"run", "--prometheus", "/nonexistent/x"}, "results cannot be written", exitUsage},
+		{"histograms", []string{"trial", "--hdr", "/nonexistent/x"}, "results cannot be written", exitUsage},
+		{"no connections", []string{"idle", "--connections", "0"}, "want at least 1", exitUsage},
+		{"connections a second", []string{"idle", "--rate=-1"}, "want connections a second", exitUsage},
+		{"time to open", []string{"idle", "--timeout", "1m"}, "want a time up to 10s", exitUsage},
+		{"time to hold", []string{"idle", "--hold=-1s"}, "want a time", exitUsage},
+		{"descriptors of a ramp", []string{"idle", "--connections", "10000000"}, "raise it (ulimit -n", exitUsage},
+		{"full disk for histograms", []string{"trial", "--hdr", "/dev/full"}, "no space left on device", exitUsage},
 		{"full disk", []string{"run", "--out", "/dev/full"}, "no space left on device", exitUsage},
 		{"full disk for the table", []string{"run", "--csv", "/dev/full"}, "no space left on device", exitUsage},
 		{"drain", []string{"run", "--drain", "0s"}, "want a time", exitUsage},
 		{"no results", []string{"report", "/nonexistent"}, "no such file", exitUsage},
 		{"window", []string{"trial", "--window", "1ms"}, "at least 100ms", exitUsage},
-		{"nothing listens", []string{"run", "--target", "ws://127.0.0.1:1/broadcast", "--levels", "1"}, "nothing listens on 127.0.0.1:1: start the server first", exitTarget},
+		{"nothing listens", []string{"run", "--target", "ws://127.0.0.1:1/broadcast", "--levels", "1"},
+			"nothing listens on 127.0.0.1:1: start the server first", exitTarget},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,7 +95,8 @@ func TestTrialCommand(t *testing.T) {
 	r := room.New(room.Faults{})
 	defer r.Close()
 	var out, log bytes.Buffer
-	err := run(t.Context(), []string{"trial", "--target", r.URL(), "--connections", "3", "--rate", "300", "--window", "100ms", "--count", "2", "--json"}, &out, &log)
+	err := run(t.Context(), []string{"trial", "--target", r.URL(), "--connections", "3", "--rate", "300",
+		"--window", "100ms", "--count", "2", "--json"}, &out, &log)
 	if err != nil && !errors.Is(err, errInvalid) { // a machine that is busy with other tests may well be the limit
 		t.Fatal(err)
 	}
@@ -104,7 +117,9 @@ func TestRunKeepsWhatWasMeasured(t *testing.T) {
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
 	var out, log bytes.Buffer
-	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}, &out, &log)
+	err := run(t.Context(), []string{"run", "--target", r.URL(), "--levels", "3", "--window", "100ms",
+		"--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1",
+		"--drain", "300ms", "--out", file, "--csv", table}, &out, &log)
 	if exitCode(err) != exitTarget {
 		t.Fatalf("got %v\n%s", err, out.String())
 	}
@@ -152,12 +167,15 @@ func TestWrongTargets(t *testing.T) {
 		return "ws://" + ln.Addr().String() + "/broadcast"
 	}
 	for _, tt := range []struct{ name, target, protocol, want string }{
-		{"nothing listens", "ws://127.0.0.1:1/broadcast", "sockjs", "nothing listens on 127.0.0.1:1: start the server first"},
-		{"wrong path", strings.Replace(faulty(room.Faults{}), "/broadcast", "/chat", 1), "sockjs", "answers 404 Not Found instead of opening a WebSocket"},
+		{"nothing listens", "ws://127.0.0.1:1/broadcast", "sockjs",
+			"nothing listens on 127.0.0.1:1: start the server first"},
+		{"wrong path", strings.Replace(faulty(room.Faults{}), "/broadcast", "/chat", 1), "sockjs",
+			"answers 404 Not Found instead of opening a WebSocket"},
 		{"wrong protocol", faulty(room.Faults{}), "socket.io", "is no packet of Engine.IO 4"},
 		{"another protocol's messages", faulty(room.Faults{Garbage: "welcome"}), "sockjs", "is no SockJS frame"},
 		{"no HTTP", answering("220 mail.example.org ESMTP\r\n"), "sockjs", "does not answer in HTTP"},
-		{"a web page", answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "sockjs", "answers 200 OK instead of opening a WebSocket"},
+		{"a web page", answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "sockjs",
+			"answers 200 OK instead of opening a WebSocket"},
 		{"closes at once", faulty(room.Faults{CloseAtOnce: true}), "sockjs", "closed the connection"},
 		{"closes in the middle", faulty(room.Faults{CloseAfter: 300}), "sockjs", "the target failed"},
 		{"stops answering in the middle", faulty(room.Faults{SilentAfter: 300}), "sockjs", "the target failed"},
@@ -166,9 +184,13 @@ func TestWrongTargets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var out, log bytes.Buffer
-			err := run(t.Context(), []string{"run", "--target", tt.target, "--protocol", tt.protocol, "--levels", "3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--drain", "200ms"}, &out, &log)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || exitCode(err) != exitTarget {
-				t.Errorf("got %v with exit code %d, want one line with %q and %d", err, exitCode(err), tt.want, exitTarget)
+			err := run(t.Context(), []string{"run", "--target", tt.target, "--protocol", tt.protocol, "--levels", "3",
+				"--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms",
+				"--drain", "200ms"}, &out, &log)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") ||
+				exitCode(err) != exitTarget {
+				t.Errorf("got %v with exit code %d, want one line with %q and %d", err, exitCode(err), tt.want,
+					exitTarget)
 			}
 		})
 	}
@@ -230,7 +252,8 @@ func TestCompareCommand(t *testing.T) {
 	} {
 		var out, log bytes.Buffer
 		err := run(t.Context(), append([]string{"compare"}, tt.args...), &out, &log)
-		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err) || exitCode(err) != tt.code) {
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err) ||
+			exitCode(err) != tt.code) {
 			t.Errorf("%v: %v, want %q", tt.args[1:], err, tt.err)
 		}
 		if !strings.Contains(out.String(), tt.out) {
@@ -247,7 +270,9 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	defer r.Close()
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "trials.csv")
-	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms", "--out", file, "--csv", table}
+	args := []string{"run", "--target", r.URL(), "--levels", "2,3", "--window", "100ms", "--threshold", "20ms",
+		"--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms",
+		"--out", file, "--csv", table}
 	blocks := map[int]int{}
 	searched := func() (levels []int, machines int) {
 		t.Helper()
@@ -272,7 +297,8 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	if err := run(ctx, args, out, &log); !errors.Is(err, errInterrupted) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	if levels, machines := searched(); len(levels) != 1 || levels[0] != 2 || machines != 1 || !strings.Contains(out.String(), "saturation/s nominal") {
+	if levels, machines := searched(); len(levels) != 1 || levels[0] != 2 || machines != 1 ||
+		!strings.Contains(out.String(), "saturation/s nominal") {
 		t.Fatalf("interrupted: levels %v, %d runs\n%s", levels, machines, out.String())
 	}
 	text, err := os.ReadFile(file)
@@ -303,7 +329,8 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 			t.Errorf("run %d: %s", i+1, log.String())
 		}
 		p, err := os.ReadFile(table)
-		if err != nil || strings.Count(string(p), "concurrency,") != 1 || i == 0 && !strings.Contains(string(p), "\n2,") {
+		if err != nil || strings.Count(string(p), "concurrency,") != 1 || i == 0 &&
+			!strings.Contains(string(p), "\n2,") {
 			t.Errorf("run %d: the table is %q %v", i+1, p, err)
 		}
 	}
@@ -330,12 +357,26 @@ func (w *watching) Write(p []byte) (int, error) {
 func TestHelpAndDoctor(t *testing.T) {
 	t.Parallel()
 	var out, log bytes.Buffer
-	if err := run(t.Context(), []string{"--help"}, &out, &log); err != nil || !strings.Contains(out.String(), "calibrate") {
+	if err := run(t.Context(), []string{"--help"}, &out, &log); err != nil ||
+		!strings.Contains(out.String(), "calibrate") {
 		t.Errorf("%v %s", err, out.String())
 	}
 	out.Reset()
-	if err := run(t.Context(), []string{"doctor"}, &out, &log); err != nil || !strings.Contains(out.String(), "open files") {
+	if err := run(t.Context(), []string{"doctor"}, &out, &log); err != nil ||
+		!strings.Contains(out.String(), "open files") {
 		t.Errorf("%v %s", err, out.String())
+	}
+}
+
+// golden compares a text with that of a file.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
@@ -344,10 +385,13 @@ func TestConsoleLines(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	c := console{out: &out, err: &out}
-	x := results.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: results.OK, RTT: results.Latency{Mean: 21.234, P99: 50}, Server: &results.Usage{CPU: 0.991, RSS: 14_400_000}}
-	s := results.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6, Ceiling: &results.Ceiling{Delivered: 250e6}, Best: &x, Limit: results.Overloaded}
+	x := results.Trial{Connections: 2000, Nominal: 120e6, Delivered: 119.5e6, Verdict: results.OK,
+		RTT: results.Latency{Mean: 21.234, P99: 50}, Server: &results.Usage{CPU: 0.991, RSS: 14_400_000}}
+	s := results.Saturation{Connections: 2000, Rate: 168e6, Sustained: 150e6, MaxDelivered: 155e6,
+		Ceiling: &results.Ceiling{Delivered: 250e6}, Best: &x, Limit: results.Overloaded}
 	limited := s
-	limited.Connections, limited.Limit, limited.Reason, limited.Warnings = 500, results.ClientLimited, "lag", []string{"the machine was noisy"}
+	limited.Connections, limited.Limit, limited.Reason, limited.Warnings = 500, results.ClientLimited, "lag",
+		[]string{"the machine was noisy"}
 	c.begin([]time.Duration{time.Minute, time.Minute})
 	c.level(1, 2000)
 	x.Phase = results.PhaseConfirm
@@ -361,21 +405,7 @@ func TestConsoleLines(t *testing.T) {
 	c.saturation(limited)
 	c.table([]results.Saturation{s, limited})
 	c.ceiling(results.Ceiling{Connections: 25, Delivered: 990, Shape: results.Single})
-	want := `level 2 of 2: 2000 connections, about 1m0s left
- 2000 connections  confirm     120M/s nominal     120M/s delivered  round trip mean    21.23 ms  p99    50.00 ms  server  99 %  14.4 MB  OK
- 2000 connections: saturated at 168M messages a second nominal, 155M delivered at most
-  500 connections: more than 168M messages a second nominal, 155M delivered at most; beyond that it could not be measured: lag
-  500 connections: the machine was noisy
-   25 connections: 168M messages a second nominal, 155M delivered at most; 200 ms was not reached, because beyond that the server fails: closed
-
-  connections  saturation/s nominal  delivered/s at most  sustained/s nominal  delivered/s  of the client's ceiling  overload/s  mean ms  p99 ms                                  limit
-         2000                  168M                 155M                 150M         120M                     62 %           –     21.2    50.0                             OVERLOADED
-           25                  168M                 155M                 150M         120M                     62 %           –     21.2    50.0  TARGET-FAILED, 200 ms was not reached
-   25 connections: this client receives 990 messages a second at most, single
-`
-	if out.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
-	}
+	golden(t, "testdata/console.txt", out.String())
 }
 
 // --json prints what a file would hold, and how far the run is; --quiet only what was found.
@@ -383,7 +413,8 @@ func TestModesForScripts(t *testing.T) {
 	t.Parallel()
 	r := room.New(room.Faults{})
 	defer r.Close()
-	args := []string{"run", "--target", r.URL(), "--levels", "2", "--window", "100ms", "--threshold", "20ms", "--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms"}
+	args := []string{"run", "--target", r.URL(), "--levels", "2", "--window", "100ms", "--threshold", "20ms",
+		"--overload", "100ms", "--confirm", "100ms", "--curve", "0.5", "--precision", "1", "--drain", "300ms"}
 	var out, log bytes.Buffer
 	if err := run(t.Context(), append(args, "--json"), &out, &log); err != nil && !errors.Is(err, errInvalid) {
 		t.Fatal(err)
@@ -392,7 +423,7 @@ func TestModesForScripts(t *testing.T) {
 	for d := json.NewDecoder(&out); ; {
 		var x struct {
 			results.Record
-			Progress *progressLine
+			Progress *results.Progress
 		}
 		if err := d.Decode(&x); err == io.EOF {
 			break
@@ -400,7 +431,11 @@ func TestModesForScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch {
-		case x.Progress != nil && *x.Progress == progressLine{1, 1, 2, x.Progress.Left} && x.Progress.Left > 0:
+		case x.Progress != nil:
+			want := results.Progress{Level: 1, Levels: 1, Connections: 2, Left: x.Progress.Left}
+			if *x.Progress != want || want.Left <= 0 {
+				t.Errorf("%+v", *x.Progress)
+			}
 			progress++
 		case x.Trial != nil:
 			trials++
@@ -415,7 +450,8 @@ func TestModesForScripts(t *testing.T) {
 	if err := run(t.Context(), append(args, "--quiet"), &out, &log); err != nil && !errors.Is(err, errInvalid) {
 		t.Fatal(err)
 	}
-	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "saturation/s nominal") || log.Len() > 0 {
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 ||
+		!strings.Contains(lines[0], "saturation/s nominal") || log.Len() > 0 {
 		t.Errorf("%s%s", out.String(), log.String())
 	}
 }
@@ -429,19 +465,23 @@ func TestReportCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(filepath.Join(filepath.Dir(file), "report.html"))
-	if err != nil || !bytes.Contains(page, []byte("2 saturation points")) || !strings.Contains(log.String(), "report.html") {
+	if err != nil || !bytes.Contains(page, []byte("2 saturation points")) ||
+		!strings.Contains(log.String(), "report.html") {
 		t.Errorf("%v %s", err, log.String())
 	}
 	empty := filepath.Join(t.TempDir(), "empty.jsonl")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{empty: "no search was finished", filepath.Dir(empty): "no search was finished", t.TempDir(): "has no result files"} {
-		if err := run(t.Context(), []string{"report", path}, &out, &log); err == nil || !strings.Contains(err.Error(), want) {
+	for path, want := range map[string]string{empty: "no search was finished",
+		filepath.Dir(empty): "no search was finished", t.TempDir(): "has no result files"} {
+		if err := run(t.Context(), []string{"report", path}, &out, &log); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	if err := run(t.Context(), []string{"report", file, "--out", "/nonexistent/x.html"}, &out, &log); err == nil || !strings.Contains(err.Error(), "cannot be written") {
+	if err := run(t.Context(), []string{"report", file, "--out", "/nonexistent/x.html"}, &out, &log); err == nil ||
+		!strings.Contains(err.Error(), "cannot be written") {
 		t.Error(err)
 	}
 }

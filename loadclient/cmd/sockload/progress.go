@@ -123,7 +123,8 @@ const barSteps = 1000
 
 func newLive(f *os.File, p *plan) *live {
 	l := &live{
-		bar: progressbar.NewOptions(barSteps, progressbar.OptionSetWriter(f), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+		bar: progressbar.NewOptions(barSteps, progressbar.OptionSetWriter(f), progressbar.OptionSetPredictTime(false),
+			progressbar.OptionSetElapsedTime(false),
 			progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(20), progressbar.OptionUseANSICodes(true)),
 		plan: p, changes: make(chan func(*live)), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -161,13 +162,15 @@ func (l *live) run() {
 func (l *live) describe(left time.Duration) string {
 	rate := unknownRate
 	if l.level != nil {
-		rate = fmt.Sprintf("%s/s, round trip %.1f ms %s", results.Short(l.nominal), l.meter.rtt(), sparkline(l.meter.recent))
+		rate = fmt.Sprintf("%s/s, round trip %.1f ms %s", results.Short(l.nominal), l.meter.rtt(),
+			sparkline(l.meter.recent))
 	}
 	connections := 0
 	if l.level != nil {
 		connections = l.level.Connections
 	}
-	return fmt.Sprintf("%s left, level %d of %d: %d connections, %s", left.Round(time.Second), l.plan.level+1, len(l.plan.expected), connections, rate)
+	return fmt.Sprintf("%s left, level %d of %d: %d connections, %s", left.Round(time.Second), l.plan.level+1,
+		len(l.plan.expected), connections, rate)
 }
 
 // do changes the display.

@@ -49,7 +49,9 @@ func TestSparkline(t *testing.T) {
 func TestMeter(t *testing.T) {
 	t.Parallel()
 	var m meter
-	for _, v := range []loadclient.Live{{}, {Returned: 10, RTTSum: 100 * time.Millisecond}, {Returned: 10, RTTSum: 100 * time.Millisecond}, {Returned: 30, RTTSum: 500 * time.Millisecond}, {Returned: 5, RTTSum: 10 * time.Millisecond}} {
+	for _, v := range []loadclient.Live{{}, {Returned: 10, RTTSum: 100 * time.Millisecond},
+		{Returned: 10, RTTSum: 100 * time.Millisecond}, {Returned: 30, RTTSum: 500 * time.Millisecond},
+		{Returned: 5, RTTSum: 10 * time.Millisecond}} {
 		m.sample(v)
 	}
 	if len(m.recent) != 3 || m.recent[0] != 10 || m.recent[1] != 20 || m.rtt() != 2 {
@@ -83,8 +85,11 @@ func TestBar(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "a line\n") || !strings.HasSuffix(string(text), "the end\n") {
 		t.Errorf("%q %v", text, err)
 	}
-	l := live{plan: &plan{expected: []time.Duration{time.Minute, time.Minute}, level: 1}, level: &loadclient.Level{LevelConfig: loadclient.LevelConfig{Connections: 25}}, nominal: 2e6, meter: meter{recent: []float64{1, 3, 2}}}
-	if got := l.describe(90 * time.Second); got != "1m30s left, level 2 of 2: 25 connections, 2M/s, round trip 2.0 ms ▁█▄" {
+	l := live{plan: &plan{expected: []time.Duration{time.Minute, time.Minute}, level: 1},
+		level: &loadclient.Level{LevelConfig: loadclient.LevelConfig{Connections: 25}}, nominal: 2e6,
+		meter: meter{recent: []float64{1, 3, 2}}}
+	got := l.describe(90 * time.Second)
+	if got != "1m30s left, level 2 of 2: 25 connections, 2M/s, round trip 2.0 ms ▁█▄" {
 		t.Errorf("%q", got)
 	}
 }

@@ -4,6 +4,7 @@ package room
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -21,6 +22,8 @@ type Faults struct {
 	SilentAfter int    // sends nothing any more after so many messages
 	Garbage     string // sent instead of the open frame
 	CloseAtOnce bool
+	RefuseAfter int // answers 503 when so many have been let in
+	AcceptMax   int // accepts so many connections and no more
 }
 
 // heardMax is how many messages a room remembers.
@@ -33,6 +36,7 @@ type Room struct {
 
 	mu       sync.Mutex
 	members  []*member
+	guests   int
 	messages int
 	heard    []string // the first of them
 }
@@ -46,7 +50,11 @@ type member struct {
 // New starts a room. Close ends it.
 func New(f Faults) *Room {
 	r := &Room{faults: f}
-	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
+	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
+	if f.AcceptMax > 0 {
+		r.Listener = &halting{Listener: r.Listener, left: f.AcceptMax, closed: make(chan struct{})}
+	}
+	r.Start()
 	return r
 }
 
@@ -55,6 +63,27 @@ func NewTLS(f Faults) *Room {
 	r := &Room{faults: f}
 	r.Server = httptest.NewTLSServer(http.HandlerFunc(r.serve))
 	return r
+}
+
+// halting is a listener that stops accepting; the kernel goes on to connect clients.
+type halting struct {
+	net.Listener
+	left   int
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (h *halting) Accept() (net.Conn, error) {
+	if h.left--; h.left < 0 {
+		<-h.closed
+		return nil, net.ErrClosed
+	}
+	return h.Listener.Accept()
+}
+
+func (h *halting) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return h.Listener.Close()
 }
 
 // First is the first n messages that the room heard.
@@ -70,6 +99,10 @@ func (r *Room) URL() string { return strings.Replace(r.Server.URL, "http", "ws",
 func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 	if !strings.HasPrefix(req.URL.Path, "/broadcast/") {
 		http.NotFound(w, req)
+		return
+	}
+	if r.full() {
+		http.Error(w, "full", http.StatusServiceUnavailable)
 		return
 	}
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
@@ -103,6 +136,14 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 			r.broadcast(text)
 		}
 	}
+}
+
+// full lets one more in, or tells that there are enough.
+func (r *Room) full() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.guests++
+	return r.faults.RefuseAfter > 0 && r.guests > r.faults.RefuseAfter
 }
 
 func (m *member) send(frame string) {
