@@ -62,7 +62,8 @@ type suite struct {
 	light  bool     // and under a light load before and after the search
 	load   []string // further arguments for sockload
 
-	// Each contestant is measured a second time with so many of the connections sending: what comes in is no limit then.
+	// Each contestant is measured a second time with so many of the connections sending: what comes in is no limit
+	// then.
 	publishers int
 	// Rates, in nominal messages a second, at which all are loaded alike. No saturation is searched then.
 	rates []float64

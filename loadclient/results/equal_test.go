@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Servers are loaded alike: medians of the blocks in which a rate was carried, and how often it was not. Of a block that
-// was begun anew the last trial counts.
+// Servers are loaded alike: medians of the blocks in which a rate was carried, and how often it was not. Of a block
+// that was begun anew the last trial counts.
 func TestEqualLoads(t *testing.T) {
 	t.Parallel()
 	trial := func(block int, nominal, mean float64, change func(*Trial)) Record {
