@@ -83,12 +83,13 @@ type Topic struct {
 	kept      int // memory of open and scratch, as charged
 	mixed     int // members whose outflows subscribe to several topics
 	published uint64
+	growth    float64 // what a byte of the last batch became on the wires, in the mean of the subscribers
 	closed    bool
 }
 
 // NewTopic makes an empty topic.
 func NewTopic(c Config) *Topic {
-	t := &Topic{streams: make([]stream, len(c.Wires)), logs: c.Logs}
+	t := &Topic{streams: make([]stream, len(c.Wires)), logs: c.Logs, growth: 1}
 	logBytesMax := orDefault(c.LogBytesMax, LogBytesMax)
 	for i, encode := range c.Wires {
 		t.streams[i] = stream{
@@ -123,6 +124,10 @@ func (t *Topic) Publish(m *codec.Message) int {
 	return len(t.open.JSON)
 }
 
+// FanOut estimates how many bytes so many bytes of messages become for all subscribers together, by what became of the
+// last batch.
+func (t *Topic) FanOut(bytes int) int { return int(float64(bytes*len(t.members)) * t.growth) }
+
 // Published is the number of messages sealed so far.
 func (t *Topic) Published() uint64 { return t.published }
 
@@ -135,11 +140,16 @@ func (t *Topic) Seal(seq uint64) {
 		return
 	}
 	t.published += uint64(t.open.Len())
+	sent := 0
 	for i := range t.streams {
 		if s := &t.streams[i]; s.cursors > 0 {
 			t.scratch.encode(s.encode, &t.open, s.frameBytesMax)
+			sent += len(t.scratch.bytes) * s.cursors
 			s.append(&t.scratch, seq, t.mixed > 0)
 		}
+	}
+	if n := len(t.members); n > 0 {
+		t.growth = float64(sent) / float64(n*len(t.open.JSON))
 	}
 	t.open.Reset()
 	t.account()

@@ -482,3 +482,31 @@ func TestPublishTellsTheSizeOfTheBatch(t *testing.T) {
 		t.Errorf("a closed topic has %d bytes", n)
 	}
 }
+
+// What messages will become on the wires is told by what the last batch became there.
+func TestFanOut(t *testing.T) {
+	t.Parallel()
+	halved := func(dst []byte, b codec.Batch) []byte { return append(dst, b.JSON[:len(b.JSON)/2]...) }
+	topic := NewTopic(Config{Wires: []Encoder{halved, double}})
+	var c OutflowConfig
+	readers := []*reader{newReader(&c, topic), newReader(&c, topic), newReader(&c, topic)}
+	if n := topic.FanOut(100); n != 300 {
+		t.Errorf("before anything was sent, 100 bytes are %d", n)
+	}
+	publish(topic, strings.Repeat("x", 998))
+	topic.Seal(2)
+	if n := topic.FanOut(100); n != 150 {
+		t.Errorf("100 bytes are %d, when all get half of each", n)
+	}
+	readers[0].Close()
+	if n := topic.FanOut(100); n != 100 {
+		t.Errorf("100 bytes are %d for two", n)
+	}
+	readers[1].Close()
+	readers[2].Close()
+	publish(topic, "nobody")
+	topic.Seal(3)
+	if n := topic.FanOut(100); n != 0 {
+		t.Errorf("100 bytes are %d for nobody", n)
+	}
+}

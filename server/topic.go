@@ -79,7 +79,7 @@ func (t *Topic) Publish(m *Message) {
 	l.lastPublished = t
 	l.stats.MessagesPublished++
 	l.published = t
-	l.share.publish(m.Len() * t.log.Len())
+	l.share.publish(t.log.FanOut(m.Len()))
 	size := t.log.Publish(m)
 	if !t.dirty {
 		t.dirty = true
