@@ -116,6 +116,10 @@ func (s *searcher) search() (Saturation, error) {
 		return Saturation{}, err
 	}
 	result := b.result(s.Profile.SaturationRTT)
+	if result.Limit == Noisy && s.waited >= s.Patience { // what else could be tried would say as little
+		s.summarize(&result)
+		return result, nil
+	}
 	if s.Profile.Confirms > 0 && result.Held > 0 {
 		if err := s.sustain(&result); err != nil {
 			return Saturation{}, err

@@ -1,3 +1,5 @@
+//go:build !race
+
 // Package rawcall has system calls on descriptors that do not block, without what Go does around a call that may.
 //
 // Go's scheduler is told of each call of package unix, so that another thread can take over if it lasts: the monitor

@@ -55,6 +55,7 @@ type search struct {
 	Precision float64       `help:"${precision_help}" placeholder:"SHARE"`
 	Repeats   int           `help:"${repeats_help}" placeholder:"N"`
 	Confirm   time.Duration `help:"Length of the trials that show what can be sustained." placeholder:"10s"`
+	Patience  time.Duration `help:"How long a search waits in all, at a level, for a machine that is busy with something else. Then it ends." default:"1m"`
 	Curve     []float64     `help:"${curve_help}" placeholder:"SHARE,…"`
 	Drain     time.Duration `help:"How long the last messages of a trial may take after its window." default:"5s"`
 	Ceiling   bool          `help:"${ceiling_help}" default:"true" negatable:""`
@@ -111,6 +112,8 @@ func (s *search) profile() (loadclient.Profile, error) {
 		return p, fmt.Errorf("--precision %v: want 0.001 to 1", p.Precision)
 	case p.Ramp == nil && p.Repeats < 1:
 		return p, fmt.Errorf("--repeats %d: want at least 1", p.Repeats)
+	case s.Patience <= 0:
+		return p, fmt.Errorf("--patience %v: want a time, such as 1m", s.Patience)
 	case s.Drain <= 0:
 		return p, fmt.Errorf("--drain %v: want a time, such as 5s", s.Drain)
 	case p.Window < 100*time.Millisecond:
@@ -208,7 +211,7 @@ func (s *search) searchAll(
 		}
 		out.level(i, n)
 		var failure error
-		config := loadclient.SearchConfig{Level: level, Profile: profile}
+		config := loadclient.SearchConfig{Level: level, Profile: profile, Patience: s.Patience}
 		result, err := loadclient.Search(ctx, config, func(t results.Trial) {
 			t.Provenance = made
 			out.trial(t)
