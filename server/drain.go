@@ -24,6 +24,7 @@ func (l *loop) drain() {
 	l.departure.begun, l.departure.at = true, l.now
 	l.stopListening()
 	l.releaseHeld()
+	l.gathered(true)
 	for _, r := range l.routes {
 		r.endDetached(CloseReason{CodeGoAway, reasonGoAway}) // there is nobody to tell
 	}

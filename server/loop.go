@@ -42,7 +42,8 @@ type loop struct {
 	conns         []*conn
 	byFD          []*conn // index is the descriptor
 	topics        []*Topic
-	dirty         []*Topic                // published to in this turn
+	dirty         []*Topic                // whose messages leave at the end of this turn
+	gathering     gathering               // those whose messages wait for longer
 	fullTopics    []*Topic                // whose publishers wait for room
 	owing         []*Session              // sent to in this turn
 	dead          []*conn                 // killed in this turn
@@ -81,7 +82,7 @@ func newLoop(cfg Config) *loop {
 		buffer: make([]byte, readBytes),
 	}
 	l.listener.accept4 = accept4
-	l.listener.fd, l.share.fd, l.timer, l.pacer = -1, -1, -1, -1
+	l.listener.fd, l.share.fd, l.timer, l.pacer, l.gathering.timer = -1, -1, -1, -1, -1
 	l.departure.done = make(chan struct{})
 	l.memory.init(cfg.MemoryBytesMax)
 	l.outflows = broadcast.OutflowConfig{
@@ -102,7 +103,7 @@ func (l *loop) open() error {
 	if l.poller, err = netpoll.OpenPoller(); err != nil {
 		return err
 	}
-	for _, timer := range []*int{&l.timer, &l.pacer} {
+	for _, timer := range []*int{&l.timer, &l.pacer, &l.gathering.timer} {
 		if *timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
 			return fmt.Errorf("timerfd_create: %w", err)
 		}
@@ -111,7 +112,7 @@ func (l *loop) open() error {
 	if err := l.share.open(l.cfg.TurnBytesMax); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
-	for _, fd := range []int{l.timer, l.pacer, l.share.fd} {
+	for _, fd := range []int{l.timer, l.pacer, l.gathering.timer, l.share.fd} {
 		if err := l.poller.AddRead(&netpoll.PollAttachment{FD: fd}, false); err != nil {
 			return err
 		}
@@ -121,7 +122,7 @@ func (l *loop) open() error {
 
 // close gives back what open made.
 func (l *loop) close() {
-	for _, fd := range []int{l.listener.fd, l.timer, l.pacer, l.share.fd} {
+	for _, fd := range []int{l.listener.fd, l.timer, l.pacer, l.gathering.timer, l.share.fd} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
@@ -175,6 +176,8 @@ func (l *loop) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 		l.tick()
 	case l.pacer:
 		l.pacerTick()
+	case l.gathering.timer:
+		l.gathered(false)
 	case l.share.fd:
 		l.grantVisits()
 	default:
@@ -207,6 +210,7 @@ func (l *loop) flush() {
 	l.armed = false
 	l.readClock(time.Since(l.start))
 	l.stats.Turns++
+	l.gather()
 	l.deliver()
 	l.closeDead()
 	l.shed()
@@ -221,6 +225,7 @@ func (l *loop) flush() {
 func (l *loop) deliver() {
 	for _, t := range l.dirty {
 		t.seal()
+		t.sent()
 	}
 	l.endEvicted()
 	for _, t := range l.dirty {

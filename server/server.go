@@ -62,7 +62,7 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 // NewTopic makes a topic with a name, which Topic.Name returns. Each change may change its options. It must be called
 // before Run or on the loop.
 func (s *Server) NewTopic(name string, changes ...func(*TopicOptions)) *Topic {
-	var o TopicOptions
+	o := TopicOptions{Gather: s.cfg.Gather}
 	for _, change := range changes {
 		change(&o)
 	}

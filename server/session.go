@@ -171,7 +171,7 @@ func (s *Session) Subscribe(t *Topic) {
 	}
 	t.seal() // what is open was published before, and not to this session
 	w := s.transport.wire()
-	if t.plain {
+	if t.options.NoCompression {
 		w = plain(w)
 	}
 	if s.outflow.Subscribe(t.log, w, s.loop.nextSeq()) && s.outflow.Len() == 2 {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"slices"
+	"time"
 
 	"github.com/sockloop/sockloop/broadcast"
 )
@@ -14,9 +15,12 @@ type Topic struct {
 	log     *broadcast.Topic
 	dirty   bool // published to in this turn
 	closed  bool
-	plain   bool     // TopicOptions.NoCompression
+	options TopicOptions
 	awaited bool     // among the loop's full topics
 	waiting []waiter // publishers that wait for room in the log
+
+	gathering bool          // dirty, and among the loop's gathering
+	notBefore time.Duration // of the loop's time: it sends nothing before
 }
 
 // waiter is who published to a topic whose log is full.
@@ -33,10 +37,13 @@ type TopicOptions struct {
 	// in them beside what strangers publish: how long a compressed batch is tells whoever sees its length whether both
 	// have something in common (the attack BREACH).
 	NoCompression bool
+	// Gather is how long messages are gathered after some have left, before the next leave: the first after a pause
+	// leaves at once. It buys CPU and small frames with latency: see Config.Gather, which is the default.
+	Gather time.Duration
 }
 
 func newTopic(l *loop, name string, o TopicOptions) *Topic {
-	t := &Topic{loop: l, name: name, plain: o.NoCompression}
+	t := &Topic{loop: l, name: name, options: o}
 	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
 		LogBytesLimit: l.cfg.MemoryBytesMax / 2, // room for what many publishers send before they are known to be
@@ -87,6 +94,7 @@ func (t *Topic) Publish(m *Message) {
 		l.arm()
 	}
 	if size >= l.cfg.BatchBytesMax {
+		t.hurry()
 		l.deliver()
 	}
 	if t.awaited || t.log.Full() {
@@ -111,7 +119,9 @@ func (t *Topic) Close() {
 	})
 	t.log.Close()
 	l.topics = slices.DeleteFunc(l.topics, func(other *Topic) bool { return other == t })
-	l.dirty = slices.DeleteFunc(l.dirty, func(other *Topic) bool { return other == t })
+	for _, list := range []*[]*Topic{&l.dirty, &l.gathering.topics} {
+		*list = slices.DeleteFunc(*list, func(other *Topic) bool { return other == t })
+	}
 	if l.lastPublished == t {
 		l.lastPublished = nil
 	}

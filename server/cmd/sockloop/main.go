@@ -89,7 +89,7 @@ type serve struct {
 	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
 	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE"`
 	TurnBytesMax       size          `help:"What one turn publishes, counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
-	Gather             string        `help:"on: what is published in a turn leaves together; off: each message leaves at once, in a frame of its own, which is for comparisons." default:"on" enum:"on,off"`
+	Gather             string        `help:"How long messages are gathered after some have left, before the next leave, such as 5ms. 0 is until the turn ends; off sends each message at once, in a frame of its own, which is for comparisons." default:"0" placeholder:"TIME"`
 	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s"`
 	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
@@ -176,8 +176,13 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter, DrainWindow: s.DrainWindow,
 		Logger: log,
 	}
-	if s.Gather == "off" {
+	switch gather, err := time.ParseDuration(s.Gather); {
+	case s.Gather == "off":
 		c.BatchBytesMax = 1
+	case err != nil:
+		return nil, fmt.Errorf("--gather %q: want a time, such as 5ms, or off", s.Gather)
+	default:
+		c.Gather = gather
 	}
 	if s.Conformance {
 		conformance.Configure(&c)
