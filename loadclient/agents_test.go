@@ -174,7 +174,7 @@ func TestPatternsOverAgents(t *testing.T) {
 				t.Fatal(err)
 			}
 			wrong := got.Foreign + got.Lost + got.Duplicated + got.NotCompleted + got.Stragglers
-			if got.Sent != 48 || got.Received != 48*l.hearers() || got.RTT.Count != 48 || wrong != 0 {
+			if got.Sent != 48 || got.Received != 48*l.Hearers() || got.RTT.Count != 48 || wrong != 0 {
 				t.Errorf("%+v", got)
 			}
 		})

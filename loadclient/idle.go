@@ -162,7 +162,7 @@ func (r *idleRamp) openOne(ctx context.Context, index int, o *opened) {
 		limited, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
-	begun, hearers := time.Now(), r.Level.hearers()
+	begun, hearers := time.Now(), r.Level.Hearers()
 	d, err := dial(limited, r.Level.Target.in(index/hearers), index)
 	if err != nil && ctx.Err() != nil { // it was interrupted
 		return

@@ -55,7 +55,7 @@ type LevelConfig struct {
 }
 
 // hearers is how many connections hear a message.
-func (c *LevelConfig) hearers() int { return cmp.Or(c.Room, c.Connections) }
+func (c *LevelConfig) Hearers() int { return cmp.Or(c.Room, c.Connections) }
 
 // senders is how many connections send.
 func (c *LevelConfig) senders() int { return cmp.Or(c.Publishers, c.Connections) }

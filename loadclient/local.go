@@ -95,8 +95,8 @@ func (l *local) open(ctx context.Context) error {
 		w.share, w.ended = l.Share, &l.ended
 		l.workers = append(l.workers, w)
 	}
-	blockBytes := max(blockBytesMin, min(blockBytesMax, blockBytesMax*l.hearers()/l.Connections))
-	conns, err := dialAll(ctx, l.Target, indexes, l.hearers())
+	blockBytes := max(blockBytesMin, min(blockBytesMax, blockBytesMax*l.Hearers()/l.Connections))
+	conns, err := dialAll(ctx, l.Target, indexes, l.Hearers())
 	for i, d := range conns { // all of them, so that they are closed with their workers
 		if adoptErr := l.adopt(d, l.workers[i%len(l.workers)], blockBytes); err == nil { // one line says enough
 			err = adoptErr
@@ -107,7 +107,7 @@ func (l *local) open(ctx context.Context) error {
 
 // adopt gives a connection to a worker.
 func (l *local) adopt(d dialed, w *worker, blockBytes int) error {
-	m := audience{d.index / l.hearers() * l.hearers(), l.hearers()}
+	m := audience{d.index / l.Hearers() * l.Hearers(), l.Hearers()}
 	return w.adopt(d, d.index, w.reference(m, blockBytes))
 }
 

@@ -182,7 +182,7 @@ func (x *execution) account(l *Level) account {
 		sent += x.measured[i].Sent
 		received += x.measured[i].Received
 	}
-	a.Short = received < sent*l.hearers()
+	a.Short = received < sent*l.Hearers()
 	return a
 }
 
@@ -230,9 +230,9 @@ func (l *Level) result(x *execution, m *measurement, c integrity) Trial {
 		Time: x.start.UTC(), Target: l.Target.String(), Protocol: l.Target.Protocol,
 		Connections: m.Connections, Read: l.Read,
 		Publishers: l.Publishers, Room: l.Room, Verify: l.Verify, Insecure: l.Target.Insecure(),
-		Window: x.plan.window.Seconds(), SendRate: s.rate, Nominal: s.rate * float64(l.hearers()),
+		Window: x.plan.window.Seconds(), SendRate: s.rate, Nominal: s.rate * float64(l.Hearers()),
 		Delivered: m.Delivered, Noise: m.Noise, ClientBusy: m.ClientBusy,
-		Sent: m.Sent, SentLate: m.SentLate, Expected: m.Sent * l.hearers(), Received: m.Received,
+		Sent: m.Sent, SentLate: m.SentLate, Expected: m.Sent * l.Hearers(), Received: m.Received,
 		Lost: c.Lost, Duplicated: c.Duplicated, Reordered: c.Reordered, Foreign: c.Foreign, Greetings: c.Greetings,
 		Stragglers: c.Stragglers, NotCompleted: c.NotCompleted, OwnMissing: m.Sent - int(r.intended.TotalCount()),
 		RTT: newLatency(r.intended), RTTActual: newLatency(r.actual), Arrival: newLatency(r.arrival),

@@ -154,7 +154,7 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 				return t, err
 			}
 			t = Trial{Time: time.Now().UTC(), Connections: s.Level.Connections, Window: window.Seconds(),
-				SendRate: nominal / float64(s.Level.hearers()), Nominal: nominal, Verdict: TargetFailed,
+				SendRate: nominal / float64(s.Level.Hearers()), Nominal: nominal, Verdict: TargetFailed,
 				Reason: err.Error()}
 		}
 		s.note(&t)
@@ -245,7 +245,7 @@ func (s *searcher) probe() (lo, hi float64, err error) {
 			return lo, rate, nil
 		default:
 			hi = rate
-			if rate /= 2; rate*s.Profile.probe().Seconds() < float64(s.Level.hearers()) {
+			if rate /= 2; rate*s.Profile.probe().Seconds() < float64(s.Level.Hearers()) {
 				return 0, 0, nothingHeld(hi)
 			}
 		}
@@ -266,7 +266,7 @@ const trialsMax = 60
 // they lead, and are tried themselves if the search ends at them.
 func (s *searcher) bracket(lo, hi float64) (b bracket, err error) {
 	s.phase = PhaseBracket
-	least := float64(s.Level.hearers()) / s.Profile.Window.Seconds()
+	least := float64(s.Level.Hearers()) / s.Profile.Window.Seconds()
 	for {
 		if top := b.top(); lo <= b.held.rate || top > 0 && lo >= top {
 			lo = b.held.rate

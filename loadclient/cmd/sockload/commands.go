@@ -335,7 +335,7 @@ func (t *trial) once(level *loadclient.Level) (results.Trial, error) {
 	if t.Rate == 0 {
 		return level.Idle(t.Window)
 	}
-	return level.Trial(t.Rate/float64(t.Connections), t.Window)
+	return level.Trial(t.Rate/float64(level.Hearers()), t.Window)
 }
 
 // calibrate is the command that finds the client's own ceiling.
