@@ -54,7 +54,7 @@ type LevelConfig struct {
 	Room        int           // so many connections hear each other, one room after the other; 0 is all
 }
 
-// hearers is how many connections hear a message.
+// Hearers is how many connections hear a message.
 func (c *LevelConfig) Hearers() int { return cmp.Or(c.Room, c.Connections) }
 
 // senders is how many connections send.
