@@ -62,6 +62,10 @@ bench-batching: build ## Batched or not, goroutines or a loop. ARGS="--blocks 3"
 bench-walls: build ## What comes in and what goes out: all send, or 50. ARGS="--blocks 3"
 	bin/benchmarks --suite walls $(ARGS)
 
+.PHONY: bench-compression
+bench-compression: build ## What compressing each batch once is worth, 50 connections sending. ARGS="--blocks 3"
+	bin/benchmarks --suite compression $(ARGS)
+
 .PHONY: bench-equal
 bench-equal: build ## All servers at the same rates, 10 thousand to 10 million a second. ARGS="--blocks 3"
 	bin/benchmarks --suite equal $(ARGS)

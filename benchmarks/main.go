@@ -87,6 +87,11 @@ var suites = map[string]suite{
 		names: []string{"sockloop", "goroutine-batched", "goroutine"}, base: "goroutine",
 		levels: []int{100, 500, 2000}, load: sampled, publishers: 50,
 	},
+	// What compressing each batch once is worth where only the fan-out is left.
+	"compression": {
+		names: []string{"sockloop", "sockloop-compressed", "goroutine-batched"}, base: "sockloop",
+		levels: []int{500, 2000}, load: append(sampled, "--publishers", "50"),
+	},
 	// What people run.
 	"equal": {
 		base: "sockjs-node", levels: []int{2000}, rates: []float64{1e4, 1e5, 1e6, 1e7},

@@ -73,3 +73,30 @@ func TestFIFO(t *testing.T) {
 		t.Errorf("%d left in room for %d", f.len(), cap(f.items))
 	}
 }
+
+// takes is a link that takes everything.
+type takes struct{ link }
+
+func (takes) ready() bool           { return true }
+func (takes) send(int, int64) error { return nil }
+
+// What a server does not take for a while is no lag of the client's.
+func TestLagIsTheClientsOwn(t *testing.T) {
+	t.Parallel()
+	for ready, want := range map[time.Duration]time.Duration{0: 900 * time.Millisecond, 990 * time.Millisecond: 10 * time.Millisecond} {
+		w := newTestWorker(t, SockJS)
+		w.plan.schedule = schedule{rate: 10, connections: 1, messages: 2, block: 1}
+		c := w.conns[0]
+		c.link = takes{}
+		if err := w.sendConn(c, 2, time.Second, ready, 1); err != nil {
+			t.Fatal(err)
+		}
+		h := w.results.lag
+		if n := h.TotalCount(); n != 2 {
+			t.Fatalf("%d lags of 2 messages", n)
+		}
+		if got := time.Duration(h.Min()) * time.Microsecond; got < want-want/100 || got > want+want/100 {
+			t.Errorf("taken again after %v: %v, want %v", ready, got, want)
+		}
+	}
+}

@@ -51,10 +51,18 @@ const (
 	lagShareMax   = 0.05
 	lagMax        = 20.0 // ms
 	lagNegligible = 2.0  // ms: below it a share of a tiny round trip says nothing
-	unreadMax     = 0.5  // of a round trip that was too long, what may have been spent in the client's own sockets
-	waitedMax     = 0.10 // of the client's time, what its threads may have waited for their CPU
-	stolenMax     = 0.03
-	othersMax     = 0.10
+	// unreadMax is the share of a round trip that was too long which may have been spent in the client's own sockets. A
+	// client that keeps up leaves next to nothing there; and when they are full, what waits behind them waits in the
+	// server's.
+	unreadMax = 0.25
+	// busyMax is the share of the time in which the client may have had something to receive, where more than
+	// unreadMin of the round trip was unread: one that never caught up with its sockets cannot say what the server
+	// can do.
+	busyMax   = 0.985
+	unreadMin = 0.05
+	waitedMax = 0.10 // of the client's time, what its threads may have waited for their CPU
+	stolenMax = 0.03
+	othersMax = 0.10
 
 	drainTime     = 5 * time.Second
 	settleTime    = 20 * time.Millisecond
@@ -121,6 +129,9 @@ func clientLimited(t *Trial, over bool) (Verdict, string) {
 			100*float64(t.SentLate)/float64(t.Sent))
 	case t.LagP99 > lagMax || late > lagNegligible && late > lagShareMax*t.RTT.Mean:
 		reason = fmt.Sprintf("the schedule lagged %.1f ms at p99", t.LagP99)
+	case over && t.Busiest() > busyMax && t.Queues.UnreadTime(t) > unreadMin*t.RTT.Mean:
+		reason = fmt.Sprintf("the client never caught up with its sockets, in which %.1f MB lay unread",
+			float64(t.Queues.Unread)/1e6)
 	case over && t.Queues != nil && t.Queues.UnreadTime(t) > unreadMax*t.RTT.Mean:
 		reason = fmt.Sprintf("%.1f MB lay unread in the client's sockets, %.0f ms of what it received",
 			float64(t.Queues.Unread)/1e6, t.Queues.UnreadTime(t))

@@ -368,7 +368,7 @@ func (w *worker) sendDue(now time.Duration) error {
 	stamp := w.start.Add(now).UnixMilli()
 	if due-from >= w.plan.schedule.connections {
 		for _, c := range w.senders {
-			if err := w.sendConn(c, due, now, stamp); err != nil {
+			if err := w.sendConn(c, due, now, 0, stamp); err != nil {
 				return err
 			}
 		}
@@ -376,7 +376,7 @@ func (w *worker) sendDue(now time.Duration) error {
 	}
 	for i := from; i < due; i++ {
 		if c := w.mine(w.plan.schedule.connection(i)); c != nil {
-			if err := w.sendConn(c, due, now, stamp); err != nil {
+			if err := w.sendConn(c, due, now, 0, stamp); err != nil {
 				return err
 			}
 		}
@@ -397,7 +397,9 @@ func (w *worker) mine(index int) *conn {
 	return nil
 }
 
-func (w *worker) sendConn(c *conn, due int, now time.Duration, stamp int64) error {
+// sendConn sends what is due on a connection. It could not be sent before the time ready, because the server did not
+// take what was sent before: that is in the round trips, and no lag of ours.
+func (w *worker) sendConn(c *conn, due int, now, ready time.Duration, stamp int64) error {
 	if c.index >= w.plan.schedule.connections {
 		return nil
 	}
@@ -406,7 +408,7 @@ func (w *worker) sendConn(c *conn, due int, now time.Duration, stamp int64) erro
 		return nil
 	}
 	for k := c.sent; k < c.sent+n; k++ {
-		lag := now - w.plan.schedule.due(w.plan.schedule.index(c.index, k))
+		lag := now - max(ready, w.plan.schedule.due(w.plan.schedule.index(c.index, k)))
 		_ = w.results.lag.RecordValue(min(max(int64(lag)/1000, 0), rttMax))
 	}
 	w.writes++
@@ -493,7 +495,7 @@ func (w *worker) sendMore(c *conn) error {
 		return nil
 	}
 	now := time.Since(w.start)
-	return w.sendConn(c, w.next, now, w.start.Add(now).UnixMilli())
+	return w.sendConn(c, w.next, now, now, w.start.Add(now).UnixMilli())
 }
 
 // receive reads once, so that no connection keeps the others waiting: up to readBytes, of which those that need no look
