@@ -79,13 +79,16 @@ type takes struct{ link }
 
 func (takes) ready() bool           { return true }
 func (takes) send(int, int64) error { return nil }
+func (takes) sockets() []*socket    { return nil }
 
 // What a server does not take for a while is no lag of the client's.
 func TestLagIsTheClientsOwn(t *testing.T) {
 	t.Parallel()
-	for ready, want := range map[time.Duration]time.Duration{0: 900 * time.Millisecond, 990 * time.Millisecond: 10 * time.Millisecond} {
+	for ready, want := range map[time.Duration]time.Duration{
+		0: 900 * time.Millisecond, 990 * time.Millisecond: 10 * time.Millisecond,
+	} {
 		w := newTestWorker(t, SockJS)
-		w.plan.schedule = schedule{rate: 10, connections: 1, messages: 2, block: 1}
+		w.plan.schedule = schedule{rate: 10, connections: 1, messages: 2, block: 2}
 		c := w.conns[0]
 		c.link = takes{}
 		if err := w.sendConn(c, 2, time.Second, ready, 1); err != nil {
