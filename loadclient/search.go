@@ -161,7 +161,7 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 		if err := s.giveUp(t); err != nil {
 			return t, err
 		}
-		if t.Says() || try == attempts {
+		if s.says(t) || try == attempts {
 			return t, nil
 		}
 		if t.Verdict == Noisy {
@@ -205,7 +205,7 @@ func nothingHeld(nominal float64) error {
 func (s *searcher) note(t *Trial) {
 	t.Phase = s.phase
 	s.trials++
-	if !t.Says() {
+	if !s.says(*t) {
 		s.invalid++
 	}
 	if t.Says() && t.Window >= s.Profile.Window.Seconds() {
@@ -220,14 +220,21 @@ func (s *searcher) note(t *Trial) {
 // holds tells whether a trial's rate is below the saturation point. The threshold is for a whole window: an overloaded
 // queue's mean round trip grows with it.
 func (s *searcher) holds(t Trial) bool {
-	return t.Verdict == OK && t.RTT.Mean < s.Profile.SaturationRTT*min(1, t.Window/s.Profile.Window.Seconds())
+	return (t.Verdict == OK || t.InSpite()) &&
+		t.RTT.Mean < s.Profile.SaturationRTT*min(1, t.Window/s.Profile.Window.Seconds())
 }
+
+// says tells whether a trial says something of the server: it was not disturbed, or held in spite of that.
+func (s *searcher) says(t Trial) bool { return t.Says() || s.holds(t) }
 
 // probe doubles the rate with short trials until it does not hold; or halves it, if not even the first does. hi is 0 if
 // the client or the machine ended it.
 func (s *searcher) probe() (lo, hi float64, err error) {
 	s.phase = PhaseProbe
 	for rate := s.StartRate; ; {
+		if rate > rateMax {
+			return 0, 0, fmt.Errorf("the target holds whatever it is sent, up to %.3g messages a second", lo)
+		}
 		t, err := s.run(rate, s.Profile.probe())
 		if err != nil {
 			return 0, 0, err
@@ -258,6 +265,9 @@ type bracket struct {
 	held, fell point
 	unknown    Trial // CLIENT-LIMITED or NOISY; its rate is 0 when there is none
 }
+
+// rateMax is more than any machine can receive, in messages a second.
+const rateMax = 1e13
 
 // trialsMax is how many trials a bracket may take: a server that holds a rate now and then does not hold it.
 const trialsMax = 60
@@ -323,7 +333,7 @@ func (s *searcher) decide(rate float64, b *bracket) error {
 		if err != nil {
 			return err
 		}
-		if !t.Says() {
+		if !s.says(t) {
 			if p.held+p.fell == 0 {
 				b.unknown = t
 				return nil
@@ -433,7 +443,7 @@ func (s *searcher) decideSustained(rate float64) (best *Trial, held bool, err er
 		switch {
 		case err != nil:
 			return nil, false, err
-		case !t.Says():
+		case !s.says(t):
 			s.warn("what is sustained could not be measured at %.3g messages a second: %s", rate, t.Reason)
 			return nil, true, nil
 		case s.sustains(t):
@@ -467,7 +477,7 @@ func (s *searcher) curve(result *Saturation, b bracket) error {
 				return err
 			}
 		}
-		if share > 1 && (s.hardStop(t) || !t.Says()) {
+		if share > 1 && (s.hardStop(t) || !s.says(t)) {
 			return nil
 		}
 	}

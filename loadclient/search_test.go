@@ -463,7 +463,9 @@ func TestSearchOnABusyMachine(t *testing.T) {
 // A machine that is never quiet: nothing is found, or a lower bound, and the reason is said; in a bounded time.
 func TestSearchOnAMachineThatIsNeverQuiet(t *testing.T) {
 	t.Parallel()
-	s := &trials{server: func(float64, time.Duration, int) Trial { return Trial{Noise: &Noise{Others: 0.25}} }}
+	s := &trials{server: func(float64, time.Duration, int) Trial {
+		return Trial{Noise: &Noise{Others: 0.25}, RTT: Latency{Mean: 3000}}
+	}}
 	got, _, err := searchQueue(s, profile(t, "quick"), 500)
 	if err != nil || got.Limit != Noisy || got.Rate != 0 || !strings.Contains(got.Reason, "the machine is busy") ||
 		s.n > 20 {
@@ -489,5 +491,23 @@ func TestCurveCorrectsTheBracket(t *testing.T) {
 	got, _, err := searchQueue(s, profile(t, "quick"), 500)
 	if err != nil || got.Held > 160e6 || got.Held < 140e6 {
 		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// A busy machine makes round trips longer and never shorter. What holds in spite of it has held, and what does not says
+// nothing: the search finds what it finds on a quiet one, or a lower bound.
+func TestSearchCountsWhatHeldInSpiteOfNoise(t *testing.T) {
+	t.Parallel()
+	s := &trials{server: func(nominal float64, window time.Duration, _ int) Trial {
+		x := Trial{Noise: &Noise{Others: 0.25}, Sent: 1000, Received: 1, Nominal: nominal, Delivered: nominal,
+			Window: window.Seconds(), RTT: Latency{Mean: 50}}
+		if nominal > 40e6 {
+			x.RTT.Mean, x.Delivered = 900, 40e6
+		}
+		return x
+	}}
+	got, _, err := searchQueue(s, profile(t, "quick"), 500)
+	if err != nil || got.Limit != Noisy || got.Rate < 20e6 || got.Rate > 40e6 {
+		t.Errorf("%g, %s %s, %v", got.Rate, got.Limit, got.Reason, err)
 	}
 }
