@@ -1,6 +1,7 @@
 package loadclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ type CalibrateConfig struct {
 // would do that.
 func Calibrate(ctx context.Context, c CalibrateConfig) (Ceiling, error) {
 	const idBase = 1000
-	b, err := newNullBroadcaster(c.Shape, idBase, c.Connections)
+	b, err := newNullBroadcaster(c.Shape, idBase, cmp.Or(c.Publishers, c.Connections))
 	if err != nil {
 		return Ceiling{}, err
 	}

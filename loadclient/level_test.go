@@ -232,10 +232,13 @@ func searchRoom(t *testing.T, r *room.Room) (Saturation, []Trial, error) {
 func TestCalibrate(t *testing.T) {
 	t.Parallel()
 	for _, shape := range results.Shapes {
-		got, err := Calibrate(t.Context(), CalibrateConfig{Connections: 4, Shape: shape, BroadcasterCPU: -1,
-			Window: 100 * time.Millisecond})
-		if err != nil || got.Delivered <= 0 || got.Connections != 4 || got.Shape != shape {
-			t.Errorf("%+v %v", got, err)
+		for _, publishers := range []int{0, 3} {
+			got, err := Calibrate(t.Context(), CalibrateConfig{
+				Connections: 4, Shape: shape, BroadcasterCPU: -1, Window: 100 * time.Millisecond, Publishers: publishers,
+			})
+			if err != nil || got.Delivered <= 0 || got.Connections != 4 || got.Shape != shape {
+				t.Errorf("%d publishers: %+v %v", publishers, got, err)
+			}
 		}
 	}
 }
