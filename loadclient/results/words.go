@@ -3,13 +3,15 @@ package results
 import "fmt"
 
 // Short writes a rate with three digits and a unit: 1.25M.
-func Short(x float64) string { return scaled(x, "M", "k") }
+func Short(x float64) string { return scaled(x, "G", "M", "k") }
 
 // long writes a rate with three digits and a word: 1.25 million.
-func long(x float64) string { return scaled(x, " million", " thousand") }
+func long(x float64) string { return scaled(x, " billion", " million", " thousand") }
 
-func scaled(x float64, millions, thousands string) string {
+func scaled(x float64, billions, millions, thousands string) string {
 	switch {
+	case x >= 1e9:
+		return fmt.Sprintf("%.3g%s", x/1e9, billions)
 	case x >= 1e6:
 		return fmt.Sprintf("%.3g%s", x/1e6, millions)
 	case x >= 1e3:
