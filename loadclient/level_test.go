@@ -234,7 +234,8 @@ func TestCalibrate(t *testing.T) {
 	for _, shape := range results.Shapes {
 		for _, publishers := range []int{0, 3} {
 			got, err := Calibrate(t.Context(), CalibrateConfig{
-				Connections: 4, Shape: shape, BroadcasterCPU: -1, Window: 100 * time.Millisecond, Publishers: publishers,
+				Connections: 4, Shape: shape, BroadcasterCPU: -1, Window: 100 * time.Millisecond,
+				Publishers: publishers,
 			})
 			if err != nil || got.Delivered <= 0 || got.Connections != 4 || got.Shape != shape {
 				t.Errorf("%d publishers: %+v %v", publishers, got, err)
