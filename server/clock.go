@@ -12,6 +12,7 @@ const stepMax = 250
 // readClock takes the time. A reader is not slow because the loop was: what a turn took beyond stepMax does not count
 // against those who could be sent nothing meanwhile.
 func (l *loop) readClock(sinceStart time.Duration) {
+	l.elapsed = sinceStart
 	now := sinceStart.Milliseconds()
 	l.readerClock += min(now-l.now, stepMax)
 	l.now = now

@@ -12,34 +12,31 @@ type gathering struct {
 	timer  int // timerfd of the first whose time comes
 }
 
-// gather keeps the topics that have sent something a short while ago from doing so again in this turn.
+// gather keeps the topics that have sent something a short while ago from doing so again now.
 func (l *loop) gather() {
-	now := time.Since(l.start)
 	due := l.dirty[:0]
 	for _, t := range l.dirty {
-		if t.options.Gather > 0 && now < t.notBefore && !l.departure.begun {
+		if l.elapsed < t.notBefore && !l.departure.begun {
 			t.gathering = true
 			l.gathering.topics = append(l.gathering.topics, t)
 		} else {
 			due = append(due, t)
 		}
 	}
-	if waiting := len(l.dirty) - len(due); waiting > 0 {
-		l.wakeGathered(now)
+	if len(due) < len(l.dirty) {
+		clear(l.dirty[len(due):])
+		l.dirty = due
+		l.wakeGathered()
 	}
-	clear(l.dirty[len(due):])
-	l.dirty = due
 }
 
 // sent notes that a topic's messages leave now.
 func (t *Topic) sent() {
-	if t.options.Gather > 0 {
-		t.notBefore = time.Since(t.loop.start) + t.options.Gather
-	}
+	t.notBefore = t.loop.elapsed + t.options.Gather
 }
 
 // wakeGathered sets the timer to the first topic whose time comes.
-func (l *loop) wakeGathered(now time.Duration) {
+func (l *loop) wakeGathered() {
 	first := time.Duration(0)
 	for i, t := range l.gathering.topics {
 		if i == 0 || t.notBefore < first {
@@ -48,19 +45,24 @@ func (l *loop) wakeGathered(now time.Duration) {
 	}
 	after := time.Duration(0) // stops it
 	if len(l.gathering.topics) > 0 {
-		after = max(first-now, time.Microsecond)
+		after = max(first-l.elapsed, time.Microsecond)
 	}
 	setTimer(l.gathering.timer, after)
 }
 
-// gathered has the topics whose time has come send at the end of the turn; all tells that everybody's has.
-func (l *loop) gathered(all bool) {
+// gatherTick looks who need not wait any more.
+func (l *loop) gatherTick() {
 	var count [8]byte
 	_, _ = unix.Read(l.gathering.timer, count[:])
-	now := time.Since(l.start)
+	l.readClock(time.Since(l.start))
+	l.gathered(false)
+}
+
+// gathered has the topics whose time has come send at the end of the turn; all tells that everybody's has.
+func (l *loop) gathered(all bool) {
 	waiting := l.gathering.topics[:0]
 	for _, t := range l.gathering.topics {
-		if all || now >= t.notBefore {
+		if all || l.elapsed >= t.notBefore {
 			t.gathering = false
 			l.dirty = append(l.dirty, t)
 			l.arm()
@@ -70,13 +72,12 @@ func (l *loop) gathered(all bool) {
 	}
 	clear(l.gathering.topics[len(waiting):])
 	l.gathering.topics = waiting
-	l.wakeGathered(now)
+	l.wakeGathered()
 }
 
-// hurry has a topic send in this turn, whatever it has to wait for.
+// hurry has a topic send now, whatever it has to wait for.
 func (t *Topic) hurry() {
-	if t.gathering {
-		t.notBefore = 0
+	if t.notBefore = 0; t.gathering {
 		t.loop.gathered(false)
 	}
 }

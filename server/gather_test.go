@@ -64,6 +64,57 @@ func TestGatheringEndsWithALargeBatch(t *testing.T) {
 	c.expect(`a["` + long + `","` + long + `"]`)
 }
 
+// intoBoth publishes what it is told to one topic and, several times, to another.
+type intoBoth struct {
+	hearing, other *server.Topic
+	times          int
+}
+
+func (b *intoBoth) OnOpen(s *server.Session)                    { s.Subscribe(b.hearing) }
+func (b *intoBoth) OnClose(*server.Session, server.CloseReason) {}
+
+func (b *intoBoth) OnMessage(_ *server.Session, m *server.Message) {
+	b.other.Publish(m)
+	for range b.times {
+		b.hearing.Publish(m)
+	}
+}
+
+// A large batch of one topic does not hurry another one.
+func TestLargeBatchHurriesItsOwnTopicAlone(t *testing.T) {
+	t.Parallel()
+	srv, err := server.New(server.Config{Addr: "127.0.0.1:0", Gather: time.Minute, BatchBytesMax: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := srv.NewTopic("quiet")
+	if err := srv.Handle("/quiet", &room{quiet}); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Handle("/loud", &intoBoth{srv.NewTopic("loud"), quiet, 10}); err != nil {
+		t.Fatal(err)
+	}
+	r := serve(t, srv)
+	hears, loud := r.join(t, "/quiet"), r.join(t, "/loud")
+	hears.send(`["first"]`)
+	hears.expect(`a["first"]`)
+	text := strings.Repeat("x", 100)
+	for range 2 { // each is a turn of its own
+		loud.send(`["` + text + `"]`)
+		if _, got, err := loud.next(); err != nil || !strings.HasPrefix(got, `a["`+text) {
+			t.Fatalf("%.100q, %v", got, err)
+		}
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.Shutdown(context.Background()) }()
+	hears.expect(`a["` + text + `","` + text + `"]`)
+	_ = hears.Close()
+	_ = loud.Close()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
 // Each topic gathers as long as it is told; one that is closed meanwhile is forgotten.
 func TestTopicsGatherForThemselves(t *testing.T) {
 	t.Parallel()

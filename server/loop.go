@@ -31,12 +31,13 @@ type loop struct {
 
 	poller      *netpoll.Poller
 	listener    listener
-	timer       int          // timerfd of the tick
-	pacer       int          // timerfd that runs while somebody waits for less than a tick
-	pacing      bool         // it runs
-	tid         atomic.Int64 // thread of the loop
-	readerClock int64        // the clock by which readers are judged, in milliseconds, see readClock
-	now         int64        // milliseconds since start, as of the last flush, tick or look at those who wait
+	timer       int           // timerfd of the tick
+	pacer       int           // timerfd that runs while somebody waits for less than a tick
+	pacing      bool          // it runs
+	tid         atomic.Int64  // thread of the loop
+	readerClock int64         // the clock by which readers are judged, in milliseconds, see readClock
+	now         int64         // milliseconds since start, as of the last flush, tick or look at those who wait
+	elapsed     time.Duration // the same, exactly
 	start       time.Time
 
 	conns         []*conn
@@ -177,7 +178,7 @@ func (l *loop) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 	case l.pacer:
 		l.pacerTick()
 	case l.gathering.timer:
-		l.gathered(false)
+		l.gatherTick()
 	case l.share.fd:
 		l.grantVisits()
 	default:
@@ -210,7 +211,6 @@ func (l *loop) flush() {
 	l.armed = false
 	l.readClock(time.Since(l.start))
 	l.stats.Turns++
-	l.gather()
 	l.deliver()
 	l.closeDead()
 	l.shed()
@@ -223,6 +223,7 @@ func (l *loop) flush() {
 // deliver seals what was published and hands it to the subscribers. No callback of a service runs from here, and no
 // connection leaves a topic.
 func (l *loop) deliver() {
+	l.gather()
 	for _, t := range l.dirty {
 		t.seal()
 		t.sent()
