@@ -40,11 +40,8 @@ func AcceptsDeflate(lines []string) bool {
 	return false
 }
 
-// rsv1 marks the first frame of a compressed message (RFC 7692 section 6), in a header's first byte and in ws.Header.
-const (
-	rsv1Byte = 0x40
-	rsv1     = 0x4
-)
+// rsv1 marks the first frame of a compressed message (RFC 7692 section 6), in a header's first byte.
+const rsv1 = 0x40
 
 // deflateTail is what a sync flush ends with. It is not sent (RFC 7692 section 7.2.1).
 var deflateTail = []byte{0, 0, 0xff, 0xff}
@@ -54,6 +51,9 @@ const (
 	DeflateLevelMin = flate.BestSpeed
 	DeflateLevelMax = flate.BestCompression
 )
+
+// deflateKept is the size in bytes of the largest buffer that is kept for the next message.
+const deflateKept = 128 << 10
 
 // Deflater compresses messages, each by itself. It keeps half a megabyte to two, by its level.
 type Deflater struct {
@@ -82,14 +82,25 @@ func (d *Deflater) AppendFrame(dst []byte, op ws.OpCode, payload []byte) []byte 
 	d.w.Reset(&d.out)
 	_, _ = d.w.Write(payload) // a bytes.Buffer takes everything
 	_ = d.w.Flush()
+	defer d.release()
 	small := bytes.TrimSuffix(d.out.Bytes(), deflateTail)
 	if len(small) >= len(payload) {
 		return AppendFrame(dst, op, payload)
 	}
 	at := len(dst)
 	dst = AppendFrame(dst, op, small)
-	dst[at] |= rsv1Byte
+	dst[at] |= rsv1
 	return dst
+}
+
+// release lets go of scratch that a large message needed.
+func (d *Deflater) release() {
+	if d.out.Cap() > deflateKept {
+		d.out = bytes.Buffer{}
+	}
+	if cap(d.plain) > deflateKept {
+		d.plain = nil
+	}
 }
 
 // AppendArray appends the batch as AppendWebSocketArray does.
@@ -103,12 +114,7 @@ func (d *Deflater) AppendArray(dst []byte, b Batch) []byte {
 
 // AppendTexts appends the batch as AppendWebSocketTexts does: each message is compressed by itself.
 func (d *Deflater) AppendTexts(dst []byte, b Batch) []byte {
-	from := b.from
-	for _, end := range b.Ends {
-		dst = d.AppendFrame(dst, ws.OpText, plainText(b.JSON[from:end]))
-		from = end + 1
-	}
-	return dst
+	return appendTexts(dst, b, d.AppendFrame)
 }
 
 var (
@@ -122,6 +128,13 @@ type Inflater struct {
 	r   io.ReadCloser // a flate.Resetter
 	src inflaterSource
 	out []byte
+}
+
+// release lets go of a large result: whoever has it keeps it as long as he needs it.
+func (f *Inflater) release() {
+	if f.src = (inflaterSource{}); cap(f.out) > deflateKept {
+		f.out = nil
+	}
 }
 
 // inflaterSource is the payload, and then what a sync flush ends with and an empty last block, so that the end of the
@@ -152,9 +165,6 @@ func (s *inflaterSource) ReadByte() (byte, error) {
 	return p[0], err
 }
 
-// inflatedKept is the size in bytes of the largest buffer that is kept for the next message.
-const inflatedKept = 64 << 10
-
 // Inflate inflates the payload of a whole message, borrowed. The result is scratch. The error is a *CloseError: 1009
 // for a message of more than bytesMax bytes, of which no more than that are inflated, 1007 for what cannot be.
 func (f *Inflater) Inflate(payload []byte, bytesMax int64) ([]byte, error) {
@@ -164,12 +174,11 @@ func (f *Inflater) Inflate(payload []byte, bytesMax int64) ([]byte, error) {
 	} else if err := f.r.(flate.Resetter).Reset(&f.src, nil); err != nil {
 		return nil, errNotDeflate
 	}
-	if f.out = f.out[:0]; cap(f.out) > inflatedKept {
-		f.out = nil
-	}
+	f.out = f.out[:0]
+	defer f.release()
 	for {
 		if len(f.out) == cap(f.out) {
-			f.out = growTo(f.out, min(max(2*cap(f.out), 4*len(payload), keepBytesMax), int(bytesMax)+1))
+			f.out = grown(f.out, min(max(2*cap(f.out), 4*len(payload), keepBytesMax), int(bytesMax)+1))
 		}
 		n, err := f.r.Read(f.out[len(f.out):cap(f.out)])
 		f.out = f.out[:len(f.out)+n]
@@ -182,14 +191,4 @@ func (f *Inflater) Inflate(payload []byte, bytesMax int64) ([]byte, error) {
 			return nil, errNotDeflate
 		}
 	}
-}
-
-// growTo gives p room for so many bytes.
-func growTo(p []byte, size int) []byte {
-	if size <= cap(p) {
-		return p
-	}
-	grown := make([]byte, len(p), size)
-	copy(grown, p)
-	return grown
 }

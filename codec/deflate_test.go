@@ -26,7 +26,7 @@ func deflater(t testing.TB, bytesMin int) *Deflater {
 func compressed(op ws.OpCode, fin bool, payload string) []byte {
 	p := masked(op, fin, payload)
 	if op != ws.OpContinuation {
-		p[0] |= rsv1Byte
+		p[0] |= rsv1
 	}
 	return p
 }
@@ -85,9 +85,9 @@ func TestCompressedFramesThatAreIllegal(t *testing.T) {
 		"not negotiated":    {compressed(ws.OpText, true, hello), ws.StatusProtocolError, true},
 		"RSV2":              {rsv(masked(ws.OpText, true, hello), 0x20), ws.StatusProtocolError, false},
 		"RSV1 and RSV3":     {rsv(masked(ws.OpText, true, hello), 0x50), ws.StatusProtocolError, false},
-		"a compressed ping": {rsv(masked(ws.OpPing, true, ""), rsv1Byte), ws.StatusProtocolError, false},
+		"a compressed ping": {rsv(masked(ws.OpPing, true, ""), rsv1), ws.StatusProtocolError, false},
 		"RSV1 on the next part": {
-			join(compressed(ws.OpText, false, hello), rsv(masked(ws.OpContinuation, true, ""), rsv1Byte)),
+			join(compressed(ws.OpText, false, hello), rsv(masked(ws.OpContinuation, true, ""), rsv1)),
 			ws.StatusProtocolError, false,
 		},
 		"no deflate": {compressed(ws.OpText, true, "\xff\xff\xff"), ws.StatusInvalidFramePayloadData, false},
@@ -114,7 +114,7 @@ func TestCompressedFramesThatAreIllegal(t *testing.T) {
 // A message may have as many bytes as are allowed, and no more; those that are large do not stay.
 func TestInflateIsBounded(t *testing.T) {
 	t.Parallel()
-	const bytesMax = 100_000
+	const bytesMax = 300_000
 	var f Inflater
 	d := deflater(t, 0)
 	for size, want := range map[int]error{bytesMax: nil, bytesMax + 1: errInflatedTooBig} {
@@ -126,8 +126,11 @@ func TestInflateIsBounded(t *testing.T) {
 		if p, err := f.Inflate(frame[header:], bytesMax); err != want || err == nil && len(p) != size {
 			t.Errorf("of %d bytes: %d, %v", size, len(p), err)
 		}
+		if cap(f.out) > deflateKept || f.src.payload != nil {
+			t.Errorf("of %d bytes: %d are kept, and the payload: %v", size, cap(f.out), f.src.payload != nil)
+		}
 	}
-	if _, err := f.Inflate([]byte("\xf2\x48\xcd\xc9\xc9\x07\x00"), bytesMax); err != nil || cap(f.out) > inflatedKept {
+	if _, err := f.Inflate([]byte("\xf2\x48\xcd\xc9\xc9\x07\x00"), bytesMax); err != nil || cap(f.out) > deflateKept {
 		t.Errorf("%v, %d bytes are kept", err, cap(f.out))
 	}
 }
@@ -177,7 +180,7 @@ func inflated(t *testing.T, stream []byte) (payloads []string, compressed int) {
 			payloads = append(payloads, string(payload))
 			continue
 		}
-		if h.Rsv != rsv1 {
+		if h.Rsv != ws.Rsv(true, false, false) {
 			t.Fatalf("RSV %b", h.Rsv)
 		}
 		compressed++
@@ -241,6 +244,25 @@ func TestDeflaterAppendsWhatInflatesToTheSame(t *testing.T) {
 		if _, err := NewDeflater(level, 0); err == nil {
 			t.Errorf("level %d", level)
 		}
+	}
+}
+
+// What a large message needs is not kept, nor is its payload.
+func TestDeflaterKeepsNothingLarge(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 200_000)
+	for i, random := 0, rand.New(rand.NewPCG(3, 4)); i < len(noise); i++ {
+		noise[i] = byte('0' + random.IntN(64)) // compresses to three quarters
+	}
+	var b Batch
+	m := Text(noise)
+	b.Append(&m)
+	d := deflater(t, 100)
+	if frame := d.AppendArray(nil, b); len(frame) < deflateKept {
+		t.Fatalf("a frame of %d bytes shows nothing", len(frame))
+	}
+	if d.out.Cap() > deflateKept || cap(d.plain) > deflateKept {
+		t.Errorf("%d and %d bytes are kept", d.out.Cap(), cap(d.plain))
 	}
 }
 

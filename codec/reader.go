@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 )
 
 // ErrIncomplete says that the data ended inside a frame or a request. It is a status, not a failure: the reader has
@@ -94,9 +95,7 @@ func (r *MessageReader) takeFrame(data []byte) (op ws.OpCode, payload, rest []by
 	if payload = data[size:end]; h.Masked {
 		ws.Cipher(payload, h.Mask, 0)
 	}
-	if !h.OpCode.IsControl() {
-		r.compressed = h.Rsv == rsv1
-	}
+	r.begins(h)
 	return h.OpCode, payload, data[end:], true
 }
 
@@ -131,11 +130,17 @@ func (r *MessageReader) begin(h ws.Header, err error) error {
 	}
 	if err == nil {
 		r.frame, r.left, r.inFrame = h, h.Length, true
-		if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
-			r.compressed = h.Rsv == rsv1
-		}
+		r.begins(h)
 	}
 	return err
+}
+
+// begins notes what kind of message the frame with the header h begins, if it does; of the bits that extensions have,
+// check lets the one for compression pass.
+func (r *MessageReader) begins(h ws.Header) {
+	if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
+		r.compressed = h.Rsv != 0
+	}
 }
 
 // inflate inflates the payload of a message that is compressed.
@@ -148,8 +153,10 @@ func (r *MessageReader) inflate(op ws.OpCode, payload []byte) ([]byte, error) {
 
 // check applies RFC 6455's rules for headers and our own for sizes, before a byte of the payload is kept.
 func (r *MessageReader) check(h ws.Header) error {
-	if first := h.OpCode == ws.OpText || h.OpCode == ws.OpBinary; h.Rsv == rsv1 && first && r.Inflater != nil {
-		h.Rsv = 0 // a compressed message begins
+	if r.Inflater != nil {
+		if plain, _, err := wsflate.UnsetBit(h); err == nil {
+			h = plain
+		}
 	}
 	if err := ws.CheckHeader(h, r.Role); err != nil {
 		return &CloseError{ws.StatusProtocolError, err.Error()}

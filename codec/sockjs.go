@@ -81,10 +81,13 @@ func AppendWebSocketArray(dst []byte, b Batch) []byte {
 }
 
 // AppendWebSocketTexts appends the batch as a raw WebSocket carries it: a text frame a message.
-func AppendWebSocketTexts(dst []byte, b Batch) []byte {
+func AppendWebSocketTexts(dst []byte, b Batch) []byte { return appendTexts(dst, b, AppendFrame) }
+
+// appendTexts appends each message of the batch as a frame of its own.
+func appendTexts(dst []byte, b Batch, frame func(dst []byte, op ws.OpCode, payload []byte) []byte) []byte {
 	from := b.from
 	for _, end := range b.Ends {
-		dst = AppendFrame(dst, ws.OpText, plainText(b.JSON[from:end]))
+		dst = frame(dst, ws.OpText, plainText(b.JSON[from:end]))
 		from = end + 1
 	}
 	return dst
