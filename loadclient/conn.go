@@ -201,15 +201,7 @@ func (c *conn) count(p []byte, record bool) {
 		}
 	}
 	for len(p) > 0 {
-		size := 0
-		if f := c.reference.framing; f != nil {
-			size = f.cut(p, add)
-		} else {
-			var text []byte
-			if text, size = cutMessage(p, c.reference.quoted); text != nil {
-				add(text)
-			}
-		}
+		size := c.reference.cut(p, add)
 		if size == 0 {
 			break
 		}

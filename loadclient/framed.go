@@ -35,26 +35,28 @@ func appendRecordHead(dst []byte, deflated bool, size int) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, kind), uint32(size))
 }
 
-// cut takes a record off the front of p and calls each with its messages. A size of 0 means that p ends before the
-// record does.
-func (f *framing) cut(p []byte, each func(text []byte)) (size int) {
+// recordSize is the size of the record at the front of p, 0 when p ends before it does.
+func recordSize(p []byte) int {
 	if len(p) < recordHead {
 		return 0
 	}
-	size = recordHead + int(binary.BigEndian.Uint32(p[1:]))
-	if len(p) < size {
-		return 0
+	if size := recordHead + int(binary.BigEndian.Uint32(p[1:])); size <= len(p) {
+		return size
 	}
-	payload := p[recordHead:size]
-	if p[0] == 1 {
+	return 0
+}
+
+// take calls each with the messages of a whole record.
+func (f *framing) take(record []byte, each func(text []byte)) {
+	payload := record[recordHead:]
+	if record[0] == 1 {
 		var err error
 		if payload, err = f.inflater.Inflate(payload, inflatedMax); err != nil {
 			f.fail(err)
-			return size
+			return
 		}
 	}
 	f.messages(payload, each)
-	return size
 }
 
 // messages calls each with the messages of a payload.
@@ -93,28 +95,32 @@ type frameAt struct{ end, messages int }
 // parseRecords is parse for records.
 func (r *reference) parseRecords() {
 	for r.begun < r.end {
-		size := 0
-		size = r.framing.cut(r.unparsed(), func(text []byte) {
-			if m := r.tally.add(text); m.sender >= 0 {
-				r.found = append(r.found, found{m.sender, r.tally.senders[m.sender].count, m.stamp})
-			}
-		})
+		rest := r.unparsed()
+		size := recordSize(rest)
 		if size == 0 {
 			return
 		}
-		r.begun += size
-		r.frames = append(r.frames, frameAt{r.begun, r.tally.messages})
-		for _, m := range r.found {
-			r.heard(r.room.first+m.sender, m.count, m.stamp, r.begun)
-		}
-		r.found = r.found[:0]
+		end := r.begun + size
+		r.framing.take(rest[:size], func(text []byte) { r.add(text, end) })
+		r.begun = end
+		r.frames = append(r.frames, frameAt{end, r.tally.messages})
 	}
 }
 
-// found is a message of a record.
-type found struct {
-	sender, count int
-	stamp         int64
+// cut takes a record or a message off the front of p, and calls each with the messages. A size of 0 means that p ends
+// before it does.
+func (r *reference) cut(p []byte, each func(text []byte)) (size int) {
+	if r.framing != nil {
+		if size = recordSize(p); size > 0 {
+			r.framing.take(p[:size], each)
+		}
+		return size
+	}
+	text, size := cutMessage(p, r.quoted)
+	if text != nil {
+		each(text)
+	}
+	return size
 }
 
 // messagesBefore is how many messages were complete at a position.

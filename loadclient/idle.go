@@ -176,7 +176,7 @@ func (r *idleRamp) openOne(ctx context.Context, index int, o *opened) {
 // hold waits, and counts who does not stay open.
 func (r *idleRamp) hold(ctx context.Context) (results.IdleHold, error) {
 	begun, cpu := time.Now(), r.Level.Probe.sample()
-	lost, err := r.keeper.stays(func(d time.Duration) error { return wait(ctx, d) }, r.Hold)
+	lost, err := r.keeper.stays(ctx, r.Hold)
 	r.lost.merge(lost)
 	return results.IdleHold{
 		Time: begun.UTC(), Target: r.Level.Target.String(), Protocol: r.Level.Target.Protocol, Connections: r.open,

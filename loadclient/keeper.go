@@ -2,6 +2,7 @@ package loadclient
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -95,7 +96,7 @@ func (k *keeper) state() (open int, lost reasons, err error) {
 }
 
 // stays waits until a time is over or no connection is open any more, and counts those that broke.
-func (k *keeper) stays(tick func(time.Duration) error, hold time.Duration) (lost reasons, err error) {
+func (k *keeper) stays(ctx context.Context, hold time.Duration) (lost reasons, err error) {
 	const look = 50 * time.Millisecond
 	lost = reasons{}
 	for end := time.Now().Add(hold); ; {
@@ -105,7 +106,7 @@ func (k *keeper) stays(tick func(time.Duration) error, hold time.Duration) (lost
 		if err != nil || open == 0 || left <= 0 {
 			return lost, err
 		}
-		if err := tick(min(left, look)); err != nil {
+		if err := wait(ctx, min(left, look)); err != nil {
 			return lost, err
 		}
 	}

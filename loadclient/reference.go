@@ -24,7 +24,6 @@ type reference struct {
 	room       audience
 	framing    *framing // with permessage-deflate; else nil
 	frames     []frameAt
-	found      []found // scratch
 	conns      []*conn // the worker's that hear it
 
 	blocks  []*block // nil where all have passed
@@ -161,11 +160,16 @@ func (r *reference) parse() {
 			return
 		}
 		if text != nil {
-			if m := r.tally.add(text); m.sender >= 0 {
-				r.heard(r.room.first+m.sender, r.tally.senders[m.sender].count, m.stamp, r.begun+size)
-			}
+			r.add(text, r.begun+size)
 		}
 		r.begun += size
+	}
+}
+
+// add counts a message that is complete at a position.
+func (r *reference) add(text []byte, end int) {
+	if m := r.tally.add(text); m.sender >= 0 {
+		r.heard(r.room.first+m.sender, r.tally.senders[m.sender].count, m.stamp, end)
 	}
 }
 

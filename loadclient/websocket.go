@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 
 	"github.com/sockloop/sockloop/codec"
 )
@@ -17,18 +18,18 @@ type webSocketLink struct {
 	template template
 
 	// Where we are in a frame.
-	head   [ws.MaxHeaderSize]byte
-	headed int
-	frame  ws.Header
-	small  bool // the message is compressed
-	record []byte
-	off    int    // in the payload
-	inside bool   // a payload
-	lead   []byte // of a text: its first bytes, up to what tells whether it has messages; of one without, all of it
-	any    bool   // the message has had elements
-	parts  []byte // of a fragmented message
-	parted bool   // a fragmented message has begun
-	ctl    []byte // payload of a control frame
+	head     [ws.MaxHeaderSize]byte
+	headed   int
+	frame    ws.Header
+	deflated bool // the message is
+	record   []byte
+	off      int    // in the payload
+	inside   bool   // a payload
+	lead     []byte // of a text: its first bytes, up to what tells whether it has messages; of one without, all of it
+	any      bool   // the message has had elements
+	parts    []byte // of a fragmented message
+	parted   bool   // a fragmented message has begun
+	ctl      []byte // payload of a control frame
 }
 
 func newWebSocketLink(c *conn, d dialed) *webSocketLink {
@@ -90,7 +91,7 @@ func (l *webSocketLink) skippable() int {
 	switch {
 	case !l.c.skims || !l.inside || !l.whole():
 		return 0
-	case l.small:
+	case l.deflated:
 		return rest - 1 // which ends the frame when it is read
 	case l.off < before || string(l.lead) != l.dialect.before:
 		return 0
@@ -127,10 +128,9 @@ func (l *webSocketLink) header(data []byte) (int, error) {
 	if l.parted {
 		state = state.Set(ws.StateFragmented)
 	}
-	if first := h.OpCode == ws.OpText || h.OpCode == ws.OpBinary; first {
-		const rsv1 = 4 // RFC 7692 section 6
-		if l.small = h.Rsv == rsv1 && l.c.reference.framing != nil; l.small {
-			h.Rsv = 0
+	if first := h.OpCode == ws.OpText || h.OpCode == ws.OpBinary; first && l.c.reference.framing != nil {
+		if h, l.deflated, err = wsflate.UnsetBit(h); err != nil {
+			return 0, err
 		}
 	}
 	if err := ws.CheckHeader(h, state); err != nil {
@@ -169,7 +169,7 @@ const leadBytesMax = 64 << 10
 
 // text takes a part of a text of size bytes, from the offset off on.
 func (l *webSocketLink) text(p []byte, off, size int) error {
-	if l.small {
+	if l.deflated {
 		l.framed(p, size)
 		return nil
 	}
@@ -212,7 +212,7 @@ func (l *webSocketLink) text(p []byte, off, size int) error {
 func (l *webSocketLink) framed(p []byte, size int) {
 	if !l.any {
 		l.any = true
-		l.record = appendRecordHead(l.record[:0], l.small, size)
+		l.record = appendRecordHead(l.record[:0], l.deflated, size)
 		l.c.elements(l.record)
 	}
 	l.c.elements(p)
