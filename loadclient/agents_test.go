@@ -164,17 +164,9 @@ func TestPatternsOverAgents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.Connections, c.IDBase, c.Drain, c.Agents = 12, 95, 20*time.Second, startAgents(t)
-			l, err := OpenLevel(t.Context(), c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			got, err := l.Trial(480, 100*time.Millisecond)
-			if err != nil {
-				t.Fatal(err)
-			}
+			got := oneTrial(t, c, 480, 100*time.Millisecond)
 			wrong := got.Foreign + got.Lost + got.Duplicated + got.NotCompleted + got.Stragglers
-			if got.Sent != 48 || got.Received != 48*l.Hearers() || got.RTT.Count != 48 || wrong != 0 {
+			if got.Sent != 48 || got.Received != 48*c.Hearers() || got.RTT.Count != 48 || wrong != 0 {
 				t.Errorf("%+v", got)
 			}
 		})

@@ -22,12 +22,18 @@ import (
 func once(t *testing.T, url string, c LevelConfig, rate float64) Trial {
 	t.Helper()
 	c.Target, c.IDBase = target(t, url, SockJS, TargetOptions{}), 1
-	l, err := OpenLevel(context.Background(), c)
+	return oneTrial(t, c, rate, 400*time.Millisecond)
+}
+
+// oneTrial opens a level for one trial.
+func oneTrial(t *testing.T, c LevelConfig, rate float64, window time.Duration) Trial {
+	t.Helper()
+	l, err := OpenLevel(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	got, err := l.Trial(rate, 400*time.Millisecond)
+	got, err := l.Trial(rate, window)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,18 +161,10 @@ func TestRoomsInTheURL(t *testing.T) {
 	srv := serve(t, &chats)
 	url := "ws" + srv.URL[len("http"):] + "/a%2Fb/{room}?again={room}"
 	o := TargetOptions{Payload: `{"id":{id},"at":{time},"n":{seq},"x":"{pad}"}`, PayloadBytes: "60-90"}
-	l, err := OpenLevel(t.Context(), LevelConfig{
+	got := oneTrial(t, LevelConfig{
 		Target: target(t, url, WebSocket, o), Connections: 12, Room: 4, IDBase: 95, CPUs: tuning.CPUs{0, 0},
 		Drain: 20 * time.Second,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	got, err := l.Trial(480, 100*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, 480, 100*time.Millisecond)
 	wrong := got.Foreign + got.Lost + got.Duplicated + got.NotCompleted + got.Stragglers
 	if got.Sent != 48 || got.Received != 4*48 || got.RTT.Count != 48 || wrong != 0 || got.Target != url {
 		t.Errorf("%+v", got)

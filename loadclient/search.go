@@ -96,7 +96,7 @@ type searcher struct {
 	failed  int // target failures in a row
 	silent  int // trials in a row in which nothing came back
 
-	counted  []Trial // the valid trials of a whole window or more
+	counted  []Trial // the trials of a whole window or more that say something of the server
 	carried  Trial   // of all that held, the one at the highest rate
 	waited   time.Duration
 	everHeld bool
@@ -208,7 +208,7 @@ func (s *searcher) note(t *Trial) {
 	if !s.says(*t) {
 		s.invalid++
 	}
-	if t.Says() && t.Window >= s.Profile.Window.Seconds() {
+	if s.says(*t) && t.Window >= s.Profile.Window.Seconds() {
 		s.counted = append(s.counted, *t)
 	}
 	if s.holds(*t) && t.Nominal > s.carried.Nominal {
@@ -511,7 +511,7 @@ func (s *searcher) hardStop(t Trial) bool {
 func (s *searcher) summarize(r *Saturation) {
 	r.Profile, r.Trials, r.Invalid = s.Profile.Name, s.trials, s.invalid
 	for _, t := range s.counted {
-		if t.Valid() {
+		if t.Verdict != TargetFailed {
 			r.MaxDelivered = max(r.MaxDelivered, t.Delivered)
 		}
 		if s.hardStop(t) && (r.Overload == 0 || t.Nominal < r.Overload) {

@@ -507,7 +507,7 @@ func TestSearchCountsWhatHeldInSpiteOfNoise(t *testing.T) {
 		return x
 	}}
 	got, _, err := searchQueue(s, profile(t, "quick"), 500)
-	if err != nil || got.Limit != Noisy || got.Rate < 20e6 || got.Rate > 40e6 {
+	if err != nil || got.Limit != Noisy || got.Rate < 20e6 || got.Rate > 40e6 || got.MaxDelivered != got.Rate {
 		t.Errorf("%g, %s %s, %v", got.Rate, got.Limit, got.Reason, err)
 	}
 }

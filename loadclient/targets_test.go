@@ -50,15 +50,7 @@ func target(t *testing.T, url string, p Protocol, o TargetOptions) Target {
 func trialOf(t *testing.T, to Target, connections int) Trial {
 	t.Helper()
 	c := LevelConfig{Target: to, Connections: connections, IDBase: 1, Drain: 20 * time.Second}
-	l, err := OpenLevel(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	got, err := l.Trial(500, 100*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := oneTrial(t, c, 500, 100*time.Millisecond)
 	wrong := got.Foreign + got.Duplicated + got.NotCompleted + got.Stragglers
 	if got.Sent != 50 || got.Received != 50*connections || wrong != 0 {
 		t.Errorf("%d sent, %d received, %d foreign, %d stragglers", got.Sent, got.Received, got.Foreign, got.Stragglers)

@@ -37,22 +37,26 @@ func (m *Measurement) walls(s *Server, n int) (x Walls, ok bool) {
 	return x, false
 }
 
-// through adds what came in and went out when a server delivered most.
+// through adds what came in and went out in the trials in which the searches found the most delivered.
 func (s *Server) through(x *LevelSummary) {
-	best := map[int]*Trial{} // by block
-	for i := range s.Trials {
-		t := &s.Trials[i]
-		counts := t.Connections == x.Connections && t.Valid() && t.Phase != PhaseProbe && t.Phase != PhaseWarm
-		if b := best[t.Block]; counts && (b == nil || t.Delivered > b.Delivered) {
-			best[t.Block] = t
+	var in, out, perWrite []float64
+	for i := range x.Searches {
+		if t := s.fullest(&x.Searches[i]); t != nil {
+			in, out = append(in, t.SendRate), append(out, t.Delivered*t.BytesPerMessage)
+			perWrite = append(perWrite, t.MessagesPerWrite)
 		}
 	}
-	var in, out, perWrite []float64
-	for _, t := range best {
-		in, out = append(in, t.SendRate), append(out, t.Delivered*t.BytesPerMessage)
-		perWrite = append(perWrite, t.MessagesPerWrite)
-	}
 	x.In, x.Out, x.PerWrite = Median(in...), Median(out...), Median(perWrite...)
+}
+
+// fullest is the trial that a search's MaxDelivered is from, nil if there is no record of it.
+func (s *Server) fullest(f *Saturation) *Trial {
+	for i := range s.Trials {
+		if t := &s.Trials[i]; t.Connections == f.Connections && t.Block == f.Block && t.Delivered == f.MaxDelivered {
+			return t
+		}
+	}
+	return nil
 }
 
 // WallsTable is the head and the rows of a table that says at which of the two walls servers stand; there are no rows
