@@ -35,7 +35,7 @@ load: build ## Load a server: CPUS=1-3 TARGET=ws://… ARGS="…"
 	bin/sockload run --cpus $(CPUS) --target $(TARGET) $(ARGS)
 
 .PHONY: bench
-bench: build ## The main job: where do sockloop and the two goroutine servers saturate? ARGS="--blocks 3"
+bench: build ## The main job: where do sockloop and the goroutine server saturate? ARGS="--blocks 3"
 	bin/benchmarks $(ARGS)
 
 .PHONY: bench-transports

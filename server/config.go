@@ -54,12 +54,13 @@ type Config struct {
 	CloseTimeout       time.Duration // from our close frame, or last response, to the peer's end
 	FrameBytesMax      int           // elements of one outgoing frame, unless a single message is longer
 	BatchBytesMax      int           // messages of one turn; beyond it they leave within the turn
-	// TurnBytesMax bounds what one turn publishes, counted for each subscriber; beyond it publishers wait for the next.
+	// TurnBytesMax bounds what one turn publishes, as it is sent and counted for each subscriber; beyond it publishers
+	// wait for the next.
 	TurnBytesMax int
 	// Gather is how long the messages of a topic are gathered after some have left, before the next leave; the first
-	// after a pause leaves at once. 0 is a turn. A batch of BatchBytesMax leaves at once. Less than that the loop
-	// would be busy with nearly empty batches from some hundred thousand deliveries a second on: this buys its CPU with
-	// latency. Topics may differ: TopicOptions.
+	// after a pause leaves at once, and so does a batch of BatchBytesMax. With 0 they leave when the turn ends; then
+	// the loop is busy all the time from some hundred thousand deliveries a second on, with nearly empty batches. More
+	// buys CPU with latency. Topics may differ: TopicOptions.
 	Gather         time.Duration
 	LogBytesMax    int // log of one topic and wire
 	OutboxBytesMax int // what waits for one session alone; beyond it the session is a slow consumer

@@ -1,6 +1,13 @@
 package server
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/sockloop/sockloop/codec"
+)
 
 // wasting is a protocol that takes whatever comes, and makes nothing of it.
 type wasting struct{ protocol }
@@ -53,5 +60,57 @@ func TestTurnThatCanSendNoMore(t *testing.T) {
 	publisher.protocol = wasting{}
 	if publisher.feed([]byte("half a frame")); !publisher.publishes {
 		t.Error("a visit without a message made a publisher unknown")
+	}
+}
+
+// What a few compressed bytes become costs like bytes that were read, beside what the message costs.
+func TestInflatedBytesCost(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{Compress: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 60_000
+	unmasked := s.loop.deflater.AppendFrame(nil, ws.OpText, []byte(strings.Repeat("x", size)))
+	_, header, err := codec.ParseHeader(unmasked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := codec.AppendMaskedFrame(nil, ws.OpText, unmasked[header:], [4]byte{1, 2, 3, 4})
+	frame[0] = unmasked[0]
+	w := newWebSocket(&conn{loop: s.loop}, &route{service: Echo()}, true)
+	w.deflate, w.reader.Inflater = true, &s.loop.inflater
+	share := &s.loop.share
+	share.turn = turnCost
+	share.begin()
+	w.receive(frame)
+	if spent := turnCost - share.turn; spent != messageCost+size>>byteShift+messageOf(size) {
+		t.Errorf("%d bytes that became %d cost %d", len(frame), size, spent)
+	}
+}
+
+// A turn's bound counts what is sent: of a topic whose batches shrink, that is less than what is published.
+func TestCompressedBatchesSpendWhatIsSent(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{Compress: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 60_000
+	topic := s.NewTopic("x")
+	w := newWebSocket(&conn{loop: s.loop}, &route{service: Echo()}, false)
+	w.deflate = true
+	session := w.session.(*Session)
+	session.state = open
+	session.Subscribe(topic)
+	m := Text([]byte(strings.Repeat("x", size)))
+	share := &s.loop.share
+	for i, most := range []int{size, size / 10} { // of the first nobody knows yet what it becomes
+		before := share.fanOut
+		topic.Publish(&m)
+		if spent := before - share.fanOut; spent > most || i == 0 && spent < size {
+			t.Errorf("message %d spent %d", i, spent)
+		}
+		topic.seal()
 	}
 }

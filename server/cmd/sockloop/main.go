@@ -88,7 +88,7 @@ type serve struct {
 	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N"`
 	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
 	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE"`
-	TurnBytesMax       size          `help:"What one turn publishes, counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
+	TurnBytesMax       size          `help:"What one turn publishes, as it is sent and counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
 	Gather             string        `help:"How long messages are gathered after some have left, before the next leave, such as 5ms. 0 is until the turn ends; off sends each message at once, in a frame of its own, which is for comparisons." default:"0" placeholder:"TIME"`
 	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s"`
 	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
