@@ -25,6 +25,7 @@ var files embed.FS
 // page is what the template is filled with.
 type page struct {
 	Title    string
+	Searched bool // saturation points were
 	When     string
 	Machine  results.Machine
 	Settings []setting
@@ -36,6 +37,16 @@ type page struct {
 
 	CSS, Script template.HTML
 	Data        template.JS
+}
+
+// searched tells whether the results have saturation points, or loads alone that were the same for all.
+func searched(r *results.Measurement) bool { return len(r.Levels()) > 0 }
+
+func title(r *results.Measurement) string {
+	if searched(r) {
+		return "Messages a second until a server saturates"
+	}
+	return "Servers under the same load"
 }
 
 type setting struct{ Name, Value string }
@@ -146,7 +157,7 @@ func Write(w io.Writer, r *results.Measurement) error {
 		return err
 	}
 	p := page{
-		Title: "Messages a second until a server saturates", When: when(r.Manifest), Machine: r.Manifest.Machine,
+		Title: title(r), Searched: searched(r), When: when(r.Manifest), Machine: r.Manifest.Machine,
 		Settings: settings(r), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command),
 		Findings: findings(r), Tables: tables(r),
 		CSS:    inline("style", "uplot-1.6.32.min.css", "page.css"),

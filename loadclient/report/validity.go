@@ -24,10 +24,10 @@ const capacityOff = 0.03
 // findings is the verdict on validity.
 func findings(r *results.Measurement) []finding {
 	all := []finding{trialsMeasured(r)}
-	if len(r.Levels()) > 0 {
+	if searched(r) {
 		all = append(all, pointsFound(r))
+		all = append(all, ceilingUsed(r)...)
 	}
-	all = append(all, ceilingUsed(r)...)
 	if r.Manifest.Suite != "" && r.Manifest.Finished.IsZero() {
 		all = append(all, finding{false, "The run was interrupted: not everything that was to be measured has been."})
 	}
@@ -55,7 +55,8 @@ func trialsMeasured(r *results.Measurement) finding {
 		text += fmt.Sprintf(", %d were %s", counts[v], v)
 	}
 	if valid < total {
-		text += " (drawn hollow; those that were the client's or the machine's fault were tried again)"
+		text += " (drawn hollow; of those that were the client's or the machine's fault, what held all the same " +
+			"counts, and the others were tried again)"
 	}
 	return finding{10*valid >= 9*total, text + "."}
 }
