@@ -57,6 +57,9 @@ type Config struct {
 	// TurnBytesMax bounds what one turn publishes, as it is sent and counted for each subscriber; beyond it publishers
 	// wait for the next.
 	TurnBytesMax int
+	// TurnTarget is how long a turn may take: a loop whose turns take longer for OverloadAfter takes no newcomers, until
+	// they take less than four fifths of it.
+	TurnTarget time.Duration
 	// Gather is how long the messages of a topic are gathered after some have left, before the next leave; the first
 	// after a pause leaves at once, and so does a batch of BatchBytesMax. With 0 they leave when the turn ends; then
 	// the loop is busy all the time from some hundred thousand deliveries a second on, with nearly empty batches. More
@@ -128,6 +131,7 @@ func DefaultConfig() Config {
 		CompressLevel:       1,
 		CompressBytesMin:    256,
 		OverloadAfter:       time.Second,
+		TurnTarget:          200 * time.Millisecond,
 		DrainWindow:         time.Second,
 		SlowConsumer:        SlowConsumerClose,
 
@@ -189,6 +193,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"CloseTimeout", &c.CloseTimeout, d.CloseTimeout},
 		{"DrainWindow", &c.DrainWindow, d.DrainWindow},
 		{"OverloadAfter", &c.OverloadAfter, d.OverloadAfter},
+		{"TurnTarget", &c.TurnTarget, d.TurnTarget},
 	} {
 		if *f.d == 0 {
 			*f.d = f.def

@@ -75,21 +75,7 @@ func (s *Server) Post(f func()) error { return s.loop.mailbox.post(f) }
 
 // Stats takes a snapshot of the counters. It may be called on the loop too.
 func (s *Server) Stats(ctx context.Context) (Stats, error) {
-	if s.loop.isHere() {
-		return s.loop.snapshot(), nil
-	}
-	snapshot := make(chan Stats, 1)
-	if err := s.Post(func() { snapshot <- s.loop.snapshot() }); err != nil {
-		return Stats{}, err
-	}
-	select {
-	case st := <-snapshot:
-		return st, nil
-	case <-s.stopped:
-		return Stats{}, ErrNotRunning
-	case <-ctx.Done():
-		return Stats{}, ctx.Err()
-	}
+	return ask(ctx, s, (*loop).snapshot)
 }
 
 // FinalStats is what the counters were when Run returned; it waits for that.

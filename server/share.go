@@ -185,10 +185,3 @@ func (l *loop) nextTurn() {
 	clear(s.publishers)
 	s.publishers = s.publishers[:0]
 }
-
-// overloaded tells that the loop is beyond its saturation: for OverloadAfter there have always been publishers that
-// waited for the next turn.
-func (l *loop) overloaded() bool {
-	since := l.share.spentSince
-	return since > 0 && l.now-since >= l.cfg.OverloadAfter.Milliseconds()
-}

@@ -132,6 +132,8 @@ func (t *Topic) seal() {
 	if t.log.IsOpen() {
 		before := t.log.Published()
 		t.log.Seal(t.loop.nextSeq())
-		t.loop.stats.MessagesDelivered += (t.log.Published() - before) * uint64(t.log.Len())
+		n := t.log.Published() - before
+		t.loop.stats.MessagesDelivered += n * uint64(t.log.Len())
+		t.loop.stats.BatchMessages.observe(float64(n))
 	}
 }
