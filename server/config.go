@@ -64,7 +64,10 @@ type Config struct {
 	// after a pause leaves at once, and so does a batch of BatchBytesMax. With 0 they leave when the turn ends; then
 	// the loop is busy all the time from some hundred thousand deliveries a second on, with nearly empty batches. More
 	// buys CPU with latency. Topics may differ: TopicOptions.
-	Gather         time.Duration
+	Gather time.Duration
+	// GatherP99 has topics gather as long as they can while 99 of 100 messages leave within that time of their arrival:
+	// what is left of it when the turns of the last second are taken off. It replaces Gather; 0 is off.
+	GatherP99      time.Duration
 	LogBytesMax    int // log of one topic and wire
 	OutboxBytesMax int // what waits for one session alone; beyond it the session is a slow consumer
 	// UnsentBytesMax is what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log.
@@ -231,6 +234,10 @@ func (c *Config) check() error {
 	}
 	if c.Gather < 0 || c.Gather > gatherMax {
 		return fmt.Errorf("server: Gather is %v, want 0 to %v", c.Gather, gatherMax)
+	}
+	if c.GatherP99 < 0 || c.GatherP99 > gatherMax || c.Gather > 0 && c.GatherP99 > 0 {
+		return fmt.Errorf("server: GatherP99 is %v and Gather %v, want one of them, up to %v", c.GatherP99, c.Gather,
+			gatherMax)
 	}
 	if c.PublishRate < 0 || c.PublishBytes < 0 {
 		return fmt.Errorf("server: PublishRate is %d and PublishBytes %d, want 0 (no limit) or more", c.PublishRate,

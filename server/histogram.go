@@ -77,6 +77,18 @@ func (h *Histogram) Quantile(q float64) float64 {
 	return 0
 }
 
+// longest is a value such that those above it, of what was observed since h was before, are a share of the sum at most.
+func (h *Histogram) longest(before *Histogram, share float64) float64 {
+	left := share * (h.Sum - before.Sum)
+	for i := histogramBuckets - 1; i >= 0; i-- {
+		bound := math.Exp2(float64(i)/perOctave + lowestExponent)
+		if left -= bound * float64(h.counts[i]-before.counts[i]); left < 0 {
+			return bound
+		}
+	}
+	return 0
+}
+
 // String is for logs.
 func (h Histogram) String() string {
 	return fmt.Sprintf("{count:%d mean:%.3g p99:%.3g}", h.Count, h.Mean(), h.Quantile(0.99))

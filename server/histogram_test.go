@@ -36,3 +36,25 @@ func TestHistogram(t *testing.T) {
 		t.Errorf("%v", h)
 	}
 }
+
+// What lasts long counts by how long it lasts.
+func TestHistogramLongest(t *testing.T) {
+	t.Parallel()
+	var before, h Histogram
+	if h.longest(&before, 0.01) != 0 {
+		t.Errorf("of nothing: %v", h.longest(&before, 0.01))
+	}
+	h.observe(1024) // long ago
+	before = h
+	for range 1000 {
+		h.observe(1)
+	}
+	h.observe(8)
+	if got := h.longest(&before, 0.01); got != 1 {
+		t.Errorf("8 of 1008 are under a hundredth: %v", got)
+	}
+	h.observe(8)
+	if got := h.longest(&before, 0.01); got != 8 {
+		t.Errorf("16 of 1016 are more than a hundredth: %v", got)
+	}
+}

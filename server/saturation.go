@@ -14,6 +14,7 @@ type saturation struct {
 	turnBegan time.Duration // loop time of the event that the open turn began with
 	squares   float64       // of the lengths of the turns since the last look, in seconds
 	lookedAt  time.Duration
+	turns     Histogram // Stats.TurnSeconds as of the last look
 
 	busy  float64       // share of the time between the last two looks in which the loop was not waiting
 	wait  time.Duration // how long messages waited for their turn, between the last two looks
@@ -85,7 +86,8 @@ func (l *loop) lookAtSaturation() {
 	ran := s.runTime()
 	s.busy = min(float64(ran-s.ran)/float64(elapsed), 1)
 	s.wait = time.Duration(s.squares / elapsed.Seconds() * float64(time.Second))
-	s.ran, s.squares, s.lookedAt = ran, 0, l.elapsed
+	l.adaptGather(&s.turns)
+	s.ran, s.squares, s.lookedAt, s.turns = ran, 0, l.elapsed, l.stats.TurnSeconds
 	switch level := l.saturationLevel(); {
 	case level >= 1 && s.since == 0:
 		s.since = max(l.now, 1)
@@ -112,5 +114,6 @@ func (l *loop) overloaded() bool {
 
 func (l *loop) reportSaturation(st *Stats) {
 	st.Busy, st.TurnWait, st.Saturation = l.saturation.busy, l.saturation.wait, l.saturationLevel()
+	st.Gather = l.gathering.longest
 	st.Overloaded, st.Draining = l.overloaded(), l.departure.begun
 }

@@ -63,6 +63,9 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 // before Run or on the loop.
 func (s *Server) NewTopic(name string, changes ...func(*TopicOptions)) *Topic {
 	o := TopicOptions{Gather: s.cfg.Gather}
+	if s.cfg.GatherP99 > 0 {
+		o.Gather = GatherAuto
+	}
 	for _, change := range changes {
 		change(&o)
 	}

@@ -2,8 +2,8 @@ package server
 
 import "time"
 
-// Stats counts what the server did since it started; the first three groups are the state at the moment of the snapshot.
-// Plain integers: they belong to the loop, and Server.Stats copies them there.
+// Stats counts what the server did since it started; the first three groups are the state at the moment of the
+// snapshot. Plain integers: they belong to the loop, and Server.Stats copies them there.
 type Stats struct {
 	Connections        int
 	Sessions           int
@@ -14,7 +14,8 @@ type Stats struct {
 	Busy       float64       // share of the last second in which the loop was not waiting for anything to do
 	TurnWait   time.Duration // how long a turn a message that came in that second found, in the mean
 	Saturation float64       // TurnWait over Config.TurnTarget: from 1 on newcomers are refused
-	Overloaded bool          // they are
+	Gather     time.Duration // how long topics gather that do so as long as Config.GatherP99 allows
+	Overloaded bool          // newcomers are refused for load
 	Draining   bool
 
 	MemoryBytes      int // kept on behalf of clients: the sum of the following

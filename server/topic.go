@@ -38,7 +38,8 @@ type TopicOptions struct {
 	// have something in common (the attack BREACH).
 	NoCompression bool
 	// Gather is how long messages are gathered after some have left, before the next leave: the first after a pause
-	// leaves at once. It buys CPU and small frames with latency: see Config.Gather, which is the default.
+	// leaves at once. It buys CPU and small frames with latency: see Config.Gather, which is the default. GatherAuto
+	// is as long as Config.GatherP99 allows.
 	Gather time.Duration
 }
 

@@ -91,6 +91,7 @@ type serve struct {
 	TurnBytesMax       size          `help:"What one turn publishes, as it is sent and counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
 	Gather             string        `help:"How long messages are gathered after some have left, before the next leave, such as 5ms. 0 is until the turn ends; off sends each message at once, in a frame of its own, which is for comparisons." default:"0" placeholder:"TIME"`
 	TurnTarget         time.Duration `help:"How long a turn of the loop may take: when turns take longer for --overload-after, newcomers are refused." default:"200ms"`
+	P99                time.Duration `help:"Gather messages for as long as 99 of 100 still leave within this time, such as 50ms; instead of --gather." name:"p99" placeholder:"TIME"`
 	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s"`
 	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
@@ -174,7 +175,7 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 		Compress: s.Compress, CompressLevel: s.CompressLevel, CompressBytesMin: s.CompressMin,
 		PublishRate: s.PublishRate, PublishBytes: int(s.PublishBytes),
 		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), SlowConsumer: server.SlowConsumer(s.SlowConsumer),
-		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter, TurnTarget: s.TurnTarget,
+		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter, TurnTarget: s.TurnTarget, GatherP99: s.P99,
 		DrainWindow: s.DrainWindow,
 		Logger:      log,
 	}
