@@ -25,7 +25,7 @@ var files embed.FS
 // page is what the template is filled with.
 type page struct {
 	Title    string
-	Searched bool // saturation points were
+	Question string
 	When     string
 	Machine  results.Machine
 	Settings []setting
@@ -43,10 +43,26 @@ type page struct {
 func searched(r *results.Measurement) bool { return len(r.Levels()) > 0 }
 
 func title(r *results.Measurement) string {
-	if searched(r) {
+	switch {
+	case searched(r):
 		return "Messages a second until a server saturates"
+	case len(r.Equal()) == 0 && len(r.RampTable()) > 0:
+		return "Connections that do nothing"
 	}
 	return "Servers under the same load"
+}
+
+// question is what the results answer.
+func question(r *results.Measurement) string {
+	const everybody = "Clients that all hear each other, an open loop, and "
+	switch {
+	case searched(r):
+		return everybody + "the question of 2011: at how many messages a second, nominally received (sent × " +
+			"connections), does the mean round trip reach 200 ms?"
+	case len(r.Equal()) == 0 && len(r.RampTable()) > 0:
+		return "How many connections a second does the server open, and what does each cost it?"
+	}
+	return everybody + "the same rates for all servers: how long are the round trips, and what do they cost?"
 }
 
 type setting struct{ Name, Value string }
@@ -62,6 +78,14 @@ type table struct {
 func tables(r *results.Measurement) (all []table) {
 	if head, rows := r.WallsTable(); len(rows) > 0 {
 		all = append(all, table{"walls", "What comes in and what goes out", results.WallsText, head, rows})
+	}
+	if rows := r.RampTable(); len(rows) > 0 {
+		all = append(all, table{
+			"ramp", "Connections that do nothing", "Opened step by step. Memory is anonymous + file-backed; for each " +
+				"connection it is what the server has more than when it was empty, and the kernel's sockets are " +
+				"those of both ends.",
+			results.RampHead, rows,
+		})
 	}
 	for i, e := range r.Equal() {
 		t := table{
@@ -157,7 +181,7 @@ func Write(w io.Writer, r *results.Measurement) error {
 		return err
 	}
 	p := page{
-		Title: title(r), Searched: searched(r), When: when(r.Manifest), Machine: r.Manifest.Machine,
+		Title: title(r), Question: question(r), When: when(r.Manifest), Machine: r.Manifest.Machine,
 		Settings: settings(r), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command),
 		Findings: findings(r), Tables: tables(r),
 		CSS:    inline("style", "uplot-1.6.32.min.css", "page.css"),

@@ -310,3 +310,51 @@ func TestPictures(t *testing.T) {
 		}
 	}
 }
+
+// A ramp of connections that do nothing is a table, under a question of its own.
+func TestRamp(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "sockloop.jsonl")
+	var b bytes.Buffer
+	for i, n := range []int{0, 1000, 2000} {
+		step := results.IdleStep{
+			Provenance: made(1), Step: i, Connections: n, Opened: min(n, 1000), Rate: 12_345, Failed: i,
+			Handshake: results.Latency{Mean: 1.5, P99: 7},
+			Server:    &results.Usage{RSS: 12e6, Anon: 8e6, File: 4e6},
+		}
+		if i > 0 {
+			step.PerConnection = &results.ConnectionMemory{Anon: 1700, KernelSockets: 3400}
+		}
+		if err := results.NewWriter(&b).Write(results.Record{Idle: &step}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := results.Load(results.Options{}, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page, summary bytes.Buffer
+	if err := Write(&page, m); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"<h1>Connections that do nothing</h1>", "How many connections a second",
+		"<td>sockloop</td><td>2000</td><td>12345</td><td>1.5</td><td>7</td><td>2</td><td>0</td><td>12 (8 &#43; 4)</td>" +
+			"<td>1.7</td><td>3.4</td>",
+	} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(page.String(), "0 of 0") {
+		t.Error("trials are counted that nobody made")
+	}
+	m.WriteMarkdown(&summary)
+	row := "| sockloop | 1000 | 12345 | 1.5 | 7 | 1 | 0 | 12 (8 + 4) | 1.7 | 3.4 |"
+	if !strings.Contains(summary.String(), row) {
+		t.Errorf("the summary lacks %s:\n%s", row, summary.String())
+	}
+}

@@ -20,6 +20,7 @@ func (m *Measurement) WriteMarkdown(w io.Writer) {
 	m.writeNotes(w)
 	m.writeWalls(w)
 	m.writeEqual(w)
+	m.writeRamps(w)
 	m.writeMemory(w)
 	m.writeControls(w)
 	for _, s := range f.Servers {
