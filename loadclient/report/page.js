@@ -310,6 +310,10 @@
   const connections = { label: 'connections', unit: '', log: true, ticks: data.levels.map((n) => [n, String(n)]) };
   const perServer = (of) => data.servers.map((s, i) => ({ name: s.name, ...look(i), points: s.levels.map((l) => of(l, s)).filter(Boolean) }));
   const marks2011 = (to) => Object.entries(data.marks).map(([name, points], i) => ({ name: '2011: ' + name, color: css('--soft'), marks: true, dash: dashes[i % 3], points: points.map(to).filter(Boolean) }));
+  // The kernel's wall, where it was measured: as a line over the levels, and across a chart of one level.
+  const wallName = "the kernel's wall, in messages of " + data.base;
+  const wallSeries = (y, name = wallName) => (data.walls.length ? [{ name, color: css('--soft'), dash: [2, 3], bare: true, points: data.walls.map((w) => ({ x: w.n, y: w[y] })) }] : []);
+  const wallLine = (n) => data.walls.filter((w) => w.n === n && w.messages).map((w) => ({ y: w.messages, label: wallName }));
   const memory = { RSS: 'all resident memory', Anon: 'anonymous memory', File: 'file-backed memory', KernelSockets: "the kernel's sockets" };
   const server = { name: 'server', label: 'server', options: servers };
   const atLevel = { name: 'level', label: 'at', options: levels };
@@ -322,12 +326,13 @@
   const repaint = [
     chart({
       id: 'saturation', title: 'Where servers saturate', about: 'The rate at which the mean round trip reaches 200 ms, nominal (messages sent × connections), from the lowest to the highest block; or what was delivered at most. Hollow points are lower bounds. Crosses are the servers of 2011 on the machine of 2011.',
-      state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'nominal messages a second'], ['delivered', 'delivered at most'], ['ratio', 'times ' + data.base]] }],
+      state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'nominal messages a second'], ['delivered', 'delivered at most'], ['out', 'bytes sent then'], ['ratio', 'times ' + data.base]] }],
       build: ({ as }) => ({
-        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, nominal messages' } : as === 'delivered' ? { ...received, label: 'delivered at most, messages' } : { label: 'times ' + data.base, unit: '', log: true },
+        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, nominal messages' } : as === 'delivered' ? { ...received, label: 'delivered at most, messages' } : as === 'out' ? { label: 'bytes sent when most was delivered', unit: 'B/s', log: true } : { label: 'times ' + data.base, unit: '', log: true },
         series: perServer((l) => (as === 'rate' ? { x: l.Connections, y: l.Rate.Median, lo: l.Low, hi: l.High, tip: `${[...new Set(l.Limits)].join(', ')}, delivered at most ${rate(l.MaxDelivered)}`, hollow: l.LowerBound }
           : as === 'delivered' ? { x: l.Connections, y: l.MaxDelivered, tip: [...new Set(l.Limits)].join(', ') }
-          : l.RatioMid && l.Bound !== '–' && { x: l.Connections, y: l.RatioMid, lo: l.Ratio.low, hi: l.Ratio.high, hollow: l.Bound !== '' })).concat(as === 'rate' ? marks2011(([n, r]) => ({ x: n, y: r })) : []),
+          : as === 'out' ? l.Out && { x: l.Connections, y: l.Out }
+          : l.RatioMid && l.Bound !== '–' && { x: l.Connections, y: l.RatioMid, lo: l.Ratio.low, hi: l.Ratio.high, hollow: l.Bound !== '' })).concat(as === 'out' ? wallSeries('bytes', "the kernel's wall") : as === 'ratio' ? [] : wallSeries('messages')).concat(as === 'rate' ? marks2011(([n, r]) => ({ x: n, y: r })) : []),
       }),
     }),
     chart({
@@ -346,6 +351,7 @@
       id: 'delivered', title: 'Offered and delivered', about: 'A server that keeps up is on the diagonal; what it does beyond its capacity tells how it behaves in an overload.', state: { level: most }, controls: [atLevel],
       build: ({ level: n }) => ({
         x: { ...received, label: 'nominal: sent messages × connections' }, y: { ...received, label: 'delivered' },
+        lines: wallLine(n),
         series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: sorted(s.points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p.nominal, y: p.delivered, hollow: !valid(p), tip: tipOf(p) }))) })).filter((s) => s.points.length),
       }),
     }),

@@ -109,6 +109,24 @@ type data struct {
 	Quantiles []float64 `json:"quantiles"`
 	Servers   []server  `json:"servers"`
 	Marks     marks     `json:"marks"`
+	Walls     []wall    `json:"walls"`
+}
+
+// wall is the kernel's at a level.
+type wall struct {
+	Connections int     `json:"n"`
+	Bytes       float64 `json:"bytes"`    // a second
+	Messages    float64 `json:"messages"` // a second, of the size that the base server sends
+}
+
+func walls(r *results.Measurement) []wall {
+	all := []wall{}
+	for _, n := range r.Levels() {
+		if bytes := r.Wall(n); bytes > 0 {
+			all = append(all, wall{n, bytes, r.WallMessages(n)})
+		}
+	}
+	return all
 }
 
 type server struct {
@@ -171,7 +189,8 @@ func Write(w io.Writer, r *results.Measurement) error {
 	if err != nil {
 		return err
 	}
-	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: results.Quantiles, Marks: marks}
+	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: results.Quantiles, Marks: marks,
+		Walls: walls(r)}
 	for i := range r.Servers {
 		d.Servers = append(d.Servers, newServer(r, &r.Servers[i], d.Levels))
 	}

@@ -114,6 +114,11 @@ func folder(t *testing.T) string {
 		}})
 	}
 	write("ceiling", ceilings...)
+	var walls []results.Record
+	for _, n := range results.LevelsOf2011 {
+		walls = append(walls, results.Record{Wall: &results.Wall{Block: 1, Connections: n, BytesRate: 5e9}})
+	}
+	write("wall", walls...)
 	if err := m.Write(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,9 @@ type Measurement struct {
 	Manifest Manifest
 	Servers  []Server
 	Ceilings []Ceiling
-	Controls *Measurement // of the folder's subfolder with that name, which check the instrument; nil without
+	// KernelWalls are what the kernel took from one thread, by block, level and size of a send.
+	KernelWalls []Wall
+	Controls    *Measurement // of the folder's subfolder with that name, which check the instrument; nil without
 }
 
 // Server has the records of one server.
@@ -105,6 +107,8 @@ func (m *Measurement) loadFile(o Options, path string) error {
 			s.Trials = append(s.Trials, *x.Trial)
 		case x.Idle != nil:
 			s.Ramp = append(s.Ramp, *x.Idle)
+		case x.Wall != nil:
+			m.KernelWalls = append(m.KernelWalls, *x.Wall)
 		case x.Ceiling != nil:
 			m.Ceilings = append(m.Ceilings, *x.Ceiling)
 		}
