@@ -16,10 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockloop/sockloop/internal/uplot"
 	"github.com/sockloop/sockloop/loadclient/results"
 )
 
-//go:embed page.html page.css page.js uplot-1.6.32.min.js uplot-1.6.32.min.css benchmark-2011.csv
+//go:embed page.html page.css page.js benchmark-2011.csv
 var files embed.FS
 
 // page is what the template is filled with.
@@ -203,8 +204,8 @@ func Write(w io.Writer, r *results.Measurement) error {
 		Title: title(r), Question: question(r), When: when(r.Manifest), Machine: r.Manifest.Machine,
 		Settings: settings(r), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command),
 		Findings: findings(r), Tables: tables(r),
-		CSS:    inline("style", "uplot-1.6.32.min.css", "page.css"),
-		Script: inline("script", "uplot-1.6.32.min.js", "page.js"),
+		CSS:    inline("style", uplot.CSS, read("page.css")),
+		Script: inline("script", uplot.Script, read("page.js")),
 		Data:   template.JS(text), //nolint:gosec // our own
 	}
 	for _, s := range r.Manifest.Servers {
@@ -219,20 +220,19 @@ func Write(w io.Writer, r *results.Measurement) error {
 	return t.Execute(w, p)
 }
 
-// inline is files of the page in an element.
-func inline(element string, names ...string) template.HTML {
-	var b strings.Builder
-	fmt.Fprintf(&b, "<%s>\n", element)
-	for _, name := range names {
-		text, err := files.ReadFile(name)
-		if err != nil {
-			panic(err) // it is embedded
-		}
-		b.Write(text)
-		b.WriteByte('\n')
+// inline is texts in an element.
+func inline(element string, texts ...string) template.HTML {
+	return template.HTML( //nolint:gosec // our own
+		"<" + element + ">\n" + strings.Join(texts, "\n") + "\n</" + element + ">")
+}
+
+// read is a file of the page.
+func read(name string) string {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it is embedded
 	}
-	fmt.Fprintf(&b, "</%s>", element)
-	return template.HTML(b.String()) //nolint:gosec // our own
+	return string(text)
 }
 
 func readMarks() (marks, error) {
