@@ -2,9 +2,9 @@
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
   const byName = Object.fromEntries(data.servers.map((s) => [s.name, s]));
-  if (!data.levels) return; // nothing was searched
+  data.levels ||= []; // nothing was searched
   const picture = document.documentElement.classList.contains('picture'); // without controls, and with names at the lines
-  const most = data.levels[data.levels.length - 1];
+  const most = data.levels[data.levels.length - 1] ?? 0;
 
   // Colours that people with any colour vision tell apart (Okabe and Ito); beyond eight, lines are dashed.
   const palette = ['#0072b2', '#e69f00', '#009e73', '#d55e00', '#cc79a7', '#56b4e9', '#8a6d00', '#7a5cc7'];
@@ -322,8 +322,23 @@
   // A line follows what was asked for; what came of it may go back.
   const sorted = (points) => points.sort((a, b) => a.order - b.order);
 
-  table(most);
-  const repaint = [
+  // What all were loaded with alike.
+  const equalLevels = [...new Set(data.equal.map((p) => p.n))].sort((a, b) => a - b);
+  const equalUnits = { mean: ' ms', p50: ' ms', p99: ' ms', p999: ' ms', cpu: ' cores', rss: ' MB' };
+  const equalNames = { mean: 'round trip, mean', p50: 'round trip, median', p99: 'round trip, p99', p999: 'round trip, p99.9', cpu: "the server's CPU", rss: "the server's memory" };
+  const equalChart = () => chart({
+    id: 'equal', title: 'The same load for all', about: 'Round trips, CPU and memory at the same rate, in the median of the blocks in which it was carried.',
+    state: { level: equalLevels[equalLevels.length - 1], y: 'mean' },
+    controls: [{ name: 'level', label: 'at', options: equalLevels.map((n) => [n, n + ' connections']) }, { name: 'y', label: '', options: Object.entries(equalNames) }],
+    build: ({ level: n, y }) => ({
+      x: { ...received, label: 'nominal: sent messages × connections' }, y: { label: equalNames[y], unit: equalUnits[y], log: y !== 'cpu' },
+      series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: data.equal.filter((p) => p.server === s.name && p.n === n && p[y] > 0).map((p) => ({ x: p.rate, y: y === 'rss' ? p.rss / 1e6 : p[y] })) })).filter((s) => s.points.length),
+    }),
+  });
+
+  if (data.levels.length) table(most);
+  const repaint = data.equal.length ? [equalChart()] : [];
+  if (data.levels.length) repaint.push(
     chart({
       id: 'saturation', title: 'Where servers saturate', about: 'The rate at which the mean round trip reaches 200 ms, nominal (messages sent × connections), from the lowest to the highest block; or what was delivered at most. Hollow points are lower bounds. Crosses are the servers of 2011 on the machine of 2011.',
       state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'nominal messages a second'], ['delivered', 'delivered at most'], ['out', 'bytes sent then'], ['ratio', 'times ' + data.base]] }],
@@ -396,7 +411,7 @@
         series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: sorted(s.points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p.delivered, y: y === 'lag' ? p.lag : 100 * p[y], hollow: !valid(p), tip: tipOf(p) }))) })).filter((s) => s.points.length),
       }),
     }),
-  ];
+  );
   let pending;
   const again = () => {
     clearTimeout(pending);

@@ -111,6 +111,7 @@ type data struct {
 	Servers   []server  `json:"servers"`
 	Marks     marks     `json:"marks"`
 	Walls     []wall    `json:"walls"`
+	Equal     []equal   `json:"equal"`
 }
 
 // wall is the kernel's at a level.
@@ -118,6 +119,33 @@ type wall struct {
 	Connections int     `json:"n"`
 	Bytes       float64 `json:"bytes"`    // a second
 	Messages    float64 `json:"messages"` // a second, of the size that the base server sends
+}
+
+// equal is what a server came to at a rate with which all were loaded.
+type equal struct {
+	Server      string  `json:"server"`
+	Connections int     `json:"n"`
+	Rate        float64 `json:"rate"`
+	Mean        float64 `json:"mean"`
+	P50         float64 `json:"p50"`
+	P99         float64 `json:"p99"`
+	P999        float64 `json:"p999"`
+	CPU         float64 `json:"cpu"`
+	RSS         float64 `json:"rss"`
+}
+
+func equalLoads(r *results.Measurement) []equal {
+	all := []equal{}
+	for _, e := range r.Equal() {
+		for i := range e.Rows {
+			if x := &e.Rows[i]; x.Carried() && x.Blocks > x.Void {
+				all = append(all, equal{
+					x.Server, e.Connections, e.Rate, x.Mean, x.P50, x.P99, x.P999, x.CPU, x.Memory.RSS,
+				})
+			}
+		}
+	}
+	return all
 }
 
 func walls(r *results.Measurement) []wall {
@@ -191,7 +219,7 @@ func Write(w io.Writer, r *results.Measurement) error {
 		return err
 	}
 	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: results.Quantiles, Marks: marks,
-		Walls: walls(r)}
+		Walls: walls(r), Equal: equalLoads(r)}
 	for i := range r.Servers {
 		d.Servers = append(d.Servers, newServer(r, &r.Servers[i], d.Levels))
 	}

@@ -19,6 +19,8 @@ var (
 	picturesOf = flag.String("results", "", "folder of results to make pictures of")
 	picturesTo = flag.String("pictures", "", "folder for the pictures")
 	series     = flag.String("series", "", "the lines of the pictures; default: all")
+	pictureOf  = flag.String("chart", "saturation", "the chart of the pictures")
+	choices    = flag.String("choose", "", "what its selections are set to, such as cpu")
 	allowOld   = flag.Bool("allow-old", false, "results without versions and blocks")
 )
 
@@ -175,7 +177,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Where nothing was searched the page has the tables alone, and complains of nothing.
+// Where nothing was searched the page has the tables and one chart, and complains of nothing.
 func TestReportOfEqualLoads(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -194,6 +196,7 @@ func TestReportOfEqualLoads(t *testing.T) {
 	tab.Until(t, "document.querySelector('#equal-1 h2').textContent === "+
 		"'Equal load: 1 million messages a second, nominal, at 2000 connections'")
 	tab.Until(t, "document.querySelector('#equal-1 tbody td + td').textContent === '1.25'")
+	tab.Until(t, "document.querySelectorAll('.plot canvas').length === 1 && !!document.querySelector('#equal canvas')")
 	tab.Until(t, "document.title === 'Servers under the same load' && !/ceiling|200 ms/.test(document.body.innerText)")
 	if c := tab.Complaints(); len(c) > 0 {
 		t.Errorf("complaints: %s", strings.Join(c, "\n"))
@@ -282,7 +285,7 @@ func TestReportInABrowser(t *testing.T) {
 }
 
 // The pictures of README.md and docs are made of results in the repository: go test ./loadclient/report -run Pictures
-// -results DIR -pictures DIR -series sockloop,goroutine
+// -results DIR -pictures DIR -series sockloop,goroutine. Of another chart: -chart equal -choose cpu
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	if *picturesOf == "" || *picturesTo == "" {
@@ -298,19 +301,26 @@ func TestPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+path)
+	tab.Do(t, "document.querySelectorAll('section').forEach((s) => "+
+		"{ if (s.id !== %q && s.closest('#charts')) s.remove(); })", *pictureOf)
+	if *choices != "" {
+		tab.Do(t, "for (const wanted of %q.split(',')) document.querySelectorAll('.controls select').forEach((s) => "+
+			"{ if ([...s.options].some((o) => o.value === wanted)) "+
+			"{ s.value = wanted; s.dispatchEvent(new Event('change')); } })", *choices)
+	}
 	if *series != "" {
-		tab.Do(t, "{ const wanted = %q.split(','); document.querySelectorAll('#saturation .keys label')"+
+		tab.Do(t, "{ const wanted = %q.split(','); document.querySelectorAll('.keys label')"+
 			".forEach((l) => { if (!wanted.includes(l.textContent)) l.querySelector('input').click(); }); }", *series)
 	}
+	name := strings.Trim(*pictureOf+"-"+*choices, "-")
 	for _, l := range chromium.Looks[:2] {
 		l.Height = 480
 		tab.Show(t, l)
 		tab.Do(t, "dispatchEvent(new Event('resize'))")
-		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - "+
-			"document.querySelector('#saturation .plot').clientWidth) < 2")
-		name := strings.TrimPrefix(l.Name, "wide-")
-		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t),
-			0o600); err != nil {
+		tab.Until(t, "Math.abs(document.querySelector('.uplot').offsetWidth - "+
+			"document.querySelector('.plot').clientWidth) < 2")
+		file := name + "-" + strings.TrimPrefix(l.Name, "wide-") + ".png"
+		if err := os.WriteFile(filepath.Join(*picturesTo, file), tab.Screenshot(t), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
