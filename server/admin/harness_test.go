@@ -37,7 +37,8 @@ type running struct {
 // start runs a server and its admin plane until the test ends.
 func start(t *testing.T, c server.Config, o admin.Options) *running {
 	t.Helper()
-	c.Addr, c.ConnectionsMax, c.DrainWindow = "127.0.0.1:0", 100, time.Millisecond
+	c.Addr, c.ConnectionsMax = "127.0.0.1:0", 100
+	c.DrainWindow, c.CloseTimeout = time.Millisecond, time.Hour
 	s, err := server.New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -43,27 +43,27 @@ type adminPlane struct {
 }
 
 // start serves the admin plane of a server until stop is called, which is when the server has ended: so that probes see
-// it drain. The error is for the user.
-func (a *adminPlane) start(srv *server.Server, log *slog.Logger) (stop func(), err error) {
+// it drain. at is its address, or off. The error is for the user.
+func (a *adminPlane) start(srv *server.Server, log *slog.Logger) (at string, stop func(), err error) {
 	if a.AdminAddr == "off" {
-		return func() {}, nil
+		return "off", func() {}, nil
 	}
 	token, err := a.token()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	handler, err := admin.New(srv, admin.Options{Token: token, Pprof: a.Pprof, Logger: log})
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "admin: "))
+		return "", nil, errors.New(strings.TrimPrefix(err.Error(), "admin: "))
 	}
 	ln, err := a.listen(token != "")
 	if errors.Is(err, syscall.EADDRINUSE) && a.AdminAddr == "" {
 		log.Warn("no admin plane: its default address is taken; choose another with --admin-addr, or off",
 			"addr", adminAddrDefault)
-		return func() {}, nil
+		return "off", func() {}, nil
 	}
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	s := &http.Server{
 		Handler: handler, MaxHeaderBytes: adminHeaderBytes, ReadHeaderTimeout: adminReadTimeout,
@@ -72,8 +72,7 @@ func (a *adminPlane) start(srv *server.Server, log *slog.Logger) (stop func(), e
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(netutil.LimitListener(ln, adminConnectionsMax)) }()
-	log.Debug("admin plane", "addr", ln.Addr().String())
-	return func() {
+	return ln.Addr().String(), func() {
 		ctx, cancel := context.WithTimeout(context.Background(), adminStopTimeout)
 		defer cancel()
 		if s.Shutdown(ctx) != nil {

@@ -142,7 +142,7 @@ func (s *serve) Run(to *streams) error {
 	if err != nil {
 		return plain(err)
 	}
-	stopAdmin, err := s.Admin.start(srv, log)
+	adminAddr, stopAdmin, err := s.Admin.start(srv, log)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *serve) Run(to *streams) error {
 		select {
 		case <-srv.Ready():
 			c := srv.Config()
-			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(),
+			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(), "admin", adminAddr,
 				"cpu", s.CPU.String(), "connections_max", c.ConnectionsMax, "descriptors", descriptors,
 				"memory_bytes_max", c.MemoryBytesMax)
 		case <-ctx.Done():
