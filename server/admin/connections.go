@@ -110,7 +110,7 @@ func readNetwork(s string) (netip.Prefix, error) {
 }
 
 func (f *filter) takes(s *server.SessionInfo) bool {
-	return (!f.from.IsValid() || f.from.Contains(s.RemoteAddr.Addr().Unmap())) &&
+	return (!f.from.IsValid() || f.from.Contains(s.RemoteAddr.Addr())) &&
 		(f.transport == "" || s.Transport == f.transport) && s.Lag >= f.lagMin
 }
 

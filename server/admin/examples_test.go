@@ -68,7 +68,8 @@ func TestExamples(t *testing.T) {
 			}
 			r := start(t, server.Config{}, admin.Options{Token: exampleToken})
 			c := r.join(t)
-			if out := r.example(t, examples(t, tt.language)[0], tt.file, tt.command...); !strings.Contains(out, tt.prints) {
+			out := r.example(t, examples(t, tt.language)[0], tt.file, tt.command...)
+			if !strings.Contains(out, tt.prints) {
 				t.Errorf("it printed %s, want %s", out, tt.prints)
 			}
 			c.expect(t, "from "+tt.name)

@@ -22,6 +22,7 @@ func TestGuardWithoutToken(t *testing.T) {
 		{"a program", 200, "Accept: */*"},
 		{"localhost", 200, "Host: LOCALHOST:9090"},
 		{"IPv6", 200, "Host: [::1]:9090"},
+		{"IPv6 on port 80", 200, "Host: [::1]"},
 		{"a name that was made to resolve to here", 403, "Host: evil.example:9090"},
 		{"a name that begins so", 403, "Host: localhost.evil.example"},
 		{"another machine's address", 403, "Host: 192.0.2.1"},

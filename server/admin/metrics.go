@@ -20,9 +20,6 @@ const (
 	counter = prometheus.CounterValue
 )
 
-// scrapesMax bounds the scrapes at a time; beyond it 503.
-const scrapesMax = 4
-
 // collector takes one snapshot of the server's counters a scrape.
 type collector struct {
 	server  *server.Server
@@ -34,7 +31,7 @@ func (p *plane) metrics() http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collector{p.server, time.Now()}, buildInfo(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
 func buildInfo() prometheus.Collector {

@@ -95,7 +95,8 @@ func (a *adminPlane) token() (string, error) {
 	}
 	token := strings.TrimSpace(string(p))
 	if token == "" {
-		return "", fmt.Errorf("--admin-token-file: %s is empty; fill it with: openssl rand -base64 24", a.AdminTokenFile)
+		return "", fmt.Errorf("--admin-token-file: %s is empty; fill it with: openssl rand -base64 24",
+			a.AdminTokenFile)
 	}
 	return token, nil
 }

@@ -152,7 +152,8 @@ func (s *serve) Run(to *streams) error {
 		select {
 		case <-srv.Ready():
 			c := srv.Config()
-			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(), "admin", adminAddr,
+			addr := srv.Addr().String()
+			log.Info("listening", "page", "http://"+addr+c.Prefix+"/", "addr", addr, "admin", adminAddr,
 				"cpu", s.CPU.String(), "connections_max", c.ConnectionsMax, "descriptors", descriptors,
 				"memory_bytes_max", c.MemoryBytesMax)
 		case <-ctx.Done():
