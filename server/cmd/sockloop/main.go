@@ -69,7 +69,8 @@ type serve struct {
 	SharePort   bool        `help:"Share the port with other sockloop processes: one process a core."`
 	Conformance bool        `help:"Serve what the SockJS protocol's test suite expects: /echo, /disabled_websocket_echo, /cookie_needed_echo and /close, with a response limit of 4096 and messages of 16 MiB."`
 
-	SockJS sockJS `embed:""`
+	SockJS sockJS     `embed:""`
+	Admin  adminPlane `embed:""`
 
 	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N"`
 	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N"`
@@ -141,12 +142,18 @@ func (s *serve) Run(to *streams) error {
 	if err != nil {
 		return plain(err)
 	}
+	adminAddr, stopAdmin, err := s.Admin.start(srv, log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
 	go room.Run(ctx)
 	go func() {
 		select {
 		case <-srv.Ready():
 			c := srv.Config()
-			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(),
+			addr := srv.Addr().String()
+			log.Info("listening", "page", "http://"+addr+c.Prefix+"/", "addr", addr, "admin", adminAddr,
 				"cpu", s.CPU.String(), "connections_max", c.ConnectionsMax, "descriptors", descriptors,
 				"memory_bytes_max", c.MemoryBytesMax)
 		case <-ctx.Done():
