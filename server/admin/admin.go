@@ -20,13 +20,16 @@ import (
 
 // Options of the admin plane. The zero value answers only this machine.
 type Options struct {
-	// Token is what a request has to bring, as in "Authorization: Bearer TOKEN", unless it is a probe, /healthz or
-	// /readyz. Without one only requests from this machine to a loopback address or localhost are answered.
+	// Token is what a request has to bring, as in "Authorization: Bearer TOKEN", all but the probes /healthz and
+	// /readyz, and the dashboard's own files, which ask for it. Without one only requests from this machine to a
+	// loopback address or localhost are answered.
 	Token string
 	// Pprof adds Go's profiles under /debug/pprof/.
 	Pprof bool
 	// Logger is told of what is done to the server: publishing (debug), ended connections, drains. nil is silent.
 	Logger *slog.Logger
+	// Events are what the dashboard shows of the log; nil is nothing.
+	Events *Events
 }
 
 // tokenBytesMin is the length of the shortest token that is taken: 96 bits in base64.
@@ -56,12 +59,15 @@ func New(s *server.Server, o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /readyz", p.readiness)
 	mux.Handle("GET /metrics", p.metrics())
 	mux.HandleFunc("GET /api/openapi.yaml", serveSpec)
+	mux.HandleFunc("GET /api/version", serveVersion)
+	mux.HandleFunc("GET /api/events", o.Events.serve)
 	mux.HandleFunc("GET /api/stats", p.stats)
 	mux.HandleFunc("GET /api/topics", p.topics)
 	mux.HandleFunc("GET /api/connections", p.connections)
 	mux.HandleFunc("DELETE /api/connections/{id}", p.endConnection)
 	mux.HandleFunc("POST /api/publish/{topic}", p.publish)
 	mux.HandleFunc("POST /api/drain", p.drain)
+	servePages(mux)
 	if o.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

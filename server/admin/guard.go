@@ -21,7 +21,7 @@ func guard(token string, next http.Handler) http.Handler {
 		case token == "" && !local(r):
 			problem{Status: http.StatusForbidden, Detail: "without a token only requests from this machine to " +
 				"localhost or a loopback address are answered"}.write(w)
-		case token != "" && !probe && !bears(r, want):
+		case token != "" && !probe && !isPage(r.URL.Path) && !bears(r, want):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="sockloop"`)
 			problem{Status: http.StatusUnauthorized, Detail: "want Authorization: Bearer and the token of " +
 				"--admin-token-file"}.write(w)

@@ -44,7 +44,7 @@ type adminPlane struct {
 
 // start serves the admin plane of a server until stop is called, which is when the server has ended: so that probes see
 // it drain. at is its address, or off. The error is for the user.
-func (a *adminPlane) start(srv *server.Server, log *slog.Logger) (at string, stop func(), err error) {
+func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.Events) (at string, stop func(), err error) {
 	if a.AdminAddr == "off" {
 		return "off", func() {}, nil
 	}
@@ -52,7 +52,7 @@ func (a *adminPlane) start(srv *server.Server, log *slog.Logger) (at string, sto
 	if err != nil {
 		return "", nil, err
 	}
-	handler, err := admin.New(srv, admin.Options{Token: token, Pprof: a.Pprof, Logger: log})
+	handler, err := admin.New(srv, admin.Options{Token: token, Pprof: a.Pprof, Logger: log, Events: events})
 	if err != nil {
 		return "", nil, errors.New(strings.TrimPrefix(err.Error(), "admin: "))
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/server"
+	"github.com/sockloop/sockloop/server/admin"
 	"github.com/sockloop/sockloop/server/conformance"
 	"github.com/sockloop/sockloop/server/demo"
 	"github.com/sockloop/sockloop/tuning"
@@ -126,7 +127,8 @@ func (s *serve) Run(to *streams) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
-	log := slog.New(slog.NewTextHandler(to.err, &slog.HandlerOptions{Level: s.LogLevel}))
+	events := admin.NewEvents(slog.NewTextHandler(to.err, &slog.HandlerOptions{Level: s.LogLevel}))
+	log := slog.New(events)
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
 		return err
@@ -142,7 +144,7 @@ func (s *serve) Run(to *streams) error {
 	if err != nil {
 		return plain(err)
 	}
-	adminAddr, stopAdmin, err := s.Admin.start(srv, log)
+	adminAddr, stopAdmin, err := s.Admin.start(srv, log, events)
 	if err != nil {
 		return err
 	}
