@@ -30,9 +30,12 @@ func (l *loop) gather() {
 	}
 }
 
-// sent notes that a topic's messages leave now.
+// sent notes that a topic's messages leave now, and has the broker take its own too.
 func (t *Topic) sent() {
 	t.notBefore = t.loop.elapsed + t.options.Gather
+	if t.remote != nil {
+		t.remote.handOn()
+	}
 }
 
 // wakeGathered sets the timer to the first topic whose time comes.
