@@ -2,8 +2,8 @@ package broadcast
 
 import (
 	"bytes"
-	"slices"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -558,7 +558,7 @@ func TestOccupiedIsToldOfTheFirstAndTheLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(true)
-	b.Outflow.Close()
+	b.Close()
 	expect(true, false)
 	a.Subscribe(topic, 0, 1)
 	topic.Close()

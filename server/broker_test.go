@@ -207,7 +207,9 @@ func TestArrivalsAreChecked(t *testing.T) {
 	b := startBrokered(t, Config{})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
-	for _, bad := range []string{`["a"`, `{"a":1}`, `["a",1]`, `[null]`, "[\"\x01\"]", "[\"\xff\"]", `["a"]["b"]`, `["\x"]`} {
+	for _, bad := range []string{
+		`["a"`, `{"a":1}`, `["a",1]`, `[null]`, "[\"\x01\"]", "[\"\xff\"]", `["a"]["b"]`, `["\x"]`,
+	} {
 		b.arrives(bad, 0, codec.ErrBrokenJSON)
 	}
 	b.arrives(`[]`, 0, nil)

@@ -247,7 +247,10 @@ func (b *Broker) Stats() broadcast.BrokerStats {
 
 // dropped is what was read for a subscription and not handed on, because it came faster than its goroutine ran.
 func dropped(s *nats.Subscription) uint64 {
-	n, _ := s.Dropped() // an error is that it has ended
+	n, err := s.Dropped()
+	if err != nil {
+		return 0 // it has just ended
+	}
 	return uint64(n)
 }
 
@@ -268,10 +271,9 @@ func (b *Broker) Close(ctx context.Context) error {
 	b.mu.Unlock()
 	select {
 	case <-b.ended:
-		b.conn.Close()
+		b.cancel()
 	case <-ctx.Done():
 		b.cancel()
-		go func() { <-b.ended; b.conn.Close() }()
 		return fmt.Errorf("it was not through with what was published: %w", ctx.Err())
 	}
 	if lost := b.lost() - before; lost > 0 {

@@ -16,11 +16,11 @@ var errTooLarge = errors.New("a message is larger than the broker's max_payload,
 // send does what is asked for until the broker is closed, and everything has been sent, or ctx is done.
 func (b *Broker) send(ctx context.Context) {
 	defer close(b.ended)
+	defer b.end()
 	for {
 		select {
 		case <-b.wake:
 		case <-ctx.Done():
-			b.giveUp()
 			return
 		}
 		interest, queue, closing := b.take()
@@ -43,12 +43,16 @@ func (b *Broker) take() (interest map[string]bool, queue []parcel, closing bool)
 	return interest, queue, b.closing
 }
 
-// giveUp counts what is left.
-func (b *Broker) giveUp() {
+// end counts what is left, and ends the connection.
+func (b *Broker) end() {
 	_, queue, _ := b.take()
 	for _, p := range queue {
 		b.notSent(p.batch.Len())
 	}
+	for topic := range b.subscriptions {
+		b.forget(topic)
+	}
+	b.conn.Close()
 }
 
 // follow subscribes to a topic or unsubscribes from it, unless it is so already.
@@ -58,11 +62,8 @@ func (b *Broker) follow(topic string, wanted bool) {
 		return
 	}
 	if !wanted {
+		b.forget(topic)
 		_ = s.Unsubscribe() // an error is that the connection has ended
-		b.following.Lock()
-		defer b.following.Unlock()
-		b.dropped += dropped(s)
-		delete(b.subscriptions, topic)
 		return
 	}
 	s, err := b.subscribe(topic)
@@ -73,6 +74,14 @@ func (b *Broker) follow(topic string, wanted bool) {
 	b.following.Lock()
 	defer b.following.Unlock()
 	b.subscriptions[topic] = s
+}
+
+// forget takes a subscription that is about to end out, and keeps what it counted: afterwards it cannot be asked.
+func (b *Broker) forget(topic string) {
+	b.following.Lock()
+	defer b.following.Unlock()
+	b.dropped += dropped(b.subscriptions[topic])
+	delete(b.subscriptions, topic)
 }
 
 func (b *Broker) subscribe(topic string) (*nats.Subscription, error) {
