@@ -101,6 +101,10 @@ type Config struct {
 	DrainWindow  time.Duration // over which a shutdown spreads its goodbyes
 	SlowConsumer SlowConsumer
 
+	// Broker carries the topics of this process to others, which have the same topics by name; nil by default. Its
+	// server opens and closes it.
+	Broker Broker
+
 	Logger *slog.Logger // nil is silent
 }
 

@@ -53,13 +53,16 @@ func (l *loop) gather() {
 	}
 }
 
-// sent notes that a topic's messages leave now.
+// sent notes that a topic's messages leave now, and has the broker take its own too.
 func (t *Topic) sent() {
 	gather := t.options.Gather
 	if gather == GatherAuto {
 		gather = t.loop.gathering.longest
 	}
 	t.notBefore = t.loop.elapsed + gather
+	if t.remote != nil {
+		t.remote.handOn()
+	}
 }
 
 // wakeGathered sets the timer to the first topic whose time comes.

@@ -76,6 +76,7 @@ type loop struct {
 	scratchAfter []byte // for what stands behind a frame
 
 	mailbox mailbox
+	link    *link // to the broker; nil without one
 }
 
 func newLoop(cfg Config) *loop {
@@ -96,6 +97,7 @@ func newLoop(cfg Config) *loop {
 		l.deflater, _ = codec.NewDeflater(cfg.CompressLevel, cfg.CompressBytesMin) // the level has been checked
 	}
 	l.mailbox = mailbox{max: cfg.MailboxMax, loop: l}
+	l.link = newLink(l)
 	return l
 }
 

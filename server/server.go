@@ -107,6 +107,12 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.loop.open(); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
+	if s.cfg.Broker != nil {
+		if err := s.cfg.Broker.Open(s.loop.link.receive); err != nil {
+			return fmt.Errorf("server: broker: %w", err)
+		}
+		defer s.closeBroker()
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.loop.run(func() { close(s.ready) }) }()
 	<-s.ready

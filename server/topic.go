@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sockloop/sockloop/broadcast"
+	"github.com/sockloop/sockloop/codec"
 )
 
 // Topic is a stream of messages that sessions subscribe to. Its methods may be called on the loop only: from a Service,
@@ -16,6 +17,7 @@ type Topic struct {
 	dirty   bool // published to in this turn
 	closed  bool
 	options TopicOptions
+	remote  *remote  // nil unless the broker carries the topic
 	awaited bool     // among the loop's full topics
 	waiting []waiter // publishers that wait for room in the log
 
@@ -41,10 +43,17 @@ type TopicOptions struct {
 	// leaves at once. It buys CPU and small frames with latency: see Config.Gather, which is the default. GatherAuto
 	// is as long as Config.GatherP99 allows.
 	Gather time.Duration
+	// Local keeps the topic to this process, when there is a broker: see Config.Broker.
+	Local bool
 }
 
 func newTopic(l *loop, name string, o TopicOptions) *Topic {
 	t := &Topic{loop: l, name: name, options: o}
+	var occupied func(bool)
+	if l.link != nil && !o.Local {
+		l.link.carry(t)
+		occupied = t.remote.occupied
+	}
 	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
 		LogBytesLimit: l.cfg.MemoryBytesMax / 2, // room for what many publishers send before they are known to be
@@ -54,8 +63,9 @@ func newTopic(l *loop, name string, o TopicOptions) *Topic {
 			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), SumBytesPerSecond: readersBytesPerSecond,
 			WindowMS: readerWindowMS,
 		},
-		Logs:  l.memory.logs,
-		Wires: encoders(l.deflater),
+		Logs:     l.memory.logs,
+		Wires:    encoders(l.deflater),
+		Occupied: occupied,
 	})
 	t.log.Data = t
 	l.topics = append(l.topics, t)
@@ -81,14 +91,38 @@ func (t *Topic) Publish(m *Message) {
 	if t.closed {
 		return
 	}
+	l.stats.MessagesPublished++
+	l.published = t
+	t.begin(m.Len())
+	size := t.log.Publish(m)
+	if t.remote != nil {
+		t.remote.published(m)
+	}
+	t.appended(size)
+	if t.awaited || t.log.Full() {
+		l.foundFull = t
+	}
+}
+
+// publishBatch publishes what another process has published: the broker carried it, and is not handed it.
+func (t *Topic) publishBatch(b *codec.Batch) {
+	t.begin(len(b.JSON))
+	t.appended(t.log.PublishBatch(b))
+}
+
+// begin makes ready for so many bytes of messages.
+func (t *Topic) begin(bytes int) {
+	l := t.loop
 	if l.multiTopic > 0 && l.lastPublished != nil && l.lastPublished != t {
 		l.lastPublished.seal() // somebody hears both, in the order of publication
 	}
 	l.lastPublished = t
-	l.stats.MessagesPublished++
-	l.published = t
-	l.share.publish(t.log.FanOut(m.Len()))
-	size := t.log.Publish(m)
+	l.share.publish(t.log.FanOut(bytes))
+}
+
+// appended makes sure that the open batch, which has so many bytes now, leaves in time.
+func (t *Topic) appended(size int) {
+	l := t.loop
 	if !t.dirty {
 		t.dirty = true
 		l.dirty = append(l.dirty, t)
@@ -97,9 +131,6 @@ func (t *Topic) Publish(m *Message) {
 	if size >= l.cfg.BatchBytesMax {
 		t.hurry()
 		l.deliver()
-	}
-	if t.awaited || t.log.Full() {
-		l.foundFull = t
 	}
 }
 
@@ -113,6 +144,9 @@ func (t *Topic) Close() {
 		return
 	}
 	t.closed = true
+	if t.remote != nil {
+		t.remote.close()
+	}
 	t.log.Each(func(r broadcast.Receiver) {
 		if r.(*subscriber).outflow.Len() == 2 {
 			l.multiTopic--

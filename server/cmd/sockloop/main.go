@@ -70,8 +70,9 @@ type serve struct {
 	SharePort   bool        `help:"Share the port with other sockloop processes: one process a core."`
 	Conformance bool        `help:"Serve what the SockJS protocol's test suite expects: /echo, /disabled_websocket_echo, /cookie_needed_echo and /close, with a response limit of 4096 and messages of 16 MiB."`
 
-	SockJS sockJS     `embed:""`
-	Admin  adminPlane `embed:""`
+	SockJS sockJS      `embed:""`
+	Admin  adminPlane  `embed:""`
+	Broker brokerFlags `embed:""`
 
 	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N"`
 	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N"`
@@ -168,6 +169,7 @@ func (s *serve) Run(to *streams) error {
 		}
 		return plain(err)
 	}
+	logBroker(log, srv)
 	log.Info("stopped", "stats", fmt.Sprintf("%+v", srv.FinalStats()))
 	return nil
 }
@@ -198,6 +200,10 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 	}
 	if s.Conformance {
 		conformance.Configure(&c)
+	}
+	var err error
+	if c.Broker, err = s.Broker.broker(log); err != nil {
+		return nil, err
 	}
 	srv, err := server.New(c)
 	if err != nil {
