@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,6 +102,9 @@ func TestAdminPlaneSeesTheDrain(t *testing.T) {
 		t.Fatalf("drain: %d", got)
 	}
 	for ask("GET", "/readyz", "") != 503 { // until the loop has come to it
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil { // the supervisor's, who asked for the drain before it
+		t.Fatal(err)
 	}
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("closed with %v", err)
