@@ -29,7 +29,7 @@ type collector struct {
 // metrics serves what the server, the process and the runtime count.
 func (p *plane) metrics() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collector{p.server, time.Now()}, buildInfo(), collectors.NewGoCollector(),
+	r.MustRegister(collector{p.server, time.Now()}, brokerCollector{p.server}, buildInfo(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }

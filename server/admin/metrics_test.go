@@ -45,7 +45,7 @@ func (r *running) scrape(t *testing.T) map[string]*dto.MetricFamily {
 // carrying is a server that has carried one message to one client.
 func carrying(t *testing.T) *running {
 	t.Helper()
-	r := start(t, server.Config{}, admin.Options{})
+	r := start(t, server.Config{Broker: silent{}}, admin.Options{})
 	c := r.join(t)
 	c.send(t, "hello")
 	c.expect(t, "hello")

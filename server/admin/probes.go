@@ -29,6 +29,7 @@ func (p *plane) readiness(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, struct {
-		Ready bool `json:"ready"`
-	}{true})
+		Ready    bool     `json:"ready"`
+		Degraded []string `json:"degraded,omitempty"`
+	}{true, p.degraded()})
 }

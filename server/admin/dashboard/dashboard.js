@@ -155,7 +155,7 @@
   const showReadiness = async () => {
     const answer = await ask('readyz');
     const said = await answer.json().catch(() => ({}));
-    const reasons = [...(said.reasons || []), ...(said.warnings || [])].join('; ');
+    const reasons = [...(said.reasons || []), ...(said.degraded || [])].join('; ');
     if (answer.ok) state('ready', reasons ? 'warn' : 'good', reasons);
     else state('not ready', 'bad', reasons);
   };
