@@ -156,7 +156,7 @@ func (k *link) publishHeld() {
 		a := k.held[done]
 		done++
 		t := k.topics[a.topic] // nil if it was closed
-		if t != nil && !k.loop.departure.begun && (t.awaited || t.log.Full()) {
+		if t != nil && (t.awaited || t.log.Full()) {
 			t.remote.wait(a)
 			continue
 		}

@@ -334,6 +334,50 @@ func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
 	}
 }
 
+// What waited for room comes before what waited for the next turn: that arrived later.
+func TestArrivalsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	b.here(func() {
+		k := b.loop.link
+		arrivals := make([]arrival, 2)
+		for i := range arrivals {
+			m := Text([]byte{'1' + byte(i)})
+			arrivals[i].topic = "x"
+			arrivals[i].batch.Append(&m)
+			k.bytes += arrivals[i].size()
+		}
+		b.topic.remote.wait(arrivals[0])
+		k.held = append(k.held, arrivals[1]) // another topic has spent the turn
+		b.topic.release()
+	})
+	b.hears(c, "1", "2")
+}
+
+// A loop that cannot send out what arrives refuses newcomers, as it does for its own publishers.
+func TestArrivalsCountAsLoad(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{TurnBytesMax: 1000})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	text := strings.Repeat("x", 600)
+	behind := false
+	b.here(func() {
+		for range 3 {
+			b.arrives(`["`+text+`"]`, 1, nil)
+		}
+		b.loop.link.takeArrived()
+		b.loop.nextTurn()
+		behind = b.loop.share.spentSince > 0
+	})
+	b.hears(c, text, text, text)
+	if !behind {
+		t.Error("arrivals wait for the next turn, and the loop is not behind")
+	}
+}
+
 // What was accepted before the end is handed on, also what was gathered, and then the broker is closed.
 func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
 	t.Parallel()

@@ -38,6 +38,7 @@ type Config struct {
 
 	queueBytesMax int           // default: queueBytesMax
 	roundTimeout  time.Duration // default: roundTimeout
+	pingInterval  time.Duration // default: pingInterval
 }
 
 const (
@@ -97,6 +98,7 @@ func New(c Config) (*Broker, error) {
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.queueBytesMax = cmp.Or(c.queueBytesMax, queueBytesMax)
 	c.roundTimeout = cmp.Or(c.roundTimeout, roundTimeout)
+	c.pingInterval = cmp.Or(c.pingInterval, pingInterval)
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -155,7 +157,7 @@ func (b *Broker) makeOptions() []nats.Option {
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.CustomReconnectDelay(backoff),
 		nats.ReconnectBufSize(-1), // what is published while there is no connection would be old when there is
-		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(writeTimeout),
+		nats.PingInterval(c.pingInterval), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(writeTimeout),
 		nats.ConnectHandler(b.connected),
 		nats.ReconnectHandler(b.connected),
 		nats.DisconnectErrHandler(b.disconnected),

@@ -203,6 +203,9 @@ func TestLargeBatchesAreSplit(t *testing.T) {
 	if st := a.Stats(); !strings.Contains(st.LastError, "max_payload") {
 		t.Errorf("%+v", st)
 	}
+	half := strings.Repeat("h", 1022/2-len(`""`))
+	a.publish("t", half, half) // with brackets and a comma it is a byte too much
+	b.expect(`t ["`+half+`"]`, `t ["`+half+`"]`)
 	a.publish(strings.Repeat("n", subjectBytesMax+1), "to a name that is too long")
 	a.eventually("counted", func(st broadcast.BrokerStats) bool { return st.MessagesNotSent == 2 })
 }
@@ -341,7 +344,7 @@ func TestServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	proxy := natstest.StartProxy(t, s.Addr)
-	a := open(t, Config{URL: "nats://" + proxy.Addr, roundTimeout: 50 * time.Millisecond})
+	a := open(t, Config{URL: "nats://" + proxy.Addr, roundTimeout: 50 * time.Millisecond, pingInterval: time.Hour})
 	a.connectedAgain()
 	proxy.Hold()
 	a.publish("t", "1", "2")
