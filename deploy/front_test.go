@@ -1,8 +1,8 @@
 package deploy_test
 
 import (
+	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,8 +20,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,8 +258,15 @@ func startWith(t *testing.T, args, env []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, args...)
-	cmd.Env = append(append(os.Environ(), env...), "SOCKLOOP_ADDR=127.0.0.1:0")
+	listens(t, env, bin, args...)
+}
+
+// listens runs a program, or what runs it, until it has said that it listens; then SIGTERM ends it.
+func listens(t *testing.T, env []string, program string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(append(os.Environ(), env...), "SOCKLOOP_ADDR=127.0.0.1:0", "SOCKLOOP_ADMIN_ADDR=off")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what runs it passes no signal on
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -265,12 +274,35 @@ func startWith(t *testing.T, args, env []string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	buf := make([]byte, 4096)
-	n, _ := log.Read(buf)
-	if line := cmp.Or(string(buf[:n]), "nothing"); !strings.Contains(line, "msg=listening") {
-		t.Errorf("%v says %s", args, line)
+	timeout := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	defer timeout.Stop()
+	said, listening := "", false
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		said += lines.Text() + "\n"
+		if strings.Contains(lines.Text(), "msg=listening") {
+			listening = true
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		}
 	}
+	if err := cmd.Wait(); err != nil || !listening {
+		t.Errorf("%v: %v\n%s", args, err, said)
+	}
+}
+
+// variables are those of the program's flags.
+func variables(t *testing.T) []string {
+	t.Helper()
+	bin, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	help, err := exec.Command(bin, "serve", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of the admin plane and of the broker.
+	all := []string{"SOCKLOOP_ADMIN_ADDR", "SOCKLOOP_ADMIN_TOKEN_FILE", "SOCKLOOP_BROKER"}
+	return append(all, regexp.MustCompile(`SOCKLOOP_\w+`).FindAllString(string(help), -1)...)
 }
 
 // dir is where the program is, once it is built.
