@@ -31,8 +31,8 @@ var proxyHeaders = []struct {
 }{
 	{"2.2 TCP over IPv4", proxy2(0x21, 0x11, block4), "192.0.2.7:56316", nil},
 	{"2.2 TCP over IPv6", proxy2(0x21, 0x21, block6), "[2001:db8::7]:56316", nil},
-	{"2.2 IPv4 in IPv6", proxy2(0x21, 0x21, strings.Repeat("\x00", 10)+"\xff\xff\xc0\x00\x02\x07"+from6+"\x00\x07\x00\x08"),
-		"192.0.2.7:7", nil},
+	{"2.2 IPv4 in IPv6", proxy2(0x21, 0x21, strings.Repeat("\x00", 10)+"\xff\xff\xc0\x00\x02\x07"+from6+
+		"\x00\x07\x00\x08"), "192.0.2.7:7", nil},
 	{"2.2 extensions are skipped", proxy2(0x21, 0x11, block4+tlv+tlv), "192.0.2.7:56316", nil},
 	{"2.2 extensions to the bound", proxy2(0x21, 0x21, block6+strings.Repeat("x", ProxyBytesMax-16-36)),
 		"[2001:db8::7]:56316", nil},

@@ -109,7 +109,7 @@ func TestUnitAllowsTheSystemCalls(t *testing.T) {
 	}
 }
 
-// isVariable checks that a variable of the environment is that of a flag. Those of other features are not yet.
+// isVariable checks that a variable of the environment is that of a flag.
 func isVariable(t *testing.T, assignment string) {
 	t.Helper()
 	name, _, _ := strings.Cut(assignment, "=")
@@ -185,8 +185,8 @@ func TestComposeFile(t *testing.T) {
 func TestPrometheusConfig(t *testing.T) {
 	t.Parallel()
 	promtool := look(t, "promtool", "prometheus")
-	out, err := exec.Command(promtool, "check", "config", "--syntax-only", "prometheus/prometheus.yaml").CombinedOutput()
-	if err != nil {
+	check := exec.Command(promtool, "check", "config", "--syntax-only", "prometheus/prometheus.yaml")
+	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -220,7 +220,8 @@ func TestDockerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer program.Close() //nolint:errcheck // only read from
-	if libraries, err := program.ImportedLibraries(); program.Machine != elf.EM_AARCH64 || len(libraries) > 0 || err != nil {
+	libraries, err := program.ImportedLibraries()
+	if program.Machine != elf.EM_AARCH64 || len(libraries) > 0 || err != nil {
 		t.Errorf("a program for %v that needs %v, %v", program.Machine, libraries, err)
 	}
 	for _, v := range regexp.MustCompile(`(?m)^ENV (\S+)$`).FindAllStringSubmatch(image, -1) {

@@ -99,8 +99,8 @@ type Config struct {
 	// newcomers are refused. What is too much waits unread; open sessions that publish nothing are not slowed.
 	OverloadAfter time.Duration
 
-	// TrustedProxies are the addresses whose word is believed about whom they speak for: in X-Forwarded-For, of which the
-	// last address that is not among them is the client's, and in PROXY headers. Nobody else's is.
+	// TrustedProxies are the addresses whose word is believed about whom they speak for: in X-Forwarded-For, of which
+	// the last address that is not among them is the client's, and in PROXY headers. Nobody else's is.
 	TrustedProxies []netip.Prefix
 	// ProxyProtocol has each connection from one of them begin with a header of the PROXY protocol, version 1 or 2; one
 	// that does not is cut. Connections from elsewhere begin with HTTP.
