@@ -26,6 +26,30 @@ build: ## Build the programs into bin/
 	  ./benchmarks/goroutine-batched ./benchmarks/fixed ./benchmarks/limit
 	$(GO) build -trimpath -buildvcs=auto -o bin/benchmarks ./benchmarks
 
+# Where `make install` installs to; DESTDIR stands before it.
+PREFIX ?= /usr/local
+
+.PHONY: install
+install: bin/sockloop bin/sockload ## Install the programs and the systemd unit: PREFIX=/usr/local DESTDIR=
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/sockloop bin/sockload
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/sockloop@.service > \
+	  $(DESTDIR)$(PREFIX)/lib/systemd/system/sockloop@.service
+
+bin/sockloop bin/sockload:
+	@$(MAKE) build
+
+DIST ?= dist
+
+.PHONY: release
+release: ## Make the archives of a release for amd64 and arm64, SBOMs and checksums: DIST=dist
+	@./deploy/release $(DIST)
+
+.PHONY: release-check
+release-check: ## Make a release twice, the second time compiled anew, and compare
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && ./deploy/release $$dir/one && \
+	BUILDFLAGS=-a ./deploy/release $$dir/two && diff $$dir/one/SHA256SUMS $$dir/two/SHA256SUMS && cat $$dir/one/SHA256SUMS
+
 .PHONY: run-server
 run-server: build ## Run the server: CPU=0 PORT=8080 ARGS="…"
 	bin/sockloop --cpu $(CPU) --addr 127.0.0.1:$(PORT) $(ARGS)

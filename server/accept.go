@@ -149,7 +149,7 @@ func (l *loop) admit(fd int, from unix.Sockaddr) {
 	l.stats.ConnectionsAccepted++
 	c := &conn{loop: l, fd: fd, remote: addrPort(from), index: len(l.conns), wroteAt: l.now}
 	c.attachment.FD = fd
-	c.protocol = newHTTP(c)
+	c.protocol = l.firstProtocol(c)
 	l.remember(c)
 	c.watch()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ type Config struct {
 	// BodyBytesMax bounds one request body, in which a client sends everything that waited for the last; beyond it 413.
 	BodyBytesMax       int
 	RawMessageBytesMax int           // one message on the raw WebSocket endpoint; beyond it close code 1009
-	HandshakeTimeout   time.Duration // from the connect, or the first byte of a request, to its last
+	HandshakeTimeout   time.Duration // from the connect, or the first byte of a request or PROXY header, to its last
 	KeepAliveTimeout   time.Duration // from a response to the first byte of the next request
 	PongTimeout        time.Duration // from a ping to the next sign of life
 	CloseTimeout       time.Duration // from our close frame, or last response, to the peer's end
@@ -97,6 +98,13 @@ type Config struct {
 	// OverloadAfter is for how long sessions may publish more than the loop can send out, without a pause, before
 	// newcomers are refused. What is too much waits unread; open sessions that publish nothing are not slowed.
 	OverloadAfter time.Duration
+
+	// TrustedProxies are the addresses whose word is believed about whom they speak for: in X-Forwarded-For, of which
+	// the last address that is not among them is the client's, and in PROXY headers. Nobody else's is.
+	TrustedProxies []netip.Prefix
+	// ProxyProtocol has each connection from one of them begin with a header of the PROXY protocol, version 1 or 2; one
+	// that does not is cut. Connections from elsewhere begin with HTTP.
+	ProxyProtocol bool
 
 	DrainWindow  time.Duration // over which a shutdown spreads its goodbyes
 	SlowConsumer SlowConsumer
@@ -230,6 +238,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("server: SessionsMax is %d, want at least 1", c.SessionsMax)
 	}
 	if err := c.Options.check(); err != nil {
+		return err
+	}
+	if err := c.checkProxies(); err != nil {
 		return err
 	}
 	if c.LogBytesMax < 2*c.BatchBytesMax {

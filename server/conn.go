@@ -48,7 +48,7 @@ const (
 type conn struct {
 	loop     *loop
 	fd       int
-	remote   netip.AddrPort
+	remote   netip.AddrPort // the client's, as far as trusted proxies tell
 	protocol protocol
 	index    int // among the loop's connections
 
@@ -325,5 +325,5 @@ func (c *conn) guard() {
 	}
 }
 
-// remoteAddr is the peer's address.
+// remoteAddr is the client's address.
 func (c *conn) remoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }

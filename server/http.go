@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/sockloop/sockloop/codec"
 )
@@ -11,6 +12,7 @@ import (
 // The next request is not looked at before the last one's response has left.
 type httpProtocol struct {
 	c            *conn
+	peer         netip.AddrPort // whom the connection comes from; requests may come from others, see serve
 	reader       codec.RequestReader
 	pending      pendingResponse // a response on its way
 	pendingBytes int             // what it keeps of the request
@@ -30,7 +32,7 @@ type pendingResponse interface {
 
 func newHTTP(c *conn) *httpProtocol {
 	cfg := &c.loop.cfg
-	return &httpProtocol{c: c, since: c.loop.now, reader: codec.RequestReader{
+	return &httpProtocol{c: c, peer: c.remote, since: c.loop.now, reader: codec.RequestReader{
 		HeadBytesMax: cfg.RequestHeadBytesMax, HeadersMax: cfg.RequestHeadersMax, BodyBytesMax: cfg.BodyBytesMax,
 	}}
 }
@@ -150,6 +152,9 @@ func (h *httpProtocol) serve(q *codec.Request, rest []byte) []byte {
 	}}
 	h.served, h.serving = true, true
 	c.loop.stats.Requests++
+	if len(c.loop.cfg.TrustedProxies) > 0 {
+		c.remote = c.loop.cfg.forwardedFor(h.peer, q.Header)
+	}
 	c.loop.serve(x)
 	h.serving = false
 	if x.upgraded || c.dead {

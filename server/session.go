@@ -203,7 +203,8 @@ func (s *Session) ID() uint64 { return s.id }
 // last had.
 func (s *Session) Transport() string { return s.transport.name() }
 
-// RemoteAddr is the peer's address. A session over HTTP keeps that of its last receiver.
+// RemoteAddr is the client's address: the peer's, or, if that is a trusted proxy, what it said of whom it speaks for;
+// the port is 0 then if it named none. A session over HTTP keeps that of its last receiver.
 func (s *Session) RemoteAddr() net.Addr { return s.transport.remoteAddr() }
 
 // sealTopics closes the open batches of the session's topics: their messages were published before what comes now.

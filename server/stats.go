@@ -51,6 +51,7 @@ type Stats struct {
 	MessagesSkipped        uint64 // never seen by slow consumers that skipped
 	RequestsRefused        uint64 // answered 4xx or 5xx, or cut for what they sent behind a poll
 	ProtocolErrors         uint64 // connections ended because the peer broke a protocol
+	ProxyHeadersRefused    uint64 // connections from trusted proxies that did not begin with a PROXY header
 	HandshakeTimeouts      uint64
 	PongTimeouts           uint64
 	HandlerPanics          uint64

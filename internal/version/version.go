@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 )
 
@@ -24,8 +25,8 @@ var Own = sync.OnceValue(func() string {
 	return v
 })
 
-// Of is the version of the program in a file that Go built: its revision, such as 7131663 or 7131663+dirty; else
-// its module's version, such as v1.2.0; else a hash of its build ID, such as build-0a1b2c3, because two programs that
+// Of is the version of the program in a file that Go built: of a release its tag, such as v1.2.0; else its revision,
+// such as 7131663 or 7131663+dirty; else a hash of its build ID, such as build-0a1b2c3, because two programs that
 // were built without a repository differ all the same.
 func Of(path string) (string, error) {
 	info, err := buildinfo.ReadFile(path)
@@ -59,7 +60,7 @@ func buildID(path string) ([]byte, error) {
 
 // stamped is the version that the toolchain has left in a program; empty when it left none.
 func stamped(info *debug.BuildInfo) string {
-	revision, dirty := "", ""
+	revision, dirty, module := "", "", info.Main.Version
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
@@ -69,10 +70,10 @@ func stamped(info *debug.BuildInfo) string {
 		}
 	}
 	switch {
-	case revision != "":
-		return revision + dirty
-	case info.Main.Version != "(devel)":
-		return info.Main.Version
+	case revision != "" && (dirty != "" || module == "" || module == "(devel)" || strings.Contains(module, revision)):
+		return revision + dirty // of a commit without a tag the toolchain makes a version that has the revision in it
+	case module != "(devel)":
+		return module
 	}
 	return ""
 }

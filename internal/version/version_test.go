@@ -21,7 +21,11 @@ func TestStamped(t *testing.T) {
 		{"a revision", "(devel)", []debug.BuildSetting{revision, setting("vcs.modified", "false")}, "7131663"},
 		{"a changed one", "(devel)", []debug.BuildSetting{setting("vcs.modified", "true"), revision}, "7131663+dirty"},
 		{"a module", "v1.2.0", nil, "v1.2.0"},
-		{"a revision of a module", "v0.0.0-2026", []debug.BuildSetting{revision}, "7131663"},
+		{"a commit behind a release", "v1.2.1-0.20261124151740-71316631e0a9", []debug.BuildSetting{revision},
+			"7131663"},
+		{"a release", "v1.2.0", []debug.BuildSetting{revision, setting("vcs.modified", "false")}, "v1.2.0"},
+		{"a changed release", "v1.2.0+dirty", []debug.BuildSetting{revision, setting("vcs.modified", "true")},
+			"7131663+dirty"},
 		{"nothing", "(devel)", nil, ""},
 	} {
 		info := debug.BuildInfo{Main: debug.Module{Version: tt.module}, Settings: tt.settings}

@@ -70,9 +70,10 @@ type serve struct {
 	SharePort   bool        `help:"Share the port with other sockloop processes: one process a core."`
 	Conformance bool        `help:"Serve what the SockJS protocol's test suite expects: /echo, /disabled_websocket_echo, /cookie_needed_echo and /close, with a response limit of 4096 and messages of 16 MiB."`
 
-	SockJS sockJS      `embed:""`
-	Admin  adminPlane  `embed:""`
-	Broker brokerFlags `embed:""`
+	SockJS  sockJS      `embed:""`
+	Admin   adminPlane  `embed:""`
+	Broker  brokerFlags `embed:""`
+	Proxies proxies     `embed:""`
 
 	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N"`
 	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N"`
@@ -151,6 +152,7 @@ func (s *serve) Run(to *streams) error {
 	}
 	defer stopAdmin()
 	go room.Run(ctx)
+	defer notify(ctx, srv, log)()
 	go func() {
 		select {
 		case <-srv.Ready():
@@ -198,6 +200,7 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 	default:
 		c.Gather = gather
 	}
+	s.Proxies.configure(&c)
 	if s.Conformance {
 		conformance.Configure(&c)
 	}

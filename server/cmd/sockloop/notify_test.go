@@ -1,0 +1,53 @@
+package main
+
+import (
+	"net"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// systemd is told when the server listens, while its loop answers, and when it begins to stop.
+func TestNotify(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = manager.Close() })
+	if err := manager.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, "NOTIFY_SOCKET="+path+" WATCHDOG_USEC=20000 ", build(t))
+	told := func() string {
+		t.Helper()
+		buf := make([]byte, 256)
+		n, err := manager.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	if got := told(); got != "READY=1" {
+		t.Fatalf("told %q first", got)
+	}
+	for range 3 {
+		if got := told(); got != "WATCHDOG=1" {
+			t.Fatalf("told %q, want the watchdog's", got)
+		}
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	for got = told(); got == "WATCHDOG=1"; got = told() {
+	}
+	if got != "STOPPING=1" {
+		t.Errorf("told %q, want that it stops", got)
+	}
+	if err := p.Wait(); err != nil {
+		t.Error(err)
+	}
+}
