@@ -227,7 +227,9 @@ func await(t *testing.T, addr string) {
 }
 
 // client is a client of its own, with cookies, that comes from clientAddr; version is that of HTTP.
-func (f *front) client(version int) *http.Client {
+func (f *front) client(version int) *http.Client { return f.clientFrom(clientAddr, version) }
+
+func (f *front) clientFrom(addr net.IP, version int) *http.Client {
 	f.t.Helper()
 	cert, _ := certificate()
 	roots := x509.NewCertPool()
@@ -237,7 +239,7 @@ func (f *front) client(version int) *http.Client {
 		f.t.Fatal(err)
 	}
 	transport := &http.Transport{
-		DialContext:       (&net.Dialer{LocalAddr: &net.TCPAddr{IP: clientAddr}}).DialContext,
+		DialContext:       (&net.Dialer{LocalAddr: &net.TCPAddr{IP: addr}}).DialContext,
 		TLSClientConfig:   &tls.Config{RootCAs: roots},
 		ForceAttemptHTTP2: version == 2,
 	}

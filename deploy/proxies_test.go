@@ -147,10 +147,16 @@ func TestStreamsAreNotBuffered(t *testing.T) {
 // A WebSocket passes, and the session has the client's address and not the proxy's, whatever the client claims.
 func TestWebSocketHasTheClientsAddress(t *testing.T) {
 	eachProxy(t, func(t *testing.T, f *front, _ string) {
-		for _, claim := range []string{"", "198.51.100.1", "127.0.0.1"} {
-			o := &websocket.DialOptions{HTTPClient: f.client(1), HTTPHeader: http.Header{}}
-			if claim != "" {
-				o.HTTPHeader.Set("X-Forwarded-For", claim)
+		for _, tt := range []struct {
+			from  net.IP
+			claim string
+		}{
+			{clientAddr, ""}, {clientAddr, "198.51.100.1"}, {clientAddr, "127.0.0.1"},
+			{proxyAddr.Addr().AsSlice(), "198.51.100.1"}, // a client on a trusted machine
+		} {
+			o := &websocket.DialOptions{HTTPClient: f.clientFrom(tt.from, 1), HTTPHeader: http.Header{}}
+			if tt.claim != "" {
+				o.HTTPHeader.Set("X-Forwarded-For", tt.claim)
 			}
 			c, _, err := websocket.Dial(t.Context(), "wss"+strings.TrimPrefix(f.url("0", "0", "websocket"), "https"), o)
 			if err != nil {
@@ -168,8 +174,8 @@ func TestWebSocketHasTheClientsAddress(t *testing.T) {
 				t.Fatalf("%q instead of an open frame", open)
 			}
 			host, _, err := net.SplitHostPort(messages(t, read())[0][2:])
-			if err != nil || host != clientAddr.String() {
-				t.Errorf("who claims %q is taken for %s, %v", claim, host, err)
+			if err != nil || host != tt.from.String() {
+				t.Errorf("%v, who claims to be %q, is taken for %s, %v", tt.from, tt.claim, host, err)
 			}
 			if err := c.Write(t.Context(), websocket.MessageText, []byte(`["hello"]`)); err != nil {
 				t.Fatal(err)
