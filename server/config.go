@@ -58,8 +58,8 @@ type Config struct {
 	// TurnBytesMax bounds what one turn publishes, as it is sent and counted for each subscriber; beyond it publishers
 	// wait for the next.
 	TurnBytesMax int
-	// TurnTarget is how long a turn may take: a loop whose turns take longer for OverloadAfter takes no newcomers, until
-	// they take less than four fifths of it.
+	// TurnTarget is how long a turn may take: a loop whose turns take longer for OverloadAfter takes no newcomers,
+	// until they take less than four fifths of it.
 	TurnTarget time.Duration
 	// Gather is how long the messages of a topic are gathered after some have left, before the next leave; the first
 	// after a pause leaves at once, and so does a batch of BatchBytesMax. With 0 they leave when the turn ends; then

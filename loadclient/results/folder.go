@@ -167,7 +167,9 @@ func date(o Options, path string, records []Record) error {
 
 // finish drops what has no results, and lets servers know the ceilings.
 func (m *Measurement) finish() {
-	m.Servers = slices.DeleteFunc(m.Servers, func(s Server) bool { return len(s.Trials)+len(s.Searches)+len(s.Ramp) == 0 })
+	m.Servers = slices.DeleteFunc(m.Servers, func(s Server) bool {
+		return len(s.Trials)+len(s.Searches)+len(s.Ramp) == 0
+	})
 	for i := range m.Servers {
 		m.Servers[i].ceilings = m.Ceilings
 	}

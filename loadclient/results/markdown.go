@@ -87,7 +87,8 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 		return
 	}
 	head(w, 2, "connections", "server", "saturates at (200 ms), nominal", "blocks (lowest–highest)",
-		"delivered at most", "in, messages", "a write has", "out, MB", "of the kernel's wall", "sustained for 10 s, nominal", "delivered",
+		"delivered at most", "in, messages", "a write has", "out, MB", "of the kernel's wall",
+		"sustained for 10 s, nominal", "delivered",
 		"p99 at half, ms", "× "+m.Manifest.Base,
 		"limit", "share of the client's ceiling")
 	for _, n := range m.Levels() {

@@ -59,7 +59,8 @@ func TestMarkdown(t *testing.T) {
 		"sockloop": {
 			trial(PhaseIdle, 1, 10), trial(PhaseLight, 1e5, 14), trial(PhaseRecovered, 1e5, 15),
 			trial(PhaseCurve, 60e6, 17),
-			most(1, 72e6), most(2, 112.5e6), search(1, 80e6, nil), search(2, 125e6, nil), search(3, 120e6, func(s *Saturation) { s.Sustained = 0 }),
+			most(1, 72e6), most(2, 112.5e6),
+			search(1, 80e6, nil), search(2, 125e6, nil), search(3, 120e6, func(s *Saturation) { s.Sustained = 0 }),
 		},
 		"wall": {wall(1, 2e9), wall(1, 1e9), wall(2, 3e9), wall(2, 4e9), wall(3, 4e9)}, // 90 and 70 % are sent
 		"goroutine": {

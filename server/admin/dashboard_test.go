@@ -45,7 +45,8 @@ func TestDashboard(t *testing.T) {
 	tab.Until(t, "document.querySelectorAll('#charts canvas').length === 7")
 	tab.Until(t, "document.querySelector('#tiles b').textContent === '2'")
 	tab.Until(t, "/broadcast.*2/.test(document.querySelector('#topics tbody').textContent)")
-	tab.Until(t, "document.querySelector('#events tbody').textContent.includes('something happened  why=<i>a test</i>')")
+	tab.Until(t, "document.querySelector('#events tbody').textContent"+
+		".includes('something happened  why=<i>a test</i>')")
 	tab.Until(t, "/xhr-polling.*broadcast.*1/.test(document.querySelector('#readers tbody').textContent)")
 	pictures := os.Getenv("DASHBOARD_PICTURES")
 	for range 3 { // some history
@@ -99,8 +100,8 @@ func TestDashboardIsClosed(t *testing.T) {
 	t.Parallel()
 	r := start(t, server.Config{}, admin.Options{Token: "a token of some length"})
 	for path, kind := range map[string]string{
-		"/": "text/html", "/dashboard.js": "text/javascript", "/dashboard.css": "text/css", "/uplot.js": "text/javascript",
-		"/uplot.css": "text/css",
+		"/": "text/html", "/dashboard.js": "text/javascript", "/dashboard.css": "text/css",
+		"/uplot.js": "text/javascript", "/uplot.css": "text/css",
 	} {
 		got := r.ask(t, "GET", path, "")
 		policy := got.header.Get("Content-Security-Policy")
