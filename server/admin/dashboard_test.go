@@ -3,6 +3,7 @@ package admin_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"image/png"
 	"io"
@@ -77,6 +78,27 @@ func TestDashboard(t *testing.T) {
 		if !strings.Contains(complaint, "503") { // of the server that has ended
 			t.Error(complaint)
 		}
+	}
+}
+
+var (
+	pictureOf = flag.String("picture-of", "", "URL of a dashboard to make a picture of")
+	pictureTo = flag.String("picture", "", "file for it")
+	after     = flag.Duration("after", time.Minute, "how long it is watched before")
+)
+
+// The picture of README.md: go test ./server/admin -run Picture -picture-of http://127.0.0.1:9090/ -picture FILE
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	if *pictureOf == "" || *pictureTo == "" {
+		t.Skip("no -picture-of, no -picture")
+	}
+	tab := chromium.Open(t, chromium.Start(t), *after+time.Minute, *pictureOf)
+	tab.Show(t, chromium.Looks[0])
+	tab.Until(t, "document.querySelector('#state').textContent === 'ready'")
+	time.Sleep(*after)
+	if err := os.WriteFile(*pictureTo, tab.Screenshot(t), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
