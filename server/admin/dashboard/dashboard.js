@@ -54,7 +54,7 @@
     { title: 'Turn', text: ms, series: [['mean', '--in', mean('turn_seconds')], ['found by a message', '--out', (now) => now.turn_wait_seconds]] },
     { title: 'Messages of a batch', text: si, log: true, series: [['mean', '--in', mean('batch_messages')]] },
     { title: 'Saturation', text: percent, series: [['saturation', '--out', (now) => now.saturation], ['busy', '--in', (now) => now.busy]] },
-    { title: 'Memory kept for clients', text: bytes, series: [['used', '--in', (now) => now.memory_bytes], ['bound', '--out', (now) => now.memory_bytes_max]] },
+    { title: 'Memory kept for clients', text: bytes, log: true, series: [['used', '--in', (now) => now.memory_bytes], ['bound', '--out', (now) => now.memory_bytes_max]] },
   ];
   const tiles = [
     ['clients', (now) => si(now.sessions)],
@@ -80,12 +80,19 @@
     $('charts').append(el('figure', {}, el('figcaption', {}, c.title, el('span', {}, ...keys.flatMap((k) => [k, ' ']))), c.plot));
   }
   const axis = (more) => ({ stroke: () => css('--soft'), grid: { stroke: () => css('--grid'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif', ...more });
+  // A logarithmic axis goes from one power of ten to another, and has four lines at most.
+  const decades = (lo, hi) => [10 ** Math.floor(Math.log10(lo)), 10 ** Math.ceil(Math.log10(Math.max(hi, 1.001 * lo)))];
+  const powers = (lo, hi) => {
+    const [first, last] = [Math.round(Math.log10(lo)), Math.round(Math.log10(hi))];
+    const step = Math.max(1, Math.ceil((last - first) / 3));
+    return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, i) => 10 ** (first + i * step));
+  };
   const draw = (c) => {
     c.u?.destroy();
     c.u = new uPlot({
       width: c.plot.clientWidth, height: 150, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
-      scales: { x: { time: true, range: (u, lo, hi) => [hi - historySeconds, hi] }, y: c.log ? { distr: 3, range: (u, lo, hi) => [1, Math.max(10, (hi || 1) * 1.5)] } : { range: (u, lo, hi) => [0, (hi || 1) * 1.1] } },
-      axes: [axis({ size: 28, space: 80, values: (u, splits) => splits.map((s) => new Date(1e3 * s).toTimeString().slice(0, 8)) }), axis({ size: 68, space: 28, values: (u, splits) => splits.map((v) => (v === null ? '' : c.text(v))) })],
+      scales: { x: { time: true, range: (u, lo, hi) => [Math.min(lo, hi - 60), hi] }, y: c.log ? { distr: 3, range: (u, lo, hi) => decades(lo || 1, hi || 10) } : { range: (u, lo, hi) => [0, (hi || 1) * 1.1] } },
+      axes: [axis({ size: 28, space: 80, values: (u, splits) => splits.map((s) => new Date(1e3 * s).toTimeString().slice(0, 8)) }), axis({ size: 68, space: 28, splits: c.log ? (u, _, lo, hi) => powers(lo, hi) : undefined, values: (u, splits) => splits.map((v) => (v === null ? '' : c.text(v))) })],
       series: [{}, ...c.series.map(([name, color]) => ({ label: name, stroke: () => css(color), width: 2, points: { show: false } }))],
     }, c.data, c.plot);
   };
