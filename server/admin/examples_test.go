@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -14,10 +15,10 @@ import (
 	"github.com/sockloop/sockloop/server/admin"
 )
 
-// examples are the fenced blocks of docs/admin.md in a language.
-func examples(t *testing.T, language string) (blocks []string) {
+// examples are the fenced blocks of docs/admin.md, or of another document, in a language.
+func examples(t *testing.T, language string, of ...string) (blocks []string) {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/admin.md")
+	text, err := os.ReadFile("../../docs/" + cmp.Or(append(of, "admin.md")...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +76,18 @@ func TestExamples(t *testing.T) {
 			c.expect(t, "from "+tt.name)
 			c.expectTemperature(t)
 		})
+	}
+}
+
+// The program of docs/embedding.md compiles, and go vet has nothing to say.
+func TestEmbeddingProgram(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(path, []byte(examples(t, "go", "embedding.md")[0]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", "vet", path).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
