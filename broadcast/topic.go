@@ -110,6 +110,14 @@ func NewTopic(c Config) *Topic {
 	return t
 }
 
+// SetPace changes whom a full log waits for, and where nobody is waited for any more (Config.LogBytesLimit). A pace of
+// nobody leaves the last one as it is.
+func (t *Topic) SetPace(p Pace, logBytesLimit int) {
+	for i := range t.streams {
+		t.streams[i].setPace(p, logBytesLimit)
+	}
+}
+
 func orDefault(n, otherwise int) int {
 	if n == 0 {
 		return otherwise

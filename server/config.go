@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -154,18 +155,44 @@ func DefaultConfig() Config {
 	}
 }
 
-// withDefaults fills the zero fields and checks the rest.
-func (c Config) withDefaults() (Config, error) {
+// ConfigError is one fault of a configuration.
+type ConfigError struct {
+	Field string // of Config or Options
+	Fault string // what is wrong with it, and what is wanted
+}
+
+// Error is the fault after the name of the package.
+func (e *ConfigError) Error() string { return "server: " + e.Fault }
+
+// faults are those that were found, each a ConfigError.
+type faults []error
+
+func (f *faults) add(field, format string, args ...any) {
+	*f = append(*f, &ConfigError{Field: field, Fault: fmt.Sprintf(format, args...)})
+}
+
+// WithDefaults fills the zero fields and checks all. The error joins every fault, each of them a *ConfigError.
+func (c Config) WithDefaults() (Config, error) {
 	d := DefaultConfig()
-	if c.Addr == "" {
-		c.Addr = d.Addr
-	}
-	if c.SlowConsumer == "" {
-		c.SlowConsumer = d.SlowConsumer
-	}
+	c.Addr = cmp.Or(c.Addr, d.Addr)
+	c.SlowConsumer = cmp.Or(c.SlowConsumer, d.SlowConsumer)
+	c.ReaderBytesPerSecond = cmp.Or(c.ReaderBytesPerSecond, d.ReaderBytesPerSecond)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.fillIn()
+	var f faults
+	c.fillSizes(&d, &f)
+	c.fillTimes(&d, &f)
+	if c.SessionsMax == 0 {
+		c.SessionsMax = max(2*c.ConnectionsMax, 1)
+	}
+	c.check(&f)
+	return c, errors.Join(f...)
+}
+
+// fillSizes gives the numbers that are zero their defaults and checks the others.
+func (c *Config) fillSizes(d *Config, faults *faults) {
 	connectionsMax := descriptors() - cmp.Or(c.DescriptorsReserved, d.DescriptorsReserved)
 	for _, f := range []struct {
 		name     string
@@ -178,7 +205,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"RequestHeadersMax", &c.RequestHeadersMax, d.RequestHeadersMax, 1 << 16},
 		{"MessageBytesMax", &c.MessageBytesMax, d.MessageBytesMax, RawMessageBytesLimit},
 		{"RawMessageBytesMax", &c.RawMessageBytesMax, d.RawMessageBytesMax, RawMessageBytesLimit},
-		{"BodyBytesMax", &c.BodyBytesMax, max(d.BodyBytesMax, c.MessageBytesMax), 1 << 30},
+		{"BodyBytesMax", &c.BodyBytesMax, min(max(d.BodyBytesMax, c.MessageBytesMax), 1<<30), 1 << 30},
 		{"FrameBytesMax", &c.FrameBytesMax, d.FrameBytesMax, 1 << 30},
 		{"BatchBytesMax", &c.BatchBytesMax, d.BatchBytesMax, 1 << 30},
 		{"TurnBytesMax", &c.TurnBytesMax, d.TurnBytesMax, 1 << 50},
@@ -194,9 +221,13 @@ func (c Config) withDefaults() (Config, error) {
 			*f.n = f.def
 		}
 		if *f.n < 1 || *f.n > f.max {
-			return c, fmt.Errorf("server: %s is %d, want 1 to %d", f.name, *f.n, f.max)
+			faults.add(f.name, "%s is %d, want 1 to %d", f.name, *f.n, f.max)
 		}
 	}
+}
+
+// fillTimes does the same for times.
+func (c *Config) fillTimes(d *Config, faults *faults) {
 	for _, f := range []struct {
 		name string
 		d    *time.Duration
@@ -214,56 +245,50 @@ func (c Config) withDefaults() (Config, error) {
 			*f.d = f.def
 		}
 		if *f.d < time.Millisecond {
-			return c, fmt.Errorf("server: %s is %v, want at least 1ms", f.name, *f.d)
+			faults.add(f.name, "%s is %v, want at least 1ms", f.name, *f.d)
 		}
 	}
-	c.SessionsMax = cmp.Or(c.SessionsMax, 2*c.ConnectionsMax)
-	c.ReaderBytesPerSecond = cmp.Or(c.ReaderBytesPerSecond, d.ReaderBytesPerSecond)
-	c.fillIn()
-	return c, c.check()
 }
 
-func (c *Config) check() error {
+// check looks at what is neither a plain number nor a time.
+func (c *Config) check(f *faults) {
 	if c.SlowConsumer != SlowConsumerClose && c.SlowConsumer != SlowConsumerSkip {
-		return fmt.Errorf("server: SlowConsumer is %q, want %q or %q", c.SlowConsumer, SlowConsumerClose,
-			SlowConsumerSkip)
+		f.add("SlowConsumer", "SlowConsumer is %q, want %q or %q", c.SlowConsumer, SlowConsumerClose, SlowConsumerSkip)
 	}
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return fmt.Errorf("server: address %q: want host:port, as in 127.0.0.1:8080", c.Addr)
+		f.add("Addr", "address %q: want host:port, as in 127.0.0.1:8080", c.Addr)
 	}
 	if c.Prefix != "" && (!legalPath(c.Prefix) || strings.HasSuffix(c.Prefix, "/")) {
-		return fmt.Errorf("server: prefix %q: want a path such as /chat", c.Prefix)
+		f.add("Prefix", "prefix %q: want a path such as /chat", c.Prefix)
 	}
 	if c.SessionsMax < 1 {
-		return fmt.Errorf("server: SessionsMax is %d, want at least 1", c.SessionsMax)
+		f.add("SessionsMax", "SessionsMax is %d, want at least 1", c.SessionsMax)
 	}
-	if err := c.Options.check(); err != nil {
-		return err
-	}
-	if err := c.checkProxies(); err != nil {
-		return err
-	}
-	if c.LogBytesMax < 2*c.BatchBytesMax {
-		return fmt.Errorf("server: LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone "+
+	c.Options.check(f)
+	c.checkProxies(f)
+	if c.LogBytesMax > 0 && c.LogBytesMax < 2*c.BatchBytesMax {
+		f.add("LogBytesMax", "LogBytesMax is %d, want at least twice BatchBytesMax (%d), or one turn alone "+
 			"would evict its readers", c.LogBytesMax, c.BatchBytesMax)
 	}
 	if c.Gather < 0 || c.Gather > gatherMax {
-		return fmt.Errorf("server: Gather is %v, want 0 to %v", c.Gather, gatherMax)
+		f.add("Gather", "Gather is %v, want 0 to %v", c.Gather, gatherMax)
 	}
 	if c.GatherP99 < 0 || c.GatherP99 > gatherMax || c.Gather > 0 && c.GatherP99 > 0 {
-		return fmt.Errorf("server: GatherP99 is %v and Gather %v, want one of them, up to %v", c.GatherP99, c.Gather,
+		f.add("GatherP99", "GatherP99 is %v and Gather %v, want one of them, up to %v", c.GatherP99, c.Gather,
 			gatherMax)
 	}
-	if c.PublishRate < 0 || c.PublishBytes < 0 {
-		return fmt.Errorf("server: PublishRate is %d and PublishBytes %d, want 0 (no limit) or more", c.PublishRate,
-			c.PublishBytes)
+	if c.PublishRate < 0 {
+		f.add("PublishRate", "PublishRate is %d, want 0 (no limit) or more", c.PublishRate)
 	}
-	if have := descriptors(); c.ConnectionsMax > have-c.DescriptorsReserved {
-		return fmt.Errorf("server: %d connections and %d reserved descriptors do not fit the limit of %d open files: "+
+	if c.PublishBytes < 0 {
+		f.add("PublishBytes", "PublishBytes is %d, want 0 (no limit) or more", c.PublishBytes)
+	}
+	have := descriptors()
+	if c.ConnectionsMax > 0 && c.ConnectionsMax <= 1<<30 && c.ConnectionsMax > have-c.DescriptorsReserved {
+		f.add("ConnectionsMax", "%d connections and %d reserved descriptors do not fit the limit of %d open files: "+
 			"raise it (ulimit -n %d) or configure fewer connections",
 			c.ConnectionsMax, c.DescriptorsReserved, have, c.ConnectionsMax+c.DescriptorsReserved)
 	}
-	return nil
 }
 
 // gatherMax is the longest that messages may be gathered.

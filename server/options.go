@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -73,35 +72,38 @@ func (o *Options) fillIn() {
 	}
 }
 
-func (o *Options) check() error {
+func (o *Options) check(f *faults) {
 	if o.ResponseLimit < 1 {
-		return fmt.Errorf("server: ResponseLimit is %d, want at least 1", o.ResponseLimit)
+		f.add("ResponseLimit", "ResponseLimit is %d, want at least 1", o.ResponseLimit)
 	}
-	for name, d := range map[string]time.Duration{
-		"HeartbeatDelay": o.HeartbeatDelay, "DisconnectDelay": o.DisconnectDelay,
-	} {
-		if d < time.Millisecond {
-			return fmt.Errorf("server: %s is %v, want at least 1ms", name, d)
-		}
-	}
+	o.checkDelay("HeartbeatDelay", o.HeartbeatDelay, f)
+	o.checkDelay("DisconnectDelay", o.DisconnectDelay, f)
 	for _, name := range o.Transports {
 		if !slices.Contains(Transports(), name) {
-			return fmt.Errorf("server: no transport is called %q; there are %s", name, strings.Join(Transports(), ", "))
+			f.add("Transports", "no transport is called %q; there are %s", name, strings.Join(Transports(), ", "))
 		}
 	}
 	for _, origin := range o.Origins {
 		if u, err := url.Parse(origin); err != nil || origin != originOf(u) {
-			return fmt.Errorf("server: origin %q: want scheme and host alone, in lower case and without the scheme's "+
+			f.add("Origins", "origin %q: want scheme and host alone, in lower case and without the scheme's "+
 				"own port, as in https://example.com", origin)
 		}
 	}
-	for name, s := range map[string]string{"SockJSURL": o.SockJSURL, "BaseURL": o.BaseURL} {
-		if u, err := url.Parse(s); err != nil || strings.ContainsAny(s, "\"<> ") ||
-			s != "" && u.Host == "" && !strings.HasPrefix(s, "/") {
-			return fmt.Errorf("server: %s is %q, want a URL, or a path that begins with a slash", name, s)
-		}
+	o.checkURL("SockJSURL", o.SockJSURL, f)
+	o.checkURL("BaseURL", o.BaseURL, f)
+}
+
+func (*Options) checkDelay(name string, d time.Duration, f *faults) {
+	if d < time.Millisecond {
+		f.add(name, "%s is %v, want at least 1ms", name, d)
 	}
-	return nil
+}
+
+func (*Options) checkURL(name, s string, f *faults) {
+	if u, err := url.Parse(s); err != nil || strings.ContainsAny(s, "\"<> ") ||
+		s != "" && u.Host == "" && !strings.HasPrefix(s, "/") {
+		f.add(name, "%s is %q, want a URL, or a path that begins with a slash", name, s)
+	}
 }
 
 // has tells whether a transport is on.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -11,19 +10,18 @@ import (
 
 // checkProxies refuses what would never be believed. Addresses of connections have IPv4 in its own form, so prefixes
 // must too.
-func (c *Config) checkProxies() error {
+func (c *Config) checkProxies(f *faults) {
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
-		return errors.New("server: ProxyProtocol without TrustedProxies: say which addresses may send a PROXY header")
+		f.add("ProxyProtocol", "ProxyProtocol without TrustedProxies: say which addresses may send a PROXY header")
 	}
 	for _, p := range c.TrustedProxies {
 		switch {
 		case !p.IsValid():
-			return errors.New("server: TrustedProxies has a prefix that is none: want one such as 10.0.0.0/8")
+			f.add("TrustedProxies", "TrustedProxies has a prefix that is none: want one such as 10.0.0.0/8")
 		case p.Addr().Is4In6():
-			return errors.New("server: TrustedProxies has " + p.String() + ": write IPv4 as in 10.0.0.0/8")
+			f.add("TrustedProxies", "TrustedProxies has %v: write IPv4 as in 10.0.0.0/8", p)
 		}
 	}
-	return nil
 }
 
 // trusts tells whether an address is that of a proxy that is believed.

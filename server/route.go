@@ -4,12 +4,13 @@ import "container/list"
 
 // route is a service, where it is, and its sessions over HTTP.
 type route struct {
-	prefix   string // "/echo"; no slash at the end
-	service  Service
-	options  Options
-	iframe   page
-	sessions map[string]*fallback
-	detached list.List // sessions without a receiver (*fallback), the longest first
+	prefix     string // "/echo"; no slash at the end
+	service    Service
+	options    Options
+	ownOrigins bool // Handle gave it other origins than the configuration has: a reload leaves them
+	iframe     page
+	sessions   map[string]*fallback
+	detached   list.List // sessions without a receiver (*fallback), the longest first
 }
 
 // timeOut ends the sessions that have been without a receiver for too long, the longest first.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,8 +14,8 @@ import (
 // routes are the services, the longest prefix first.
 type routes []*route
 
-// add checks and adds a service.
-func (rs *routes) add(prefix string, service Service, o Options) error {
+// add checks and adds a service. ownOrigins tells that its origins are not those of the configuration.
+func (rs *routes) add(prefix string, service Service, o Options, ownOrigins bool) error {
 	prefix = strings.TrimRight(prefix, "/")
 	if !legalPath(prefix) {
 		return fmt.Errorf("server: prefix %q: want a path such as /broadcast", prefix)
@@ -25,10 +26,13 @@ func (rs *routes) add(prefix string, service Service, o Options) error {
 		}
 	}
 	o.fillIn()
-	if err := o.check(); err != nil {
-		return err
+	var f faults
+	if o.check(&f); len(f) > 0 {
+		return errors.Join(f...)
 	}
-	r := &route{prefix: prefix, service: service, options: o, sessions: map[string]*fallback{}}
+	r := &route{
+		prefix: prefix, service: service, options: o, ownOrigins: ownOrigins, sessions: map[string]*fallback{},
+	}
 	r.iframe = iframePage(r)
 	*rs = append(*rs, r)
 	sort.Slice(*rs, func(i, j int) bool { return len((*rs)[i].prefix) > len((*rs)[j].prefix) })

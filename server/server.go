@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,25 +27,29 @@ var (
 
 // Server is one event loop and its services.
 type Server struct {
-	cfg      Config
-	loop     *loop
-	started  atomic.Bool
-	stopping atomic.Bool
-	ready    chan struct{} // closed when the loop runs
-	stop     chan struct{} // closed when the loop shall end
-	stopped  chan struct{} // closed when Run has returned
+	cfg       Config // what it was made with
+	inForce   atomic.Pointer[Config]
+	reloading sync.Mutex
+	loop      *loop
+	started   atomic.Bool
+	stopping  atomic.Bool
+	ready     chan struct{} // closed when the loop runs
+	stop      chan struct{} // closed when the loop shall end
+	stopped   chan struct{} // closed when Run has returned
 }
 
-// New checks the configuration and makes a server; nothing listens yet.
+// New checks the configuration and makes a server; nothing listens yet. The error is that of Config.WithDefaults.
 func New(c Config) (*Server, error) {
-	c, err := c.withDefaults()
+	c, err := c.WithDefaults()
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg: c, loop: newLoop(c),
 		ready: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
-	}, nil
+	}
+	s.inForce.Store(&c)
+	return s, nil
 }
 
 // Handle gives a prefix, such as "/echo", to a service, behind Config.Prefix. Each change may change the options for
@@ -56,7 +62,8 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 	for _, change := range changes {
 		change(&o)
 	}
-	return s.loop.routes.add(s.cfg.Prefix+prefix, service, o)
+	ownOrigins := !slices.Equal(o.Origins, s.cfg.Origins)
+	return s.loop.routes.add(s.cfg.Prefix+prefix, service, o, ownOrigins)
 }
 
 // NewTopic makes a topic with a name, which Topic.Name returns. Each change may change its options. It must be called
@@ -87,8 +94,8 @@ func (s *Server) FinalStats() Stats {
 	return s.loop.snapshot()
 }
 
-// Config is the configuration with its defaults filled in.
-func (s *Server) Config() Config { return s.cfg }
+// Config is the configuration in force, with its defaults filled in. Its slices are shared.
+func (s *Server) Config() Config { return *s.inForce.Load() }
 
 // Ready is closed when the server listens.
 func (s *Server) Ready() <-chan struct{} { return s.ready }

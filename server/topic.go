@@ -47,6 +47,18 @@ type TopicOptions struct {
 	Local bool
 }
 
+// logBytesLimit leaves room for what many publishers send before they are known to be.
+func (l *loop) logBytesLimit() int { return l.cfg.MemoryBytesMax / 2 }
+
+// pace is whom full logs wait for.
+func (l *loop) pace() broadcast.Pace {
+	return broadcast.Pace{
+		Now: &l.readerClock, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
+		BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), SumBytesPerSecond: readersBytesPerSecond,
+		WindowMS: readerWindowMS,
+	}
+}
+
 func newTopic(l *loop, name string, o TopicOptions) *Topic {
 	t := &Topic{loop: l, name: name, options: o}
 	var occupied func(bool)
@@ -56,16 +68,12 @@ func newTopic(l *loop, name string, o TopicOptions) *Topic {
 	}
 	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
-		LogBytesLimit: l.cfg.MemoryBytesMax / 2, // room for what many publishers send before they are known to be
+		LogBytesLimit: l.logBytesLimit(),
 		FrameBytesMax: l.cfg.FrameBytesMax,
-		Pace: broadcast.Pace{
-			Now: &l.readerClock, BytesMax: min(logGrowth*l.cfg.LogBytesMax, l.cfg.MemoryBytesMax/4),
-			BytesPerSecond: max(l.cfg.ReaderBytesPerSecond, 0), SumBytesPerSecond: readersBytesPerSecond,
-			WindowMS: readerWindowMS,
-		},
-		Logs:     l.memory.logs,
-		Wires:    encoders(l.deflater),
-		Occupied: occupied,
+		Pace:          l.pace(),
+		Logs:          l.memory.logs,
+		Wires:         encoders(l.deflater),
+		Occupied:      occupied,
 	})
 	t.log.Data = t
 	l.topics = append(l.topics, t)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sockloop/sockloop/internal/cli"
 	"github.com/sockloop/sockloop/internal/version"
 	"github.com/sockloop/sockloop/loadclient"
 	"github.com/sockloop/sockloop/loadclient/results"
@@ -71,6 +72,9 @@ type commands struct {
 	Agent     agent     `cmd:"" help:"Open connections for a coordinator on another machine: run or trial with --agents."`
 	Report    reporting `cmd:"" help:"Make one HTML file of results: table, charts, machine, verdict. No network."`
 	Doctor    doctor    `cmd:"" help:"Print how this machine is set, and what to change for a measurement."`
+
+	Completion cli.Completion `cmd:"" help:"Print a script with which a shell completes commands and flags."`
+	Man        cli.Man        `cmd:"" help:"Print the man page."`
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.E
 	if a.AdminAddr == "off" {
 		return "off", func() {}, nil
 	}
-	token, err := a.token()
+	token, err := a.check()
 	if err != nil {
 		return "", nil, err
 	}
@@ -58,7 +59,7 @@ func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.E
 	if err != nil {
 		return "", nil, errors.New(strings.TrimPrefix(err.Error(), "admin: "))
 	}
-	ln, err := a.listen(token != "")
+	ln, err := a.listen()
 	if errors.Is(err, syscall.EADDRINUSE) && a.AdminAddr == "" {
 		log.Warn("no admin plane: its default address is taken; choose another with --admin-addr, or off",
 			"addr", adminAddrDefault)
@@ -103,23 +104,33 @@ func (a *adminPlane) token() (string, error) {
 	return token, nil
 }
 
-// listen opens the address; without a token only one that no other machine can reach.
-func (a *adminPlane) listen(token bool) (net.Listener, error) {
-	addr := a.AdminAddr
-	if addr == "" {
-		addr = adminAddrDefault
+// addr is the address to listen on.
+func (a *adminPlane) addr() string { return cmp.Or(a.AdminAddr, adminAddrDefault) }
+
+// check looks at the flags, and returns the token. An address that other machines can reach needs one.
+func (a *adminPlane) check() (token string, err error) {
+	if a.AdminAddr == "off" {
+		return "", nil
 	}
-	host, _, err := net.SplitHostPort(addr)
+	if token, err = a.token(); err != nil {
+		return "", err
+	}
+	host, _, err := net.SplitHostPort(a.addr())
 	if err != nil {
-		return nil, fmt.Errorf("--admin-addr %q: want host:port, as in 127.0.0.1:9090, or off", addr)
+		return "", fmt.Errorf("--admin-addr %q: want host:port, as in 127.0.0.1:9090, or off", a.addr())
 	}
-	if ip, err := netip.ParseAddr(host); !token && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("--admin-addr %s is no loopback address, so a token is needed: --admin-token-file, "+
-			"or the variable %s", addr, adminTokenEnv)
+	if ip, err := netip.ParseAddr(host); token == "" && host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return "", fmt.Errorf("--admin-addr %s is no loopback address, so a token is needed: --admin-token-file, "+
+			"or the variable %s", a.addr(), adminTokenEnv)
 	}
-	ln, err := net.Listen("tcp", addr)
+	return token, nil
+}
+
+// listen opens the address.
+func (a *adminPlane) listen() (net.Listener, error) {
+	ln, err := net.Listen("tcp", a.addr())
 	if errors.Is(err, syscall.EADDRINUSE) && a.AdminAddr != "" {
-		return nil, fmt.Errorf("port of --admin-addr %s is in use: choose another, or off", addr)
+		return nil, fmt.Errorf("port of --admin-addr %s is in use: choose another, or off", a.addr())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--admin-addr: %w", err)

@@ -9,7 +9,7 @@ import (
 
 // brokerFlags say which broker carries the topics to other processes.
 type brokerFlags struct {
-	Broker            string `help:"NATS servers that carry what is published to other processes, such as nats://host:4222; user:password@ or token@ may stand before the host, and belong into the variable SOCKLOOP_BROKER then. Default: none." placeholder:"URL"`
+	Broker            string `help:"NATS servers that carry what is published to other processes, such as nats://host:4222; user:password@ or token@ may stand before the host, and belong into the variable SOCKLOOP_BROKER then. Default: none." placeholder:"URL" secret:""`
 	BrokerPrefix      string `help:"What stands before the name of a topic as a subject." default:"sockloop." placeholder:"WORDS."`
 	BrokerCredentials string `help:"File with a NATS user's JWT and seed." placeholder:"FILE"`
 	BrokerCA          string `name:"broker-ca" help:"PEM file with the certificates that the broker's may be signed by; it turns TLS on. Default: those of the system." placeholder:"FILE"`

@@ -16,7 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/sockloop/sockloop/internal/version"
+	"github.com/sockloop/sockloop/internal/cli"
 	"github.com/sockloop/sockloop/server"
 	"github.com/sockloop/sockloop/server/admin"
 	"github.com/sockloop/sockloop/server/conformance"
@@ -26,44 +26,44 @@ import (
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "sockloop:", err)
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintln(os.Stderr, "sockloop:", line)
+		}
 		os.Exit(1)
 	}
 }
 
 type commands struct {
-	Config  kong.ConfigFlag  `help:"YAML file with flags, under the name of their command." placeholder:"FILE"`
+	Config  string           `help:"YAML file with flags, under the name of their command." placeholder:"FILE" type:"path"`
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Serve  serve  `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close, and a page at /."`
-	Doctor doctor `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
+	Serve      serve          `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close, and a page at /."`
+	Check      check          `cmd:"" help:"Name all faults of flags, environment and file, and end with 1 if there are any. The flags are those of serve."`
+	Settings   settings       `cmd:"" name:"config" help:"Print the configuration in force, and where each value comes from. The flags are those of serve."`
+	Doctor     doctor         `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
+	Completion cli.Completion `cmd:"" help:"Print a script with which a shell completes commands and flags."`
+	Man        cli.Man        `cmd:"" help:"Print the man page."`
 }
 
-// run parses the arguments and runs the command they name.
+// run reads the arguments and runs the command they name.
 func run(args []string, stdout, stderr io.Writer) error {
-	var c commands
-	left := false
-	parser, err := kong.New(&c, kong.Name("sockloop"),
-		kong.Description("A SockJS and WebSocket broadcast server on one epoll loop."),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOOP"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Configuration(loadConfig),
-		kong.Vars{"transports": strings.Join(server.Transports(), ", "), "version": version.Own()})
-	if err != nil {
-		return err
-	}
-	k, err := parser.Parse(args)
-	if left { // --help has been answered
-		return nil
-	}
-	if err != nil {
+	i, err := read(args, &streams{stdout, stderr})
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w; see sockloop --help", err)
+	case i.left:
+		return nil
+	case len(i.faults) > 0 && i.context.Selected().Name != "check":
+		return errors.Join(i.faults...)
 	}
-	return k.Run(&streams{stdout, stderr})
+	return i.context.Run(i.to, i)
 }
 
 // streams are where a command writes: what it was asked for, and its log.
 type streams struct{ out, err io.Writer }
 
+// serve has the flags of the server. With the tag reload SIGHUP applies a changed value; field is the name of the field
+// of server.Config, if it is not that of the flag; what has the tag secret is never printed.
 type serve struct {
 	Addr        string      `help:"Address to listen on." default:"127.0.0.1:8080"`
 	CPU         tuning.CPUs `help:"CPU to run on, such as 0. One is all a loop can use." name:"cpu" placeholder:"SET"`
@@ -75,31 +75,32 @@ type serve struct {
 	Broker  brokerFlags `embed:""`
 	Proxies proxies     `embed:""`
 
-	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N"`
-	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N"`
-	MessageBytesMax    int           `help:"Largest message from a SockJS client. Default: ${default}." default:"65536" placeholder:"BYTES"`
-	BodyBytesMax       int           `help:"Largest request body, which may be many messages. Default: 1048576, or the largest message." placeholder:"BYTES"`
-	RawMessageBytesMax int           `help:"Largest message on a raw WebSocket. Default: ${default}." default:"65536" placeholder:"BYTES"`
+	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N" reload:""`
+	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N" reload:""`
+	MessageBytesMax    int           `help:"Largest message from a SockJS client. Default: ${default}." default:"65536" placeholder:"BYTES" reload:""`
+	BodyBytesMax       int           `help:"Largest request body, which may be many messages. Default: 1048576, or the largest message." placeholder:"BYTES" reload:""`
+	RawMessageBytesMax int           `help:"Largest message on a raw WebSocket. Default: ${default}." default:"65536" placeholder:"BYTES" reload:""`
 	HandshakeTimeout   time.Duration `help:"Time to a whole request." default:"10s"`
 	KeepAliveTimeout   time.Duration `help:"Time between two requests on a connection." default:"75s"`
 	PongTimeout        time.Duration `help:"Time to answer a ping." default:"10s"`
 	CloseTimeout       time.Duration `help:"Time to answer a close." default:"3s"`
 	LogBytesMax        int           `help:"Size of a topic's log; it grows to four times that for readers that take something. Default: ${default}." default:"16777216" placeholder:"BYTES"`
-	MemoryMax          size          `help:"All memory that is kept on behalf of clients, such as 256M or 1G: near it newcomers are refused, at it the largest holders are ended. Default: 256M, or a quarter of the machine's or cgroup's memory if that is less." placeholder:"SIZE"`
+	MemoryMax          size          `help:"All memory that is kept on behalf of clients, such as 256M or 1G: near it newcomers are refused, at it the largest holders are ended. Default: 256M, or a quarter of the machine's or cgroup's memory if that is less." placeholder:"SIZE" reload:"" field:"MemoryBytesMax"`
 	Compress           bool          `help:"Let WebSocket clients have permessage-deflate: a batch is compressed once for all of them."`
 	CompressLevel      int           `help:"1, the fastest, to 9, the smallest. Default: ${default}." default:"1" placeholder:"LEVEL"`
-	CompressMin        int           `help:"Smallest batch that is compressed. Default: ${default}." default:"256" placeholder:"BYTES"`
-	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N"`
-	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE"`
-	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE"`
+	CompressMin        int           `help:"Smallest batch that is compressed. Default: ${default}." default:"256" placeholder:"BYTES" field:"CompressBytesMin"`
+	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N" reload:""`
+	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE" reload:""`
+	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE" field:"ReaderBytesPerSecond"`
 	TurnBytesMax       size          `help:"What one turn publishes, as it is sent and counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
-	Gather             string        `help:"How long messages are gathered after some have left, before the next leave, such as 5ms. 0 is until the turn ends; off sends each message at once, in a frame of its own, which is for comparisons." default:"0" placeholder:"TIME"`
-	TurnTarget         time.Duration `help:"How long a turn of the loop may take: when turns take longer for --overload-after, newcomers are refused." default:"200ms"`
-	P99                time.Duration `help:"Gather messages for as long as 99 of 100 still leave within this time, such as 50ms; instead of --gather." name:"p99" placeholder:"TIME"`
-	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s"`
+	Gather             gather        `help:"How long messages are gathered after some have left, before the next leave, such as 5ms. 0 is until the turn ends; off sends each message at once, in a frame of its own, which is for comparisons." default:"0" placeholder:"TIME"`
+	TurnTarget         time.Duration `help:"How long a turn of the loop may take: when turns take longer for --overload-after, newcomers are refused." default:"200ms" reload:""`
+	P99                time.Duration `help:"Gather messages for as long as 99 of 100 still leave within this time, such as 50ms; instead of --gather." name:"p99" placeholder:"TIME" field:"GatherP99"`
+	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s" reload:""`
 	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
-	LogLevel           slog.Level    `help:"debug, info, warn or error." default:"info"`
+	LogLevel           slog.Level    `help:"debug, info, warn or error." default:"info" reload:""`
+	LogFormat          string        `help:"text, json, or auto: text on a terminal." default:"auto" enum:"auto,text,json"`
 }
 
 // sockJS are the options of sockjs-node, under its names.
@@ -113,7 +114,7 @@ type sockJS struct {
 	JSessionID      bool          `name:"jsessionid" help:"Set the cookie JSESSIONID, for load balancers that are sticky by it."`
 	BaseURL         string        `name:"base-url" help:"URL that clients are told to use for the service." placeholder:"URL"`
 	Transports      []string      `help:"Transports that are on: ${transports}. Default: all." placeholder:"NAME"`
-	Origins         []string      `help:"Origins whose pages may use the services, such as https://example.com. Default: any." placeholder:"ORIGIN"`
+	Origins         []string      `help:"Origins whose pages may use the services, such as https://example.com. Default: any." placeholder:"ORIGIN" reload:""`
 }
 
 func (o *sockJS) options() server.Options {
@@ -125,20 +126,32 @@ func (o *sockJS) options() server.Options {
 }
 
 // Run serves until a signal ends it.
-func (s *serve) Run(to *streams) error {
+func (s *serve) Run(i *invocation) (err error) {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
-	events := admin.NewEvents(slog.NewTextHandler(to.err, &slog.HandlerOptions{Level: s.LogLevel}))
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
+	level := &slog.LevelVar{}
+	level.Set(s.LogLevel)
+	limited := newLimited(logHandler(i.to.err, s.LogFormat, level))
+	defer limited.Close()
+	events := admin.NewEvents(limited)
 	log := slog.New(events)
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
 		return err
 	}
+	c, err := i.check(s, log)
+	if err != nil {
+		return err
+	}
+	reloads := newReloader(i, s, c, log, level)
 	if err := s.pin(log); err != nil {
 		return err
 	}
-	srv, err := s.server(log)
+	srv, err := s.server(c)
 	if err != nil {
 		return plain(err)
 	}
@@ -161,6 +174,7 @@ func (s *serve) Run(to *streams) error {
 			log.Info("listening", "page", "http://"+addr+c.Prefix+"/", "addr", addr, "admin", adminAddr,
 				"cpu", s.CPU.String(), "connections_max", c.ConnectionsMax, "descriptors", descriptors,
 				"memory_bytes_max", c.MemoryBytesMax)
+			reloads.run(ctx, srv, hangUps)
 		case <-ctx.Done():
 		}
 	}()
@@ -176,8 +190,8 @@ func (s *serve) Run(to *streams) error {
 	return nil
 }
 
-// server makes the server with its services.
-func (s *serve) server(log *slog.Logger) (*server.Server, error) {
+// config is what the flags say of the server.
+func (s *serve) config(log *slog.Logger) server.Config {
 	c := server.Config{
 		Addr: s.Addr, Prefix: s.SockJS.Prefix, Options: s.SockJS.options(), SharePort: s.SharePort,
 		ConnectionsMax: s.ConnectionsMax, SessionsMax: s.SessionsMax,
@@ -192,20 +206,28 @@ func (s *serve) server(log *slog.Logger) (*server.Server, error) {
 		DrainWindow: s.DrainWindow,
 		Logger:      log,
 	}
-	switch gather, err := time.ParseDuration(s.Gather); {
-	case s.Gather == "off":
-		c.BatchBytesMax = 1
-	case err != nil:
-		return nil, fmt.Errorf("--gather %q: want a time, such as 5ms, or off", s.Gather)
-	default:
-		c.Gather = gather
+	if c.Gather = time.Duration(s.Gather); s.Gather == gatherOff {
+		c.Gather, c.BatchBytesMax = 0, 1
 	}
 	s.Proxies.configure(&c)
 	if s.Conformance {
 		conformance.Configure(&c)
 	}
+	return c
+}
+
+// fillIn takes over what the flags left open, or --conformance has set.
+func (s *serve) fillIn(c server.Config) {
+	s.ConnectionsMax, s.SessionsMax, s.BodyBytesMax = c.ConnectionsMax, c.SessionsMax, c.BodyBytesMax
+	s.MessageBytesMax, s.RawMessageBytesMax = c.MessageBytesMax, c.RawMessageBytesMax
+	s.MemoryMax = size(c.MemoryBytesMax)
+	s.SockJS.ResponseLimit, s.SockJS.Transports = c.ResponseLimit, c.Transports
+}
+
+// server makes the server with its services.
+func (s *serve) server(c server.Config) (*server.Server, error) {
 	var err error
-	if c.Broker, err = s.Broker.broker(log); err != nil {
+	if c.Broker, err = s.Broker.broker(c.Logger); err != nil {
 		return nil, err
 	}
 	srv, err := server.New(c)

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lines are the log's lines without their times.
+func lines(log *bytes.Buffer) []string {
+	var all []string
+	for line := range strings.Lines(log.String()) {
+		_, line, _ = strings.Cut(line, " ")
+		all = append(all, strings.TrimSpace(line))
+	}
+	log.Reset()
+	return all
+}
+
+func TestLogsAreLimitedByKind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		h := newLimited(slog.NewTextHandler(&out, nil))
+		log := slog.New(h)
+		for n := range 25 {
+			log.With("n", n).WithGroup("g").Warn("refused", "why", "full")
+			log.Info("refused")
+		}
+		log.Error("one")
+		got := lines(&out)
+		if len(got) != 41 || got[0] != "level=WARN msg=refused n=0 g.why=full" || got[40] != "level=ERROR msg=one" {
+			t.Errorf("%d lines: %q", len(got), got)
+		}
+		time.Sleep(logWindow)
+		synctest.Wait()
+		got = lines(&out)
+		if all := strings.Join(got, "\n"); len(got) != 2 ||
+			!strings.Contains(all, "level=WARN msg=suppressed message=refused count=5") ||
+			!strings.Contains(all, "level=INFO msg=suppressed message=refused count=5") {
+			t.Errorf("at the end of the window: %q", got)
+		}
+		for range 22 { // the next window
+			log.Info("refused")
+		}
+		if got := lines(&out); len(got) != logRecordsMax {
+			t.Errorf("%d lines in the next window", len(got))
+		}
+		h.Close()
+		if got := lines(&out); len(got) != 1 || got[0] != "level=INFO msg=suppressed message=refused count=2" {
+			t.Errorf("at the end: %q", got)
+		}
+		time.Sleep(2 * logWindow)
+		if out.Len() > 0 {
+			t.Errorf("after the end: %s", out.String())
+		}
+	})
+}
+
+func TestLogFormats(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{"auto": `"msg":"hello"`, "json": `"msg":"hello"`, "text": "msg=hello"} {
+		var out bytes.Buffer
+		level := &slog.LevelVar{}
+		log := slog.New(logHandler(&out, format, level))
+		log.Debug("too little")
+		level.Set(slog.LevelDebug)
+		log.Debug("hello")
+		if got := out.String(); !strings.Contains(got, want) || strings.Contains(got, "little") {
+			t.Errorf("%s: %s", format, got)
+		}
+	}
+}
