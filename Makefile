@@ -66,6 +66,10 @@ bench-walls: build ## What comes in and what goes out: all send, or 50. ARGS="--
 bench-compression: build ## What compressing each batch once is worth, 50 connections sending. ARGS="--blocks 3"
 	bin/benchmarks --suite compression $(ARGS)
 
+.PHONY: bench-gather
+bench-gather: build ## Messages gathered for 0, 2, 5 and 20 ms: CPU and round trips at 0.1 to 100 million/s
+	bin/benchmarks --suite gather $(ARGS)
+
 .PHONY: bench-equal
 bench-equal: build ## All servers at the same rates, 10 thousand to 10 million a second. ARGS="--blocks 3"
 	bin/benchmarks --suite equal $(ARGS)

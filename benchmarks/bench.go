@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -46,6 +47,9 @@ func (b *bench) measureAll(ctx context.Context) error {
 	var failed error
 	for block := range b.Blocks {
 		for _, n := range b.levels(block) {
+			if err := b.measureWall(ctx, n, block); err != nil {
+				return err
+			}
 			for _, c := range b.contestants {
 				wanted := slices.Contains(b.Levels, n) || slices.Contains(b.suite.full, c.Name)
 				if b.has(c, n, block) || !wanted {
@@ -69,6 +73,42 @@ func (b *bench) measureAll(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(b.report(ctx), failed)
+}
+
+// Sizes of a send with which the kernel's wall is measured: the best of them is the wall.
+const (
+	wallBytes  = "16384,65536,262144"
+	wallWindow = "500ms"
+)
+
+// measureWall measures what one thread can send at a level, at the beginning of it in each block, where servers are
+// searched for what they can send.
+func (b *bench) measureWall(ctx context.Context, level, block int) error {
+	file := filepath.Join(b.Out, results.WallFile)
+	records, _ := results.ReadFile(file) // of one that breaks off, what is there
+	known := slices.ContainsFunc(records, func(r results.Record) bool {
+		return r.Wall != nil && r.Wall.Connections == level && r.Wall.Block == block+1
+	})
+	if known || len(b.suite.rates) > 0 {
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, b.program("limit"), "--connections", strconv.Itoa(level),
+		"--bytes", wallBytes, "--window", wallWindow, "--cpu", strconv.Itoa(b.ServerCPU),
+		"--reader-cpu", strconv.Itoa(b.cpus[0])).Output()
+	if err != nil {
+		return fmt.Errorf("limit: %w", err)
+	}
+	for lines := json.NewDecoder(bytes.NewReader(out)); lines.More(); {
+		w := results.Wall{}
+		if err := lines.Decode(&w); err != nil {
+			return fmt.Errorf("limit: %w", err)
+		}
+		w.Block = block + 1
+		if err := appendRecord(file, results.Record{Wall: &w}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errInterrupted = errors.New("interrupted; the same command goes on with what is left")
@@ -173,7 +213,7 @@ func (c *contestant) about() string {
 
 // removeOld removes the results of an earlier run in the folder.
 func (b *bench) removeOld(old results.Manifest) error {
-	var names []string
+	names := []string{strings.TrimSuffix(results.WallFile, ".jsonl")}
 	for _, s := range old.Servers {
 		names = append(names, s.Name)
 	}
@@ -297,8 +337,10 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 }
 
 // append adds a record to a contestant's results.
-func (b *bench) append(c *contestant, r results.Record) error {
-	f, err := os.OpenFile(b.file(c.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+func (b *bench) append(c *contestant, r results.Record) error { return appendRecord(b.file(c.Name), r) }
+
+func appendRecord(file string, r results.Record) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

@@ -92,6 +92,18 @@ var suites = map[string]suite{
 		names: []string{"sockloop", "sockloop-compressed", "goroutine-batched"}, base: "sockloop",
 		levels: []int{500, 2000}, load: append(sampled, "--publishers", "50"),
 	},
+	// What gathering for longer than a turn costs in time, and saves in CPU.
+	"gather": {
+		names: []string{
+			"sockloop", "sockloop-gather-2ms", "sockloop-gather-5ms", "sockloop-gather-20ms", "sockloop-p99-50ms",
+		}, base: "sockloop",
+		levels: []int{2000}, rates: []float64{1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8}, load: sampled,
+	},
+	// The same for compression, with the payload of 2011 and lines of chat.
+	"equal-compressed": {
+		names: []string{"sockloop", "sockloop-compressed"}, base: "sockloop",
+		levels: []int{500, 2000}, rates: []float64{1e4, 1e5, 1e6, 1e7, 1e8}, load: sampled,
+	},
 	// What people run.
 	"equal": {
 		base: "sockjs-node", levels: []int{2000}, rates: []float64{1e4, 1e5, 1e6, 1e7},

@@ -174,6 +174,18 @@ func (o *Outflow) setApart() {
 	}
 }
 
+// Lag is the number of messages of the topics that have not left for it. Of messages that were merged into one entry
+// all count until the last has left.
+func (o *Outflow) Lag() uint64 {
+	n := uint64(0)
+	for _, c := range o.subscriptions {
+		if c.at != nil {
+			n += c.stream.messages - c.at.messagesBefore(c.at.at(c.off))
+		}
+	}
+	return n
+}
+
 // Memory is what the outbox occupies, in bytes.
 func (o *Outflow) Memory() int { return o.outbox.kept }
 

@@ -38,6 +38,8 @@ type Config struct {
 	SegmentBytes  int             // size of a segment of the log, in bytes; a larger batch gets a larger one
 	Pace          Pace            // whom a full log waits for; zero is nobody
 	Logs          *budget.Account // is charged with LogBytes; nil is none
+	// Occupied is told when the first subscriber comes, and when the last has gone; nil is nobody. It may only note it.
+	Occupied func(occupied bool)
 }
 
 // Pace says which readers a log that is too large waits for. It waits for those that take something within WindowMS,
@@ -83,13 +85,14 @@ type Topic struct {
 	kept      int // memory of open and scratch, as charged
 	mixed     int // members whose outflows subscribe to several topics
 	published uint64
+	occupied  func(bool)
 	growth    float64 // what a byte of the last batch became on the wires, in the mean of the subscribers
 	closed    bool
 }
 
 // NewTopic makes an empty topic.
 func NewTopic(c Config) *Topic {
-	t := &Topic{streams: make([]stream, len(c.Wires)), logs: c.Logs, growth: 1}
+	t := &Topic{streams: make([]stream, len(c.Wires)), logs: c.Logs, occupied: c.Occupied, growth: 1}
 	logBytesMax := orDefault(c.LogBytesMax, LogBytesMax)
 	for i, encode := range c.Wires {
 		t.streams[i] = stream{
@@ -128,6 +131,16 @@ func (t *Topic) Publish(m *codec.Message) int {
 		return 0
 	}
 	t.open.Append(m)
+	t.account()
+	return len(t.open.JSON)
+}
+
+// PublishBatch appends all messages of b, which is borrowed, as Publish does with each.
+func (t *Topic) PublishBatch(b *codec.Batch) int {
+	if t.closed {
+		return 0
+	}
+	t.open.AppendBatch(b)
 	t.account()
 	return len(t.open.JSON)
 }
@@ -257,6 +270,9 @@ func (t *Topic) join(c *cursor, w Wire) {
 	c.topic, c.index = t, len(t.members)
 	t.members = append(t.members, c)
 	t.streams[w].join(c)
+	if len(t.members) == 1 && t.occupied != nil {
+		t.occupied(true)
+	}
 }
 
 // remove takes c out; it holds on to nothing of the log afterwards.
@@ -267,6 +283,9 @@ func (t *Topic) remove(c *cursor) {
 	t.members[last] = nil
 	t.members = t.members[:last]
 	c.stream.part(c)
+	if last == 0 && t.occupied != nil {
+		t.occupied(false)
+	}
 }
 
 // account charges what the open batch and the scratch have grown by.

@@ -3,6 +3,7 @@ package broadcast
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -509,4 +510,57 @@ func TestFanOut(t *testing.T) {
 	if n := topic.FanOut(100); n != 0 {
 		t.Errorf("100 bytes are %d for nobody", n)
 	}
+}
+
+// A batch that somebody else made leaves with what was published before and after it.
+func TestBatchesArePublishedWhole(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}})
+	r := newReader(&OutflowConfig{}, topic)
+	var b codec.Batch
+	for _, text := range []string{"b", "c"} {
+		m := codec.Text([]byte(text))
+		b.Append(&m)
+	}
+	publish(topic, "a")
+	if size := topic.PublishBatch(&b); size != len(`"a","b","c"`) {
+		t.Errorf("the batch has %d bytes", size)
+	}
+	publish(topic, "d")
+	topic.Seal(2)
+	r.expect(t, 100, "a\nb\nc\nd\n")
+	if topic.Published() != 4 {
+		t.Errorf("%d messages", topic.Published())
+	}
+	topic.Close()
+	if size := topic.PublishBatch(&b); size != 0 || topic.LogBytes() != 0 {
+		t.Errorf("a closed topic keeps %d bytes, %d of them open", topic.LogBytes(), size)
+	}
+}
+
+// The first subscriber and the end of the last are told of, and nothing between them.
+func TestOccupiedIsToldOfTheFirstAndTheLast(t *testing.T) {
+	t.Parallel()
+	var told []bool
+	topic := NewTopic(Config{Wires: []Encoder{lines, loud}, Occupied: func(o bool) { told = append(told, o) }})
+	expect := func(want ...bool) {
+		t.Helper()
+		if !slices.Equal(told, want) {
+			t.Fatalf("told %v, want %v", told, want)
+		}
+	}
+	a, b := newReader(&OutflowConfig{}, topic), newReader(&OutflowConfig{}, topic)
+	expect(true)
+	a.Unsubscribe(topic)
+	a.Unsubscribe(topic)
+	expect(true)
+	if err := b.Rewire(1, nil, 2); err != nil {
+		t.Fatal(err)
+	}
+	expect(true)
+	b.Close()
+	expect(true, false)
+	a.Subscribe(topic, 0, 1)
+	topic.Close()
+	expect(true, false, true, false)
 }

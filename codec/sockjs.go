@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"github.com/gobwas/ws"
@@ -46,6 +47,23 @@ func (b *Batch) Append(m *Message) {
 	b.Ends = append(b.Ends, len(b.JSON))
 }
 
+// AppendBatch adds the messages of another batch, which is borrowed and no part of one.
+func (b *Batch) AppendBatch(other *Batch) {
+	if len(b.JSON) > 0 && other.Len() > 0 {
+		b.JSON = append(b.JSON, ',')
+	}
+	at := len(b.JSON)
+	b.JSON = append(b.JSON, other.JSON...)
+	for _, end := range other.Ends {
+		b.Ends = append(b.Ends, at+end)
+	}
+}
+
+// Clone is a copy of the batch, owned by the caller.
+func (b *Batch) Clone() Batch {
+	return Batch{JSON: bytes.Clone(b.JSON), Ends: slices.Clone(b.Ends), from: b.from}
+}
+
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() { b.JSON, b.Ends = b.JSON[:0], b.Ends[:0] }
 
@@ -72,6 +90,11 @@ func (b *Batch) Split(bytesMax int, each func(part Batch)) {
 		part.JSON, part.Ends = b.JSON[:end], b.Ends[first:]
 		each(part)
 	}
+}
+
+// AppendJSONArray appends the batch as a JSON array of strings: what Array reads.
+func AppendJSONArray(dst []byte, b Batch) []byte {
+	return append(append(append(slices.Grow(dst, len(b.Elements())+len("[]")), '['), b.Elements()...), ']')
 }
 
 // AppendWebSocketArray appends the batch as SockJS sends it on a WebSocket: a text frame a[…].

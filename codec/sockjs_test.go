@@ -275,3 +275,30 @@ func TestCloseReasonsAtTheirBound(t *testing.T) {
 		t.Error(e)
 	}
 }
+
+// A batch that was added to another is part of it; a copy shares nothing with what it was made of; Array reads both.
+func TestBatchesOfBatches(t *testing.T) {
+	t.Parallel()
+	b, other := batchOf("a", `"`), batchOf("c")
+	b.AppendBatch(&Batch{})
+	b.AppendBatch(other)
+	var first Batch
+	first.AppendBatch(b)
+	clone := first.Clone()
+	first.JSON[1] = 'x'
+	first.Ends[0] = 0
+	for name, got := range map[string]Batch{"added to": *b, "a copy": clone} {
+		var texts []string
+		var a Array
+		if err := a.Begin(AppendJSONArray([]byte(nil), got)); err != nil {
+			t.Fatal(err)
+		}
+		for m := a.Next(); m != nil; m = a.Next() {
+			texts = append(texts, string(m.Text()))
+		}
+		parts := split(&got, 1, AppendElements)
+		if !slices.Equal(texts, []string{"a", `"`, "c"}) || string(parts) != `"a","\"","c",` {
+			t.Errorf("%s: %q, in parts %s", name, texts, parts)
+		}
+	}
+}

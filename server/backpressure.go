@@ -33,14 +33,20 @@ func (l *loop) holdBack(c *conn, b backpressure) {
 	}
 	l.stats.PublishersHeld++
 	c.wait(holdPublisher)
-	if t := b.topic; t != nil {
-		t.waiting = append(t.waiting, c)
-		if !t.awaited {
-			t.awaited = true
-			l.fullTopics = append(l.fullTopics, t)
-		}
-	} else {
-		l.paced = append(l.paced, publisher{c, b.rate})
+	if b.topic != nil {
+		l.awaitRoom(b.topic, c)
+		return
+	}
+	l.paced = append(l.paced, publisher{c, b.rate})
+	l.startPacer()
+}
+
+// awaitRoom has somebody wait for room in the log of a topic.
+func (l *loop) awaitRoom(t *Topic, w waiter) {
+	t.waiting = append(t.waiting, w)
+	if !t.awaited {
+		t.awaited = true
+		l.fullTopics = append(l.fullTopics, t)
 	}
 	l.startPacer()
 }

@@ -42,6 +42,7 @@ func (l *loop) tick() {
 	for _, r := range l.routes {
 		r.timeOut(l.now)
 	}
+	l.lookAtSaturation()
 	l.listenAgain()
 	l.giveBack()
 	l.arm()

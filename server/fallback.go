@@ -67,7 +67,7 @@ const codeStillOpen = 2010
 func newFallback(l *loop, r *route, id string, fr *framing) *fallback {
 	id = strings.Clone(id) // it is a part of the request's target
 	f := &fallback{loop: l, route: r, id: id, framing: fr}
-	s := newSession(l, r.service, f)
+	s := newSession(l, r, f)
 	f.session, f.outflow = s, &s.outflow
 	r.sessions[id] = f
 	l.httpSessions++
@@ -85,6 +85,7 @@ func (f *fallback) open(r *receiver) {
 
 func (f *fallback) name() string         { return f.framing.name }
 func (f *fallback) remoteAddr() net.Addr { return f.addr }
+func (f *fallback) blocked() bool        { return f.receiver == nil || f.receiver.blocked() }
 func (f *fallback) wire() broadcast.Wire { return f.framing.wire }
 
 func (f *fallback) appendMessage(dst []byte, m *Message) []byte {
@@ -107,7 +108,10 @@ func (f *fallback) attach(r *receiver) {
 			f.slow()
 		}
 	}
-	f.framing = r.framing
+	if f.framing != r.framing {
+		f.framing = r.framing
+		f.session.moved()
+	}
 	f.setReceiver(r)
 }
 

@@ -10,6 +10,29 @@ import (
 type gathering struct {
 	topics []*Topic
 	timer  int // timerfd of the first whose time comes
+
+	longest time.Duration // of those that gather as long as Config.GatherP99 allows
+}
+
+// GatherAuto has a topic gather as long as Config.GatherP99 allows.
+const GatherAuto time.Duration = -1
+
+// What a message waits for, beside the time for which it is gathered: the end of the turn that it comes in, and of the
+// one that its time finds, and its own. A tenth is for what is no work of the loop's.
+const (
+	gatherTurns  = 3
+	gatherMargin = 10
+)
+
+// adaptGather lets messages be gathered for what is left of Config.GatherP99 beside the turns: those since before, but
+// for the longest that make a hundredth of the time. Larger batches make longer turns, so it goes half of the way.
+func (l *loop) adaptGather(before *Histogram) {
+	if l.cfg.GatherP99 == 0 {
+		return
+	}
+	turn := time.Duration(l.stats.TurnSeconds.longest(before, 0.01) * float64(time.Second))
+	allowed := max(l.cfg.GatherP99-l.cfg.GatherP99/gatherMargin-gatherTurns*turn, 0)
+	l.gathering.longest += (allowed - l.gathering.longest) / 2
 }
 
 // gather keeps the topics that have sent something a short while ago from doing so again now.
@@ -30,9 +53,16 @@ func (l *loop) gather() {
 	}
 }
 
-// sent notes that a topic's messages leave now.
+// sent notes that a topic's messages leave now, and has the broker take its own too.
 func (t *Topic) sent() {
-	t.notBefore = t.loop.elapsed + t.options.Gather
+	gather := t.options.Gather
+	if gather == GatherAuto {
+		gather = t.loop.gathering.longest
+	}
+	t.notBefore = t.loop.elapsed + gather
+	if t.remote != nil {
+		t.remote.handOn()
+	}
 }
 
 // wakeGathered sets the timer to the first topic whose time comes.

@@ -148,11 +148,50 @@ func TestTopicsGatherForThemselves(t *testing.T) {
 	b.expect(`a["4"]`)
 }
 
+// With a target the time is found: of a loop with nothing else to do, nearly all of the target.
+func TestGatherWithinATarget(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Config{GatherP99: time.Minute})
+	c := r.join(t, "/broadcast")
+	r.eventually(t, "gathers", func(st server.Stats) bool { return st.Gather > 30*time.Second })
+	c.send(`["first"]`)
+	c.expect(`a["first"]`)
+	c.send(`["second"]`)
+	c.send(`["third"]`)
+	r.eventually(t, "published", func(st server.Stats) bool { return st.MessagesPublished == 3 })
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.Shutdown(context.Background()) }()
+	c.expect(`a["second","third"]`)
+	_ = c.Close()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// A loop whose turns take as long as the target gathers nothing.
+func TestGatherLeavesTimeForTheTurns(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Config{GatherP99: 30 * time.Millisecond}, "/tardy", tardy{})
+	r.eventually(t, "gathers", func(st server.Stats) bool { return st.Gather > 13*time.Millisecond })
+	c := r.join(t, "/tardy")
+	for r.stats(t).Gather > time.Millisecond {
+		c.send(`["slow"]`)
+		c.expect(`a["slow"]`)
+	}
+}
+
 func TestGatherIsBounded(t *testing.T) {
 	t.Parallel()
+	both := server.Config{Addr: "127.0.0.1:0", Gather: time.Second, GatherP99: time.Second}
+	if _, err := server.New(both); err == nil {
+		t.Error("a time and a target for it are taken")
+	}
 	for _, d := range []time.Duration{-1, time.Minute + 1} {
 		if _, err := server.New(server.Config{Addr: "127.0.0.1:0", Gather: d}); err == nil {
 			t.Errorf("%v is taken", d)
+		}
+		if _, err := server.New(server.Config{Addr: "127.0.0.1:0", GatherP99: d}); err == nil {
+			t.Errorf("a target of %v is taken", d)
 		}
 	}
 }

@@ -59,6 +59,8 @@ type loop struct {
 	lastPublished *Topic                  // the last one published to
 	share         share                   // what may still be done in this turn
 	memory        memory                  // what is kept for clients, and its bound
+	saturation    saturation              // how near the loop is to what it can do
+	sessionID     uint64                  // of the last session that was opened
 	outflows      broadcast.OutflowConfig // of every session
 
 	published *Topic // the last that the message being handed on was published to
@@ -74,6 +76,7 @@ type loop struct {
 	scratchAfter []byte // for what stands behind a frame
 
 	mailbox mailbox
+	link    *link // to the broker; nil without one
 }
 
 func newLoop(cfg Config) *loop {
@@ -94,6 +97,7 @@ func newLoop(cfg Config) *loop {
 		l.deflater, _ = codec.NewDeflater(cfg.CompressLevel, cfg.CompressBytesMin) // the level has been checked
 	}
 	l.mailbox = mailbox{max: cfg.MailboxMax, loop: l}
+	l.link = newLink(l)
 	return l
 }
 
@@ -139,6 +143,8 @@ func (l *loop) run(ready func()) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	l.tid.Store(int64(unix.Gettid()))
+	l.saturation.open(time.Since(l.start))
+	defer l.saturation.close()
 	l.mailbox.open(l.poller)
 	ready()
 	err := l.poller.Polling(l.event)
@@ -170,6 +176,7 @@ func (l *loop) endAll() {
 
 // event is one event of the poller. A turn is the events of one or two waits, and the flush that they lead to.
 func (l *loop) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
+	l.turnMayBegin()
 	switch fd {
 	case l.listener.fd:
 		l.accept()
@@ -217,6 +224,7 @@ func (l *loop) flush() {
 	l.memory.collector.adjust(l.memory.budget.Used())
 	l.makeRoom()
 	l.checkDrained()
+	l.turnEnded()
 	l.nextTurn()
 }
 
@@ -280,6 +288,7 @@ func (l *loop) snapshot() Stats {
 		}
 	}
 	l.memory.report(&st)
+	l.reportSaturation(&st)
 	return st
 }
 

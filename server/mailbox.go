@@ -66,6 +66,7 @@ func (b *mailbox) read() {
 	letters := b.letters
 	b.letters = nil
 	b.mu.Unlock()
+	b.loop.turnMayBegin()
 	for _, letter := range letters {
 		b.loop.guarded(letter)
 	}

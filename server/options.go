@@ -37,13 +37,15 @@ const (
 	TransportJSONPPolling = "jsonp-polling"
 )
 
-// Transports lists the names of all transports, the best first.
-func Transports() []string {
-	return []string{
-		TransportWebSocket, TransportRawWebSocket, TransportXHRStreaming, TransportXHRPolling, TransportEventSource,
-		TransportHTMLFile, TransportJSONPPolling,
-	}
+var transports = [...]string{
+	TransportWebSocket, TransportRawWebSocket, TransportXHRStreaming, TransportXHRPolling, TransportEventSource,
+	TransportHTMLFile, TransportJSONPPolling,
 }
+
+// Transports lists the names of all transports, the best first.
+func Transports() []string { return slices.Clone(transports[:]) }
+
+func transportIndex(name string) int { return slices.Index(transports[:], name) }
 
 // DefaultOptions are sockjs-node's.
 func DefaultOptions() Options {

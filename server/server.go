@@ -70,6 +70,9 @@ func (s *Server) Handle(prefix string, service Service, changes ...func(*Options
 // before Run or on the loop.
 func (s *Server) NewTopic(name string, changes ...func(*TopicOptions)) *Topic {
 	o := TopicOptions{Gather: s.cfg.Gather}
+	if s.cfg.GatherP99 > 0 {
+		o.Gather = GatherAuto
+	}
 	for _, change := range changes {
 		change(&o)
 	}
@@ -82,21 +85,7 @@ func (s *Server) Post(f func()) error { return s.loop.mailbox.post(f) }
 
 // Stats takes a snapshot of the counters. It may be called on the loop too.
 func (s *Server) Stats(ctx context.Context) (Stats, error) {
-	if s.loop.isHere() {
-		return s.loop.snapshot(), nil
-	}
-	snapshot := make(chan Stats, 1)
-	if err := s.Post(func() { snapshot <- s.loop.snapshot() }); err != nil {
-		return Stats{}, err
-	}
-	select {
-	case st := <-snapshot:
-		return st, nil
-	case <-s.stopped:
-		return Stats{}, ErrNotRunning
-	case <-ctx.Done():
-		return Stats{}, ctx.Err()
-	}
+	return ask(ctx, s, (*loop).snapshot)
 }
 
 // FinalStats is what the counters were when Run returned; it waits for that.
@@ -124,6 +113,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.loop.close()
 	if err := s.loop.open(); err != nil {
 		return fmt.Errorf("server: %w", err)
+	}
+	if s.cfg.Broker != nil {
+		if err := s.cfg.Broker.Open(s.loop.link.receive); err != nil {
+			return fmt.Errorf("server: broker: %w", err)
+		}
+		defer s.closeBroker()
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.loop.run(func() { close(s.ready) }) }()

@@ -52,7 +52,10 @@ const (
 // function posted with Server.Post.
 type Session struct {
 	loop      *loop
-	service   Service
+	route     *route
+	id        uint64
+	openedAt  int64 // loop time
+	countedAs int   // the transport, in Stats.SessionsOf
 	transport transport
 	outflow   broadcast.Outflow
 	owing     bool // among the loop's owing
@@ -76,6 +79,8 @@ const (
 // transport carries a session: a WebSocket, or one HTTP response after the other.
 type transport interface {
 	name() string
+	// blocked tells that nothing can be sent at the moment.
+	blocked() bool
 	remoteAddr() net.Addr
 	// wire is the encoding in which the session receives broadcasts.
 	wire() broadcast.Wire
@@ -105,6 +110,8 @@ type carried interface {
 	sealTopics()
 	// beginClosing tells that the transport ends the session: nothing can be sent any more.
 	beginClosing()
+	// moved tells that another transport carries it from now on.
+	moved()
 	// ended tells that the session is over: the connection is gone, or no use any more.
 	ended(reason CloseReason)
 }
@@ -112,8 +119,9 @@ type carried interface {
 // ErrClosed is what Session.Send returns when the session is closing or closed.
 var ErrClosed = errors.New("server: the session is closed")
 
-func newSession(l *loop, service Service, t transport) *Session {
-	s := &Session{loop: l, service: service, transport: t}
+func newSession(l *loop, r *route, t transport) *Session {
+	l.sessionID++
+	s := &Session{loop: l, route: r, id: l.sessionID, transport: t}
 	s.outflow.Init(&l.outflows, (*subscriber)(s))
 	return s
 }
@@ -188,6 +196,9 @@ func (s *Session) Unsubscribe(t *Topic) {
 	}
 }
 
+// ID is the session's number: from 1 on, in the order in which the sessions of this process began.
+func (s *Session) ID() uint64 { return s.id }
+
 // Transport is the name of the transport, one of Transports; of a session over HTTP, that of the receiver it has or
 // last had.
 func (s *Session) Transport() string { return s.transport.name() }
@@ -242,9 +253,21 @@ func (s *subscriber) Evicted(skipped uint64) {
 func (s *Session) opened() {
 	s.state = open
 	s.rate.begin(s.loop.now, &s.loop.cfg)
+	s.openedAt = s.loop.now
+	s.countedAs = transportIndex(s.transport.name())
 	s.loop.stats.Sessions++
+	s.loop.stats.SessionsOf[s.countedAs]++
 	s.loop.stats.SessionsOpened++
-	s.service.OnOpen(s)
+	s.route.service.OnOpen(s)
+}
+
+func (s *Session) moved() {
+	if s.state == opening || s.state == closed {
+		return
+	}
+	s.loop.stats.SessionsOf[s.countedAs]--
+	s.countedAs = transportIndex(s.transport.name())
+	s.loop.stats.SessionsOf[s.countedAs]++
 }
 
 // wait looks at the log that the session published to last: as long as that is full it publishes nothing more, however
@@ -262,7 +285,7 @@ func (s *Session) message(m *Message) backpressure {
 	l.share.handed = true
 	l.foundFull, l.published = nil, nil
 	size := m.Len()
-	s.service.OnMessage(s, m)
+	s.route.service.OnMessage(s, m)
 	s.published = l.published
 	within := s.rate.spend(size, l.now)
 	switch {
@@ -290,8 +313,9 @@ func (s *Session) ended(reason CloseReason) {
 	}
 	s.outflow.Close()
 	s.loop.stats.Sessions--
+	s.loop.stats.SessionsOf[s.countedAs]--
 	if reason.Code == 0 {
 		reason.Code = codeBroken
 	}
-	s.service.OnClose(s, reason)
+	s.route.service.OnClose(s, reason)
 }

@@ -168,7 +168,7 @@ func (c *conn) mayPublish() bool {
 // nextTurn begins another turn.
 func (l *loop) nextTurn() {
 	s := &l.share
-	tooMuch := len(s.publishers) > 0 || s.fanOut <= 0 && s.waiting()
+	tooMuch := len(s.publishers) > 0 || s.fanOut <= 0 && s.waiting() || l.link.behind()
 	switch {
 	case tooMuch && s.spentSince == 0:
 		s.spentSince = max(l.now, 1)
@@ -184,11 +184,5 @@ func (l *loop) nextTurn() {
 	}
 	clear(s.publishers)
 	s.publishers = s.publishers[:0]
-}
-
-// overloaded tells that the loop is beyond its saturation: for OverloadAfter there have always been publishers that
-// waited for the next turn.
-func (l *loop) overloaded() bool {
-	since := l.share.spentSince
-	return since > 0 && l.now-since >= l.cfg.OverloadAfter.Milliseconds()
+	l.link.nextTurn()
 }

@@ -1,11 +1,22 @@
 package server
 
-// Stats counts what the server did since it started; the first two groups are the state at the moment of the snapshot.
-// Plain integers: they belong to the loop, and Server.Stats copies them there.
+import "time"
+
+// Stats counts what the server did since it started; the first three groups are the state at the moment of the
+// snapshot. Plain integers: they belong to the loop, and Server.Stats copies them there.
 type Stats struct {
 	Connections        int
 	Sessions           int
 	ConnectionsBlocked int // their sockets are full at the moment
+	// SessionsOf are the sessions by transport, in the order of Transports.
+	SessionsOf [len(transports)]int
+
+	Busy       float64       // share of the last second in which the loop was not waiting for anything to do
+	TurnWait   time.Duration // how long a turn a message that came in that second found, in the mean
+	Saturation float64       // TurnWait over Config.TurnTarget: from 1 on newcomers are refused
+	Gather     time.Duration // how long topics gather that do so as long as Config.GatherP99 allows
+	Overloaded bool          // newcomers are refused for load
+	Draining   bool
 
 	MemoryBytes      int // kept on behalf of clients: the sum of the following
 	MemoryBytesMax   int // its bound
@@ -31,7 +42,9 @@ type Stats struct {
 	MessagesDelivered      uint64 // owed to sessions: published ones times their subscribers, and those to one
 	BytesReceived          uint64
 	BytesSent              uint64
-	Turns                  uint64 // flushes: a turn gathers messages and sends them
+	Turns                  uint64    // flushes: a turn gathers messages and sends them
+	TurnSeconds            Histogram // how long turns took, from their first event until all was handed to the kernel
+	BatchMessages          Histogram // messages of a batch: of a topic, in a turn
 	SlowConsumersClosed    uint64
 	PublishersHeld         uint64 // times that a connection was not read for publishing too fast
 	SlowConsumersSkipped   uint64

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sockloop/sockloop/broadcast"
+	"github.com/sockloop/sockloop/codec"
 )
 
 // Topic is a stream of messages that sessions subscribe to. Its methods may be called on the loop only: from a Service,
@@ -16,6 +17,7 @@ type Topic struct {
 	dirty   bool // published to in this turn
 	closed  bool
 	options TopicOptions
+	remote  *remote  // nil unless the broker carries the topic
 	awaited bool     // among the loop's full topics
 	waiting []waiter // publishers that wait for room in the log
 
@@ -38,8 +40,11 @@ type TopicOptions struct {
 	// have something in common (the attack BREACH).
 	NoCompression bool
 	// Gather is how long messages are gathered after some have left, before the next leave: the first after a pause
-	// leaves at once. It buys CPU and small frames with latency: see Config.Gather, which is the default.
+	// leaves at once. It buys CPU and small frames with latency: see Config.Gather, which is the default. GatherAuto
+	// is as long as Config.GatherP99 allows.
 	Gather time.Duration
+	// Local keeps the topic to this process, when there is a broker: see Config.Broker.
+	Local bool
 }
 
 // logBytesLimit leaves room for what many publishers send before they are known to be.
@@ -56,6 +61,11 @@ func (l *loop) pace() broadcast.Pace {
 
 func newTopic(l *loop, name string, o TopicOptions) *Topic {
 	t := &Topic{loop: l, name: name, options: o}
+	var occupied func(bool)
+	if l.link != nil && !o.Local {
+		l.link.carry(t)
+		occupied = t.remote.occupied
+	}
 	t.log = broadcast.NewTopic(broadcast.Config{
 		LogBytesMax:   l.cfg.LogBytesMax,
 		LogBytesLimit: l.logBytesLimit(),
@@ -63,6 +73,7 @@ func newTopic(l *loop, name string, o TopicOptions) *Topic {
 		Pace:          l.pace(),
 		Logs:          l.memory.logs,
 		Wires:         encoders(l.deflater),
+		Occupied:      occupied,
 	})
 	t.log.Data = t
 	l.topics = append(l.topics, t)
@@ -88,14 +99,38 @@ func (t *Topic) Publish(m *Message) {
 	if t.closed {
 		return
 	}
+	l.stats.MessagesPublished++
+	l.published = t
+	t.begin(m.Len())
+	size := t.log.Publish(m)
+	if t.remote != nil {
+		t.remote.published(m)
+	}
+	t.appended(size)
+	if t.awaited || t.log.Full() {
+		l.foundFull = t
+	}
+}
+
+// publishBatch publishes what another process has published: the broker carried it, and is not handed it.
+func (t *Topic) publishBatch(b *codec.Batch) {
+	t.begin(len(b.JSON))
+	t.appended(t.log.PublishBatch(b))
+}
+
+// begin makes ready for so many bytes of messages.
+func (t *Topic) begin(bytes int) {
+	l := t.loop
 	if l.multiTopic > 0 && l.lastPublished != nil && l.lastPublished != t {
 		l.lastPublished.seal() // somebody hears both, in the order of publication
 	}
 	l.lastPublished = t
-	l.stats.MessagesPublished++
-	l.published = t
-	l.share.publish(t.log.FanOut(m.Len()))
-	size := t.log.Publish(m)
+	l.share.publish(t.log.FanOut(bytes))
+}
+
+// appended makes sure that the open batch, which has so many bytes now, leaves in time.
+func (t *Topic) appended(size int) {
+	l := t.loop
 	if !t.dirty {
 		t.dirty = true
 		l.dirty = append(l.dirty, t)
@@ -104,9 +139,6 @@ func (t *Topic) Publish(m *Message) {
 	if size >= l.cfg.BatchBytesMax {
 		t.hurry()
 		l.deliver()
-	}
-	if t.awaited || t.log.Full() {
-		l.foundFull = t
 	}
 }
 
@@ -120,6 +152,9 @@ func (t *Topic) Close() {
 		return
 	}
 	t.closed = true
+	if t.remote != nil {
+		t.remote.close()
+	}
 	t.log.Each(func(r broadcast.Receiver) {
 		if r.(*subscriber).outflow.Len() == 2 {
 			l.multiTopic--
@@ -140,6 +175,8 @@ func (t *Topic) seal() {
 	if t.log.IsOpen() {
 		before := t.log.Published()
 		t.log.Seal(t.loop.nextSeq())
-		t.loop.stats.MessagesDelivered += (t.log.Published() - before) * uint64(t.log.Len())
+		n := t.log.Published() - before
+		t.loop.stats.MessagesDelivered += n * uint64(t.log.Len())
+		t.loop.stats.BatchMessages.observe(float64(n))
 	}
 }

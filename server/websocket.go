@@ -54,12 +54,13 @@ func newWebSocket(c *conn, r *route, raw bool) *webSocket {
 	if raw {
 		w.reader.BytesMax = int64(c.loop.cfg.RawMessageBytesMax)
 	}
-	s := newSession(c.loop, r.service, w)
+	s := newSession(c.loop, r, w)
 	w.session, w.outflow = s, &s.outflow
 	return w
 }
 
 func (w *webSocket) remoteAddr() net.Addr { return w.c.remoteAddr() }
+func (w *webSocket) blocked() bool        { return w.c.blocked }
 func (w *webSocket) writable()            { w.pump() }
 func (w *webSocket) unfinished() bool     { return w.messages.waiting() }
 func (w *webSocket) kept() int            { return w.reader.Buffered() + w.messages.kept() + cap(w.pong) }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -29,9 +30,9 @@ func TestRun(t *testing.T) {
 	if err := run(&out, small(t)); err != nil {
 		t.Fatal(err)
 	}
-	var got []result
+	var got []results.Wall
 	for d := json.NewDecoder(&out); d.More(); {
-		var r result
+		var r results.Wall
 		if err := d.Decode(&r); err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +43,7 @@ func TestRun(t *testing.T) {
 	}
 	for i, want := range [][2]int{{1, 16}, {1, 256 << 10}, {5, 16}, {5, 256 << 10}} {
 		r := got[i]
-		if r.Connections != want[0] || r.Bytes != want[1] || r.Seconds < 0.05 || r.SendsRate <= 0 || r.CPU <= 0 ||
+		if r.Connections != want[0] || r.Bytes != want[1] || r.Window < 0.05 || r.SendsRate <= 0 || r.CPU <= 0 ||
 			r.BytesRate > r.SendsRate*float64(r.Bytes)*1.001 || r.CongestionControl == "" {
 			t.Errorf("%+v", r)
 		}
@@ -54,9 +55,9 @@ func TestSummary(t *testing.T) {
 	at := time.Unix(1000, 0)
 	first := count{at: at, bytes: 100, sends: 10, full: 1, cpu: time.Second}
 	last := count{at: at.Add(2 * time.Second), bytes: 4100, sends: 20, full: 4, cpu: 2 * time.Second}
-	want := result{
-		Connections: 25, Bytes: 400, Seconds: 2, BytesRate: 2000, SendsRate: 5, Full: 3, CPU: 1, BytesPerCPU: 4000,
-		CPUPerSendNano: 1e8, ReaderCPU: 3,
+	want := results.Wall{
+		Connections: 25, Bytes: 400, Window: 2, BytesRate: 2000, SendsRate: 5, Full: 3, CPU: 1, BytesPerCPU: 4000,
+		CPUPerSend: 1e8, ReaderCPU: 3,
 	}
 	if got := summary(25, 400, first, last, count{cpu: 3 * time.Second}); got != want {
 		t.Errorf("%+v, want %+v", got, want)

@@ -10,24 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
-
-// result is what one pair of connections and bytes a send came to.
-type result struct {
-	Connections    int     `json:"connections"`
-	Bytes          int     `json:"bytes"`     // of a send
-	Seconds        float64 `json:"seconds"`   // of the window
-	BytesRate      float64 `json:"bytes_s"`   // sent a second
-	SendsRate      float64 `json:"sends_s"`   // that took something, whole or in part
-	Full           int64   `json:"full"`      // sends that found a full socket
-	CPU            float64 `json:"cpu_s"`     // seconds of the sender's thread, softirqs on its account included
-	BytesPerCPU    float64 `json:"bytes_cpu"` // sent for a CPU second
-	CPUPerSendNano float64 `json:"cpu_send_ns"`
-	ReaderCPU      float64 `json:"reader_cpu_s"`
-
-	CongestionControl string `json:"congestion_control"`
-}
 
 // count is what a thread has done so far.
 type count struct {
@@ -37,7 +22,7 @@ type count struct {
 }
 
 // measure sends for the window and a warm-up of a fifth of it, and checks that the reader got every byte.
-func measure(connections, bytes int, f flags) (r result, err error) {
+func measure(connections, bytes int, f flags) (r results.Wall, err error) {
 	near, far, err := connect(connections)
 	if err != nil {
 		closeAll(near)
@@ -79,13 +64,13 @@ func measure(connections, bytes int, f flags) (r result, err error) {
 }
 
 // summary is the difference of two counts of the sender.
-func summary(connections, bytes int, first, last, reader count) result {
+func summary(connections, bytes int, first, last, reader count) results.Wall {
 	seconds, cpu := last.at.Sub(first.at).Seconds(), (last.cpu - first.cpu).Seconds()
 	sentBytes, sends := float64(last.bytes-first.bytes), float64(last.sends-first.sends)
-	return result{
-		Connections: connections, Bytes: bytes, Seconds: seconds,
+	return results.Wall{
+		Connections: connections, Bytes: bytes, Window: seconds,
 		BytesRate: sentBytes / seconds, SendsRate: sends / seconds, Full: last.full - first.full,
-		CPU: cpu, BytesPerCPU: sentBytes / cpu, CPUPerSendNano: cpu / sends * 1e9, ReaderCPU: reader.cpu.Seconds(),
+		CPU: cpu, BytesPerCPU: sentBytes / cpu, CPUPerSend: cpu / sends * 1e9, ReaderCPU: reader.cpu.Seconds(),
 	}
 }
 

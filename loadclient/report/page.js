@@ -2,9 +2,9 @@
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
   const byName = Object.fromEntries(data.servers.map((s) => [s.name, s]));
-  if (!data.levels) return; // nothing was searched
+  data.levels ||= []; // nothing was searched
   const picture = document.documentElement.classList.contains('picture'); // without controls, and with names at the lines
-  const most = data.levels[data.levels.length - 1];
+  const most = data.levels[data.levels.length - 1] ?? 0;
 
   // Colours that people with any colour vision tell apart (Okabe and Ito); beyond eight, lines are dashed.
   const palette = ['#0072b2', '#e69f00', '#009e73', '#d55e00', '#cc79a7', '#56b4e9', '#8a6d00', '#7a5cc7'];
@@ -310,6 +310,10 @@
   const connections = { label: 'connections', unit: '', log: true, ticks: data.levels.map((n) => [n, String(n)]) };
   const perServer = (of) => data.servers.map((s, i) => ({ name: s.name, ...look(i), points: s.levels.map((l) => of(l, s)).filter(Boolean) }));
   const marks2011 = (to) => Object.entries(data.marks).map(([name, points], i) => ({ name: '2011: ' + name, color: css('--soft'), marks: true, dash: dashes[i % 3], points: points.map(to).filter(Boolean) }));
+  // The kernel's wall, where it was measured: as a line over the levels, and across a chart of one level.
+  const wallName = "the kernel's wall, in messages of " + data.base;
+  const wallSeries = (y, name = wallName) => (data.walls.length ? [{ name, color: css('--soft'), dash: [2, 3], bare: true, points: data.walls.map((w) => ({ x: w.n, y: w[y] })) }] : []);
+  const wallLine = (n) => data.walls.filter((w) => w.n === n && w.messages).map((w) => ({ y: w.messages, label: wallName }));
   const memory = { RSS: 'all resident memory', Anon: 'anonymous memory', File: 'file-backed memory', KernelSockets: "the kernel's sockets" };
   const server = { name: 'server', label: 'server', options: servers };
   const atLevel = { name: 'level', label: 'at', options: levels };
@@ -318,16 +322,32 @@
   // A line follows what was asked for; what came of it may go back.
   const sorted = (points) => points.sort((a, b) => a.order - b.order);
 
-  table(most);
-  const repaint = [
+  // What all were loaded with alike.
+  const equalLevels = [...new Set(data.equal.map((p) => p.n))].sort((a, b) => a - b);
+  const equalUnits = { mean: ' ms', p50: ' ms', p99: ' ms', p999: ' ms', cpu: ' cores', rss: ' MB' };
+  const equalNames = { mean: 'round trip, mean', p50: 'round trip, median', p99: 'round trip, p99', p999: 'round trip, p99.9', cpu: "the server's CPU", rss: "the server's memory" };
+  const equalChart = () => chart({
+    id: 'equal', title: 'The same load for all', about: 'Round trips, CPU and memory at the same rate, in the median of the blocks in which it was carried.',
+    state: { level: equalLevels[equalLevels.length - 1], y: 'mean' },
+    controls: [{ name: 'level', label: 'at', options: equalLevels.map((n) => [n, n + ' connections']) }, { name: 'y', label: '', options: Object.entries(equalNames) }],
+    build: ({ level: n, y }) => ({
+      x: { ...received, label: 'nominal: sent messages × connections' }, y: { label: equalNames[y], unit: equalUnits[y], log: y !== 'cpu' },
+      series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: data.equal.filter((p) => p.server === s.name && p.n === n && p[y] > 0).map((p) => ({ x: p.rate, y: y === 'rss' ? p.rss / 1e6 : p[y] })) })).filter((s) => s.points.length),
+    }),
+  });
+
+  if (data.levels.length) table(most);
+  const repaint = data.equal.length ? [equalChart()] : [];
+  if (data.levels.length) repaint.push(
     chart({
       id: 'saturation', title: 'Where servers saturate', about: 'The rate at which the mean round trip reaches 200 ms, nominal (messages sent × connections), from the lowest to the highest block; or what was delivered at most. Hollow points are lower bounds. Crosses are the servers of 2011 on the machine of 2011.',
-      state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'nominal messages a second'], ['delivered', 'delivered at most'], ['ratio', 'times ' + data.base]] }],
+      state: { as: 'rate' }, controls: [{ name: 'as', label: 'as', options: [['rate', 'nominal messages a second'], ['delivered', 'delivered at most'], ['out', 'bytes sent then'], ['ratio', 'times ' + data.base]] }],
       build: ({ as }) => ({
-        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, nominal messages' } : as === 'delivered' ? { ...received, label: 'delivered at most, messages' } : { label: 'times ' + data.base, unit: '', log: true },
+        x: connections, y: as === 'rate' ? { ...received, label: 'saturates at, nominal messages' } : as === 'delivered' ? { ...received, label: 'delivered at most, messages' } : as === 'out' ? { label: 'bytes sent when most was delivered', unit: 'B/s', log: true } : { label: 'times ' + data.base, unit: '', log: true },
         series: perServer((l) => (as === 'rate' ? { x: l.Connections, y: l.Rate.Median, lo: l.Low, hi: l.High, tip: `${[...new Set(l.Limits)].join(', ')}, delivered at most ${rate(l.MaxDelivered)}`, hollow: l.LowerBound }
           : as === 'delivered' ? { x: l.Connections, y: l.MaxDelivered, tip: [...new Set(l.Limits)].join(', ') }
-          : l.RatioMid && l.Bound !== '–' && { x: l.Connections, y: l.RatioMid, lo: l.Ratio.low, hi: l.Ratio.high, hollow: l.Bound !== '' })).concat(as === 'rate' ? marks2011(([n, r]) => ({ x: n, y: r })) : []),
+          : as === 'out' ? l.Out && { x: l.Connections, y: l.Out }
+          : l.RatioMid && l.Bound !== '–' && { x: l.Connections, y: l.RatioMid, lo: l.Ratio.low, hi: l.Ratio.high, hollow: l.Bound !== '' })).concat(as === 'out' ? wallSeries('bytes', "the kernel's wall") : as === 'ratio' ? [] : wallSeries('messages')).concat(as === 'rate' ? marks2011(([n, r]) => ({ x: n, y: r })) : []),
       }),
     }),
     chart({
@@ -346,6 +366,7 @@
       id: 'delivered', title: 'Offered and delivered', about: 'A server that keeps up is on the diagonal; what it does beyond its capacity tells how it behaves in an overload.', state: { level: most }, controls: [atLevel],
       build: ({ level: n }) => ({
         x: { ...received, label: 'nominal: sent messages × connections' }, y: { ...received, label: 'delivered' },
+        lines: wallLine(n),
         series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: sorted(s.points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p.nominal, y: p.delivered, hollow: !valid(p), tip: tipOf(p) }))) })).filter((s) => s.points.length),
       }),
     }),
@@ -390,7 +411,7 @@
         series: data.servers.map((s, i) => ({ name: s.name, ...look(i), points: sorted(s.points.filter((p) => p.n === n).map((p) => ({ order: p.nominal, x: p.delivered, y: y === 'lag' ? p.lag : 100 * p[y], hollow: !valid(p), tip: tipOf(p) }))) })).filter((s) => s.points.length),
       }),
     }),
-  ];
+  );
   let pending;
   const again = () => {
     clearTimeout(pending);

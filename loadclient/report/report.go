@@ -16,16 +16,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockloop/sockloop/internal/uplot"
 	"github.com/sockloop/sockloop/loadclient/results"
 )
 
-//go:embed page.html page.css page.js uplot-1.6.32.min.js uplot-1.6.32.min.css benchmark-2011.csv
+//go:embed page.html page.css page.js benchmark-2011.csv
 var files embed.FS
 
 // page is what the template is filled with.
 type page struct {
 	Title    string
-	Searched bool // saturation points were
+	Question string
 	When     string
 	Machine  results.Machine
 	Settings []setting
@@ -43,10 +44,26 @@ type page struct {
 func searched(r *results.Measurement) bool { return len(r.Levels()) > 0 }
 
 func title(r *results.Measurement) string {
-	if searched(r) {
+	switch {
+	case searched(r):
 		return "Messages a second until a server saturates"
+	case len(r.Equal()) == 0 && len(r.RampTable()) > 0:
+		return "Connections that do nothing"
 	}
 	return "Servers under the same load"
+}
+
+// question is what the results answer.
+func question(r *results.Measurement) string {
+	const everybody = "Clients that all hear each other, an open loop, and "
+	switch {
+	case searched(r):
+		return everybody + "the question of 2011: at how many messages a second, nominally received (sent × " +
+			"connections), does the mean round trip reach 200 ms?"
+	case len(r.Equal()) == 0 && len(r.RampTable()) > 0:
+		return "How many connections a second does the server open, and what does each cost it?"
+	}
+	return everybody + "the same rates for all servers: how long are the round trips, and what do they cost?"
 }
 
 type setting struct{ Name, Value string }
@@ -62,6 +79,14 @@ type table struct {
 func tables(r *results.Measurement) (all []table) {
 	if head, rows := r.WallsTable(); len(rows) > 0 {
 		all = append(all, table{"walls", "What comes in and what goes out", results.WallsText, head, rows})
+	}
+	if rows := r.RampTable(); len(rows) > 0 {
+		all = append(all, table{
+			"ramp", "Connections that do nothing", "Opened step by step. Memory is anonymous + file-backed; for each " +
+				"connection it is what the server has more than when it was empty, and the kernel's sockets are " +
+				"those of both ends.",
+			results.RampHead, rows,
+		})
 	}
 	for i, e := range r.Equal() {
 		t := table{
@@ -85,6 +110,52 @@ type data struct {
 	Quantiles []float64 `json:"quantiles"`
 	Servers   []server  `json:"servers"`
 	Marks     marks     `json:"marks"`
+	Walls     []wall    `json:"walls"`
+	Equal     []equal   `json:"equal"`
+}
+
+// wall is the kernel's at a level.
+type wall struct {
+	Connections int     `json:"n"`
+	Bytes       float64 `json:"bytes"`    // a second
+	Messages    float64 `json:"messages"` // a second, of the size that the base server sends
+}
+
+// equal is what a server came to at a rate with which all were loaded.
+type equal struct {
+	Server      string  `json:"server"`
+	Connections int     `json:"n"`
+	Rate        float64 `json:"rate"`
+	Mean        float64 `json:"mean"`
+	P50         float64 `json:"p50"`
+	P99         float64 `json:"p99"`
+	P999        float64 `json:"p999"`
+	CPU         float64 `json:"cpu"`
+	RSS         float64 `json:"rss"`
+}
+
+func equalLoads(r *results.Measurement) []equal {
+	all := []equal{}
+	for _, e := range r.Equal() {
+		for i := range e.Rows {
+			if x := &e.Rows[i]; x.Carried() && x.Blocks > x.Void {
+				all = append(all, equal{
+					x.Server, e.Connections, e.Rate, x.Mean, x.P50, x.P99, x.P999, x.CPU, x.Memory.RSS,
+				})
+			}
+		}
+	}
+	return all
+}
+
+func walls(r *results.Measurement) []wall {
+	all := []wall{}
+	for _, n := range r.Levels() {
+		if bytes := r.Wall(n); bytes > 0 {
+			all = append(all, wall{n, bytes, r.WallMessages(n)})
+		}
+	}
+	return all
 }
 
 type server struct {
@@ -147,7 +218,8 @@ func Write(w io.Writer, r *results.Measurement) error {
 	if err != nil {
 		return err
 	}
-	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: results.Quantiles, Marks: marks}
+	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: results.Quantiles, Marks: marks,
+		Walls: walls(r), Equal: equalLoads(r)}
 	for i := range r.Servers {
 		d.Servers = append(d.Servers, newServer(r, &r.Servers[i], d.Levels))
 	}
@@ -157,11 +229,11 @@ func Write(w io.Writer, r *results.Measurement) error {
 		return err
 	}
 	p := page{
-		Title: title(r), Searched: searched(r), When: when(r.Manifest), Machine: r.Manifest.Machine,
+		Title: title(r), Question: question(r), When: when(r.Manifest), Machine: r.Manifest.Machine,
 		Settings: settings(r), Servers: where(r.Manifest), Command: command(r.Manifest.Machine.Command),
 		Findings: findings(r), Tables: tables(r),
-		CSS:    inline("style", "uplot-1.6.32.min.css", "page.css"),
-		Script: inline("script", "uplot-1.6.32.min.js", "page.js"),
+		CSS:    inline("style", uplot.CSS, read("page.css")),
+		Script: inline("script", uplot.Script, read("page.js")),
 		Data:   template.JS(text), //nolint:gosec // our own
 	}
 	for _, s := range r.Manifest.Servers {
@@ -176,20 +248,19 @@ func Write(w io.Writer, r *results.Measurement) error {
 	return t.Execute(w, p)
 }
 
-// inline is files of the page in an element.
-func inline(element string, names ...string) template.HTML {
-	var b strings.Builder
-	fmt.Fprintf(&b, "<%s>\n", element)
-	for _, name := range names {
-		text, err := files.ReadFile(name)
-		if err != nil {
-			panic(err) // it is embedded
-		}
-		b.Write(text)
-		b.WriteByte('\n')
+// inline is texts in an element.
+func inline(element string, texts ...string) template.HTML {
+	return template.HTML( //nolint:gosec // our own
+		"<" + element + ">\n" + strings.Join(texts, "\n") + "\n</" + element + ">")
+}
+
+// read is a file of the page.
+func read(name string) string {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it is embedded
 	}
-	fmt.Fprintf(&b, "</%s>", element)
-	return template.HTML(b.String()) //nolint:gosec // our own
+	return string(text)
 }
 
 func readMarks() (marks, error) {

@@ -19,6 +19,8 @@ var (
 	picturesOf = flag.String("results", "", "folder of results to make pictures of")
 	picturesTo = flag.String("pictures", "", "folder for the pictures")
 	series     = flag.String("series", "", "the lines of the pictures; default: all")
+	pictureOf  = flag.String("chart", "saturation", "the chart of the pictures")
+	choices    = flag.String("choose", "", "what its selections are set to, such as cpu")
 	allowOld   = flag.Bool("allow-old", false, "results without versions and blocks")
 )
 
@@ -114,6 +116,11 @@ func folder(t *testing.T) string {
 		}})
 	}
 	write("ceiling", ceilings...)
+	var walls []results.Record
+	for _, n := range results.LevelsOf2011 {
+		walls = append(walls, results.Record{Wall: &results.Wall{Block: 1, Connections: n, BytesRate: 5e9}})
+	}
+	write("wall", walls...)
 	if err := m.Write(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +177,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Where nothing was searched the page has the tables alone, and complains of nothing.
+// Where nothing was searched the page has the tables and one chart, and complains of nothing.
 func TestReportOfEqualLoads(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -189,6 +196,7 @@ func TestReportOfEqualLoads(t *testing.T) {
 	tab.Until(t, "document.querySelector('#equal-1 h2').textContent === "+
 		"'Equal load: 1 million messages a second, nominal, at 2000 connections'")
 	tab.Until(t, "document.querySelector('#equal-1 tbody td + td').textContent === '1.25'")
+	tab.Until(t, "document.querySelectorAll('.plot canvas').length === 1 && !!document.querySelector('#equal canvas')")
 	tab.Until(t, "document.title === 'Servers under the same load' && !/ceiling|200 ms/.test(document.body.innerText)")
 	if c := tab.Complaints(); len(c) > 0 {
 		t.Errorf("complaints: %s", strings.Join(c, "\n"))
@@ -277,7 +285,7 @@ func TestReportInABrowser(t *testing.T) {
 }
 
 // The pictures of README.md and docs are made of results in the repository: go test ./loadclient/report -run Pictures
-// -results DIR -pictures DIR -series sockloop,goroutine
+// -results DIR -pictures DIR -series sockloop,goroutine. Of another chart: -chart equal -choose cpu
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	if *picturesOf == "" || *picturesTo == "" {
@@ -293,20 +301,75 @@ func TestPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	tab := chromium.Open(t, chromium.Start(t), time.Minute, "file://"+path)
+	tab.Do(t, "document.querySelectorAll('section').forEach((s) => "+
+		"{ if (s.id !== %q && s.closest('#charts')) s.remove(); })", *pictureOf)
+	if *choices != "" {
+		tab.Do(t, "for (const wanted of %q.split(',')) document.querySelectorAll('.controls select').forEach((s) => "+
+			"{ if ([...s.options].some((o) => o.value === wanted)) "+
+			"{ s.value = wanted; s.dispatchEvent(new Event('change')); } })", *choices)
+	}
 	if *series != "" {
-		tab.Do(t, "{ const wanted = %q.split(','); document.querySelectorAll('#saturation .keys label')"+
+		tab.Do(t, "{ const wanted = %q.split(','); document.querySelectorAll('.keys label')"+
 			".forEach((l) => { if (!wanted.includes(l.textContent)) l.querySelector('input').click(); }); }", *series)
 	}
+	name := strings.Trim(*pictureOf+"-"+*choices, "-")
 	for _, l := range chromium.Looks[:2] {
 		l.Height = 480
 		tab.Show(t, l)
 		tab.Do(t, "dispatchEvent(new Event('resize'))")
-		tab.Until(t, "Math.abs(document.querySelector('#saturation .uplot').offsetWidth - "+
-			"document.querySelector('#saturation .plot').clientWidth) < 2")
-		name := strings.TrimPrefix(l.Name, "wide-")
-		if err := os.WriteFile(filepath.Join(*picturesTo, "saturation-"+name+".png"), tab.Screenshot(t),
-			0o600); err != nil {
+		tab.Until(t, "Math.abs(document.querySelector('.uplot').offsetWidth - "+
+			"document.querySelector('.plot').clientWidth) < 2")
+		file := name + "-" + strings.TrimPrefix(l.Name, "wide-") + ".png"
+		if err := os.WriteFile(filepath.Join(*picturesTo, file), tab.Screenshot(t), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A ramp of connections that do nothing is a table, under a question of its own.
+func TestRamp(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "sockloop.jsonl")
+	var b bytes.Buffer
+	for i, n := range []int{0, 1000, 2000} {
+		step := results.IdleStep{
+			Provenance: made(1), Step: i, Connections: n, Opened: min(n, 1000), Rate: 12_345, Failed: i,
+			Handshake: results.Latency{Mean: 1.5, P99: 7},
+			Server:    &results.Usage{RSS: 12e6, Anon: 8e6, File: 4e6},
+		}
+		if i > 0 {
+			step.PerConnection = &results.ConnectionMemory{Anon: 1700, KernelSockets: 3400}
+		}
+		if err := results.NewWriter(&b).Write(results.Record{Idle: &step}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := results.Load(results.Options{}, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page, summary bytes.Buffer
+	if err := Write(&page, m); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"<h1>Connections that do nothing</h1>", "How many connections a second",
+		"<td>sockloop</td><td>2000</td><td>12345</td><td>1.5</td><td>7</td><td>2</td><td>0</td><td>12 (8 &#43; 4)</td>" +
+			"<td>1.7</td><td>3.4</td>",
+	} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(page.String(), "0 of 0") {
+		t.Error("trials are counted that nobody made")
+	}
+	m.WriteMarkdown(&summary)
+	row := "| sockloop | 1000 | 12345 | 1.5 | 7 | 1 | 0 | 12 (8 + 4) | 1.7 | 3.4 |"
+	if !strings.Contains(summary.String(), row) {
+		t.Errorf("the summary lacks %s:\n%s", row, summary.String())
 	}
 }

@@ -23,7 +23,10 @@ const capacityOff = 0.03
 
 // findings is the verdict on validity.
 func findings(r *results.Measurement) []finding {
-	all := []finding{trialsMeasured(r)}
+	var all []finding
+	if r.Trials() > 0 {
+		all = append(all, trialsMeasured(r))
+	}
 	if searched(r) {
 		all = append(all, pointsFound(r))
 		all = append(all, ceilingUsed(r)...)

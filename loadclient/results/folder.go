@@ -14,7 +14,9 @@ type Measurement struct {
 	Manifest Manifest
 	Servers  []Server
 	Ceilings []Ceiling
-	Controls *Measurement // of the folder's subfolder with that name, which check the instrument; nil without
+	// KernelWalls are what the kernel took from one thread, by block, level and size of a send.
+	KernelWalls []Wall
+	Controls    *Measurement // of the folder's subfolder with that name, which check the instrument; nil without
 }
 
 // Server has the records of one server.
@@ -22,6 +24,7 @@ type Server struct {
 	ManifestServer
 	Trials   []Trial
 	Searches []Saturation // in the order in which they were made
+	Ramp     []IdleStep   // of connections that did nothing
 
 	file     string
 	ceilings []Ceiling
@@ -102,6 +105,10 @@ func (m *Measurement) loadFile(o Options, path string) error {
 			m.Manifest.Machine = *x.Machine
 		case x.Trial != nil:
 			s.Trials = append(s.Trials, *x.Trial)
+		case x.Idle != nil:
+			s.Ramp = append(s.Ramp, *x.Idle)
+		case x.Wall != nil:
+			m.KernelWalls = append(m.KernelWalls, *x.Wall)
 		case x.Ceiling != nil:
 			m.Ceilings = append(m.Ceilings, *x.Ceiling)
 		}
@@ -160,7 +167,7 @@ func date(o Options, path string, records []Record) error {
 
 // finish drops what has no results, and lets servers know the ceilings.
 func (m *Measurement) finish() {
-	m.Servers = slices.DeleteFunc(m.Servers, func(s Server) bool { return len(s.Trials)+len(s.Searches) == 0 })
+	m.Servers = slices.DeleteFunc(m.Servers, func(s Server) bool { return len(s.Trials)+len(s.Searches)+len(s.Ramp) == 0 })
 	for i := range m.Servers {
 		m.Servers[i].ceilings = m.Ceilings
 	}
@@ -170,6 +177,14 @@ func (m *Measurement) finish() {
 	if m.Manifest.Base == "" && len(m.Servers) > 0 {
 		m.Manifest.Base = m.Servers[0].Name
 	}
+}
+
+// Trials is the number of trials.
+func (m *Measurement) Trials() (n int) {
+	for i := range m.Servers {
+		n += len(m.Servers[i].Trials)
+	}
+	return n
 }
 
 // ClientVersion is the load client's; empty of nothing.
@@ -197,6 +212,9 @@ func (s *Server) provenances() []Provenance {
 	}
 	for i := range s.Trials {
 		all = append(all, s.Trials[i].Provenance)
+	}
+	for i := range s.Ramp {
+		all = append(all, s.Ramp[i].Provenance)
 	}
 	return all
 }

@@ -1,6 +1,10 @@
 package results
 
-import "time"
+import (
+	"fmt"
+	"io"
+	"time"
+)
 
 // IdleStep is a step of a ramp of connections that do nothing.
 type IdleStep struct {
@@ -59,5 +63,48 @@ func MemoryPerConnection(empty, now *Usage, connections int) *ConnectionMemory {
 	return &ConnectionMemory{
 		RSS: (now.RSS - empty.RSS) / n, Anon: (now.Anon - empty.Anon) / n,
 		KernelSockets: (now.KernelSockets - empty.KernelSockets) / n,
+	}
+}
+
+// RampHead are the names of the columns of RampTable.
+var RampHead = []string{
+	"server", "connections", "opened/s", "handshake: mean, ms", "p99", "failed", "lost", "memory, MB",
+	"anonymous, KB/connection", "kernel's sockets, KB/connection",
+}
+
+// RampTable is a row for each step of the ramps of connections that do nothing.
+func (m *Measurement) RampTable() (rows [][]string) {
+	for i := range m.Servers {
+		for k := range m.Servers[i].Ramp {
+			rows = append(rows, append([]string{m.Servers[i].Name}, m.Servers[i].Ramp[k].cells()...))
+		}
+	}
+	return rows
+}
+
+// writeRamps writes a row for each step of a ramp.
+func (m *Measurement) writeRamps(w io.Writer) {
+	rows := m.RampTable()
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nConnections that do nothing (memory: anonymous + file-backed):\n\n")
+	head(w, 1, RampHead...)
+	for _, cells := range rows {
+		row(w, cells...)
+	}
+}
+
+func (s *IdleStep) cells() []string {
+	memory, anon, sockets := missing, missing, missing
+	if u := s.Server; u != nil {
+		memory = Memory{RSS: float64(u.RSS), Anon: float64(u.Anon), File: float64(u.File)}.String()
+	}
+	if p := s.PerConnection; p != nil {
+		anon, sockets = number(float64(p.Anon)/1e3), number(float64(p.KernelSockets)/1e3)
+	}
+	return []string{
+		fmt.Sprint(s.Connections), number(s.Rate), number(s.Handshake.Mean), number(s.Handshake.P99),
+		fmt.Sprint(s.Failed), fmt.Sprint(s.Lost), memory, anon, sockets,
 	}
 }

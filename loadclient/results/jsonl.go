@@ -42,7 +42,7 @@ func Read(r io.Reader) ([]Record, error) {
 	}
 }
 
-var errNotOne = errors.New("want one of machine, trial, saturation, ceiling, discarded, idle and hold")
+var errNotOne = errors.New("want one of machine, trial, saturation, ceiling, discarded, idle, hold and wall")
 
 func readLine(line []byte) (x Record, err error) {
 	d := json.NewDecoder(bytes.NewReader(line))
@@ -56,7 +56,7 @@ func readLine(line []byte) (x Record, err error) {
 	set := 0
 	for _, is := range []bool{
 		x.Machine != nil, x.Trial != nil, x.Saturation != nil, x.Ceiling != nil, x.Discarded != nil,
-		x.Idle != nil, x.Hold != nil,
+		x.Idle != nil, x.Hold != nil, x.Wall != nil,
 	} {
 		if is {
 			set++

@@ -20,6 +20,7 @@ func (m *Measurement) WriteMarkdown(w io.Writer) {
 	m.writeNotes(w)
 	m.writeWalls(w)
 	m.writeEqual(w)
+	m.writeRamps(w)
 	m.writeMemory(w)
 	m.writeControls(w)
 	for _, s := range f.Servers {
@@ -86,7 +87,7 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 		return
 	}
 	head(w, 2, "connections", "server", "saturates at (200 ms), nominal", "blocks (lowest–highest)",
-		"delivered at most", "in, messages", "a write has", "out, MB", "sustained for 10 s, nominal", "delivered",
+		"delivered at most", "in, messages", "a write has", "out, MB", "of the kernel's wall", "sustained for 10 s, nominal", "delivered",
 		"p99 at half, ms", "× "+m.Manifest.Base,
 		"limit", "share of the client's ceiling")
 	for _, n := range m.Levels() {
@@ -98,7 +99,7 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 			}
 			blocks := fmt.Sprintf("%d (%s–%s)", len(x.Searches), long(x.Low), long(x.High))
 			row(w, fmt.Sprint(n), s.Name, saturation(&x), blocks, measured(x.MaxDelivered), measured(x.In),
-				number(x.PerWrite), megabytes(x.Out), x.Sustained.String(),
+				number(x.PerWrite), megabytes(x.Out), m.wallCell(s, &x), x.Sustained.String(),
 				measured(x.SustainedDelivered), number(x.P99Half), m.ratio(s, n), limits(x.Searches),
 				share(x.CeilingShare))
 		}

@@ -22,6 +22,7 @@ type Record struct {
 	Discarded  *Discarded  `json:"discarded,omitempty"`
 	Idle       *IdleStep   `json:"idle,omitempty"`
 	Hold       *IdleHold   `json:"hold,omitempty"`
+	Wall       *Wall       `json:"wall,omitempty"`
 }
 
 // Discarded says that the last search before it at a level does not count, because it is made again. Its trials do.

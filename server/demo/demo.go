@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/sockloop/sockloop/internal/uplot"
 	"github.com/sockloop/sockloop/server"
 )
 
@@ -38,6 +39,8 @@ func Mount(s *server.Server) (*Room, error) {
 		}
 		err = errors.Join(err, readErr, s.HandlePage(at, contentTypes[path.Ext(f.Name())], string(content)))
 	}
+	err = errors.Join(err, s.HandlePage("/uplot.css", contentTypes[".css"], uplot.CSS),
+		s.HandlePage("/uplot.js", contentTypes[".js"], uplot.Script))
 	r := newRoom(s)
 	return r, errors.Join(err, s.Handle("/room", r))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 	"unicode"
@@ -17,8 +18,10 @@ import (
 type Room struct {
 	server  *server.Server
 	topic   *server.Topic
+	rates   *server.Topic // of this process
 	members map[int]*member
 	lastID  int
+	firstID int
 }
 
 type member struct {
@@ -60,13 +63,23 @@ const (
 )
 
 func newRoom(s *server.Server) *Room {
-	return &Room{server: s, topic: s.NewTopic("room"), members: map[int]*member{}}
+	r := &Room{server: s, topic: s.NewTopic("room"), members: map[int]*member{}}
+	r.rates = s.NewTopic("room rates", func(o *server.TopicOptions) { o.Local = true })
+	if r.isShared() {
+		// Members of other processes have other ids: 2^20 each, and JavaScript counts exactly up to 2^53.
+		r.firstID = rand.IntN(1<<32) << 20
+	}
+	return r
 }
+
+// isShared tells that a broker joins the room with those of other processes. Each lists its own members; of the others
+// it hears what they say, and who comes and goes.
+func (r *Room) isShared() bool { return r.server.Config().Broker != nil }
 
 // OnOpen welcomes a session and tells the others.
 func (r *Room) OnOpen(s *server.Session) {
 	r.lastID++
-	m := &member{ID: r.lastID, Name: fmt.Sprintf("Guest %d", r.lastID), Transport: s.Transport()}
+	m := &member{ID: r.firstID + r.lastID, Name: fmt.Sprintf("Guest %d", r.lastID), Transport: s.Transport()}
 	welcome := event{Type: "welcome", You: m.ID, Members: []*member{m}, Hidden: max(len(r.members)+1-membersListed, 0)}
 	for _, other := range r.members {
 		if len(welcome.Members) == membersListed {
@@ -78,6 +91,7 @@ func (r *Room) OnOpen(s *server.Session) {
 	s.Data = m
 	send(s, welcome)
 	s.Subscribe(r.topic)
+	s.Subscribe(r.rates)
 	r.publish(event{Type: "joined", ID: m.ID, Name: m.Name, Transport: m.Transport})
 }
 
@@ -153,15 +167,18 @@ func (r *Room) Run(ctx context.Context) {
 				Received:  per(st.MessagesReceived, last.MessagesReceived),
 			}
 			last, at = st, time.Now()
-			err = r.server.Post(func() { r.publish(x) })
+			err = r.server.Post(func() { r.publishTo(r.rates, x) })
 		}
 	}
 }
 
-func (r *Room) publish(x any) {
-	if r.topic.Len() > 0 {
+// publish tells everybody, wherever they are.
+func (r *Room) publish(x any) { r.publishTo(r.topic, x) }
+
+func (r *Room) publishTo(t *server.Topic, x any) {
+	if t.Len() > 0 || t == r.topic && r.isShared() {
 		m := text(x)
-		r.topic.Publish(&m)
+		t.Publish(&m)
 	}
 }
 

@@ -42,6 +42,25 @@ func (c *idle) check() error {
 	case c.Hold < 0:
 		return fmt.Errorf("--hold %v: want a time, such as 10s", c.Hold)
 	}
+	return c.sendsNothing()
+}
+
+// sendsNothing refuses what only those could mean who send.
+func (c *idle) sendsNothing() error {
+	for _, f := range []struct {
+		flag  string
+		given bool
+	}{
+		{"payload", c.Payload != ""},
+		{"payload-bytes", c.PayloadBytes != ""},
+		{"publishers", c.Publishers > 0},
+		{"echo", c.Echo},
+		{"verify", c.Verify == string(loadclient.VerifySample)},
+	} {
+		if f.given {
+			return fmt.Errorf("--%s: idle sends nothing; trial and run do", f.flag)
+		}
+	}
 	return nil
 }
 

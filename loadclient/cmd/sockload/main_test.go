@@ -62,6 +62,8 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"no connections", []string{"idle", "--connections", "0"}, "want at least 1", exitUsage},
 		{"connections a second", []string{"idle", "--rate=-1"}, "want connections a second", exitUsage},
 		{"time to open", []string{"idle", "--timeout", "1m"}, "want a time up to 10s", exitUsage},
+		{"payload of nothing", []string{"idle", "--payload", "{id}:{time}"}, "idle sends nothing", exitUsage},
+		{"sample of nothing", []string{"idle", "--verify", "sample"}, "idle sends nothing", exitUsage},
 		{"time to hold", []string{"idle", "--hold=-1s"}, "want a time", exitUsage},
 		{"descriptors of a ramp", []string{"idle", "--connections", "10000000"}, "raise it (ulimit -n", exitUsage},
 		{"full disk for histograms", []string{"trial", "--hdr", "/dev/full"}, "no space left on device", exitUsage},

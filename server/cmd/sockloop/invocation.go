@@ -167,6 +167,12 @@ func (i *invocation) check(s *serve, log *slog.Logger) (server.Config, error) {
 	if err := checkCPUs(s.CPU); err != nil {
 		faults = append(faults, i.locate("cpu", err))
 	}
+	if err := s.Admin.check(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := s.Broker.broker(log); err != nil {
+		faults = append(faults, i.locate("broker", err))
+	}
 	c, err := s.config(log).WithDefaults()
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range all.Unwrap() {

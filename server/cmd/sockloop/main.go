@@ -18,6 +18,7 @@ import (
 
 	"github.com/sockloop/sockloop/internal/cli"
 	"github.com/sockloop/sockloop/server"
+	"github.com/sockloop/sockloop/server/admin"
 	"github.com/sockloop/sockloop/server/conformance"
 	"github.com/sockloop/sockloop/server/demo"
 	"github.com/sockloop/sockloop/tuning"
@@ -62,14 +63,16 @@ func run(args []string, stdout, stderr io.Writer) error {
 type streams struct{ out, err io.Writer }
 
 // serve has the flags of the server. With the tag reload SIGHUP applies a changed value; field is the name of the field
-// of server.Config, if it is not that of the flag; what has the tag secret is never printed.
+// of server.Config, if it is not that of the flag.
 type serve struct {
 	Addr        string      `help:"Address to listen on." default:"127.0.0.1:8080"`
 	CPU         tuning.CPUs `help:"CPU to run on, such as 0. One is all a loop can use." name:"cpu" placeholder:"SET"`
 	SharePort   bool        `help:"Share the port with other sockloop processes: one process a core."`
 	Conformance bool        `help:"Serve what the SockJS protocol's test suite expects: /echo, /disabled_websocket_echo, /cookie_needed_echo and /close, with a response limit of 4096 and messages of 16 MiB."`
 
-	SockJS sockJS `embed:""`
+	SockJS sockJS      `embed:""`
+	Admin  adminPlane  `embed:""`
+	Broker brokerFlags `embed:""`
 
 	ConnectionsMax     int           `help:"Connections at a time. Default: what the descriptors allow." placeholder:"N" reload:""`
 	SessionsMax        int           `help:"Sessions over HTTP at a time. Default: twice the connections." placeholder:"N" reload:""`
@@ -90,6 +93,8 @@ type serve struct {
 	ReaderRate         size          `help:"Bytes a second of the slowest reader that a full log waits for, by reading its publishers more slowly. 0 waits for nobody. Default: ${default}." default:"4M" placeholder:"SIZE" field:"ReaderBytesPerSecond"`
 	TurnBytesMax       size          `help:"What one turn publishes, as it is sent and counted for each subscriber: beyond it publishers wait for the next turn. Less is shorter round trips under overload, and less throughput. Default: ${default}." default:"256M" placeholder:"SIZE"`
 	Gather             gather        `help:"How long messages are gathered after some have left, before the next leave, such as 5ms. 0 is until the turn ends; off sends each message at once, in a frame of its own, which is for comparisons." default:"0" placeholder:"TIME"`
+	TurnTarget         time.Duration `help:"How long a turn of the loop may take: when turns take longer for --overload-after, newcomers are refused." default:"200ms"`
+	P99                time.Duration `help:"Gather messages for as long as 99 of 100 still leave within this time, such as 50ms; instead of --gather." name:"p99" placeholder:"TIME" field:"GatherP99"`
 	OverloadAfter      time.Duration `help:"How long more may be published than can be sent out before newcomers are refused." default:"1s" reload:""`
 	DrainWindow        time.Duration `help:"Time over which a shutdown spreads its goodbyes." default:"1s"`
 	SlowConsumer       string        `help:"What becomes of a reader that lags further: close or skip." default:"close" enum:"close,skip"`
@@ -120,7 +125,7 @@ func (o *sockJS) options() server.Options {
 }
 
 // Run serves until a signal ends it.
-func (s *serve) Run(i *invocation) (err error) {
+func (s *serve) Run(i *invocation) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
@@ -129,7 +134,8 @@ func (s *serve) Run(i *invocation) (err error) {
 	defer signal.Stop(hangUps)
 	level := &slog.LevelVar{}
 	level.Set(s.LogLevel)
-	limited := newLimited(logHandler(i.to.err, s.LogFormat, level))
+	events := admin.NewEvents(logHandler(i.to.err, s.LogFormat, level))
+	limited := newLimited(events)
 	defer limited.Close()
 	log := slog.New(limited)
 	descriptors, err := tuning.RaiseDescriptors()
@@ -152,12 +158,18 @@ func (s *serve) Run(i *invocation) (err error) {
 	if err != nil {
 		return plain(err)
 	}
+	adminAddr, stopAdmin, err := s.Admin.start(srv, log, events)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
 	go room.Run(ctx)
 	go func() {
 		select {
 		case <-srv.Ready():
 			c := srv.Config()
-			log.Info("listening", "page", "http://"+srv.Addr().String()+c.Prefix+"/", "addr", srv.Addr().String(),
+			addr := srv.Addr().String()
+			log.Info("listening", "page", "http://"+addr+c.Prefix+"/", "addr", addr, "admin", adminAddr,
 				"cpu", s.CPU.String(), "connections_max", c.ConnectionsMax, "descriptors", descriptors,
 				"memory_bytes_max", c.MemoryBytesMax)
 			reloads.run(ctx, srv, hangUps)
@@ -171,6 +183,7 @@ func (s *serve) Run(i *invocation) (err error) {
 		}
 		return plain(err)
 	}
+	logBroker(log, srv)
 	log.Info("stopped", "stats", fmt.Sprintf("%+v", srv.FinalStats()))
 	return nil
 }
@@ -187,8 +200,9 @@ func (s *serve) config(log *slog.Logger) server.Config {
 		Compress: s.Compress, CompressLevel: s.CompressLevel, CompressBytesMin: s.CompressMin,
 		PublishRate: s.PublishRate, PublishBytes: int(s.PublishBytes),
 		ReaderBytesPerSecond: cmp.Or(int(s.ReaderRate), -1), SlowConsumer: server.SlowConsumer(s.SlowConsumer),
-		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter, DrainWindow: s.DrainWindow,
-		Logger: log,
+		TurnBytesMax: int(s.TurnBytesMax), OverloadAfter: s.OverloadAfter, TurnTarget: s.TurnTarget, GatherP99: s.P99,
+		DrainWindow: s.DrainWindow,
+		Logger:      log,
 	}
 	if c.Gather = time.Duration(s.Gather); s.Gather == gatherOff {
 		c.Gather, c.BatchBytesMax = 0, 1
@@ -209,6 +223,10 @@ func (s *serve) fillIn(c server.Config) {
 
 // server makes the server with its services.
 func (s *serve) server(c server.Config) (*server.Server, error) {
+	var err error
+	if c.Broker, err = s.Broker.broker(c.Logger); err != nil {
+		return nil, err
+	}
 	srv, err := server.New(c)
 	if err != nil {
 		return nil, err

@@ -128,7 +128,8 @@ func startProcess(t *testing.T, limit string, bin string, args ...string) *proce
 	p := &process{addr: ln.Addr().String()}
 	_ = ln.Close()
 	command := limit + `exec "$0" "$@"`
-	p.Cmd = exec.Command("sh", append([]string{"-c", command, bin, "--addr", p.addr}, args...)...)
+	args = append([]string{"-c", command, bin, "--addr", p.addr, "--admin-addr=off"}, args...) // the last one counts
+	p.Cmd = exec.Command("sh", args...)
 	log, err := p.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,78 @@
+package results
+
+import "strconv"
+
+// Wall is how many bytes a second one thread can hand to sockets of the machine when it does nothing else: no server
+// can send more from one CPU.
+type Wall struct {
+	Block       int     `json:"block,omitempty"`
+	Connections int     `json:"connections"`
+	Bytes       int     `json:"send_bytes"` // of a send
+	Window      float64 `json:"window_s"`
+	BytesRate   float64 `json:"bytes_rate"` // sent a second
+	SendsRate   float64 `json:"sends_rate"` // that took something, whole or in part
+	Full        int64   `json:"full"`       // sends that found a full socket
+	CPU         float64 `json:"cpu_s"`      // of the sender's thread, softirqs on its account included
+	BytesPerCPU float64 `json:"bytes_per_cpu_second"`
+	CPUPerSend  float64 `json:"cpu_per_send_ns"`
+	ReaderCPU   float64 `json:"reader_cpu_s"`
+
+	CongestionControl string `json:"congestion_control"`
+}
+
+// WallFile is the file of a folder of results that has the walls.
+const WallFile = "wall.jsonl"
+
+// wallOf is the most bytes a second of a level in a block, whatever the size of a send; 0 is not measured.
+func (m *Measurement) wallOf(connections, block int) (most float64) {
+	for _, w := range m.KernelWalls {
+		if w.Connections == connections && w.Block == block {
+			most = max(most, w.BytesRate)
+		}
+	}
+	return most
+}
+
+// Wall is the median over the blocks of the most bytes a second that can be sent at a level; 0 is not measured.
+func (m *Measurement) Wall(connections int) float64 {
+	blocks := map[int]float64{}
+	for _, w := range m.KernelWalls {
+		if w.Connections == connections {
+			blocks[w.Block] = max(blocks[w.Block], w.BytesRate)
+		}
+	}
+	var all []float64
+	for _, b := range sortedKeys(blocks) {
+		all = append(all, blocks[b])
+	}
+	return Median(all...)
+}
+
+// WallMessages is that many bytes a second as messages of the size that the base server sends: what the wall is in
+// charts of messages; 0 is not measured.
+func (m *Measurement) WallMessages(connections int) float64 {
+	base := m.Server(m.Manifest.Base)
+	if base == nil {
+		return 0
+	}
+	x := base.At(connections)
+	if x.Out == 0 {
+		return 0
+	}
+	return m.Wall(connections) * x.MaxDelivered / x.Out
+}
+
+// wallCell says how much of the wall a server sent when most was delivered, in the median of the blocks.
+func (m *Measurement) wallCell(s *Server, x *LevelSummary) string {
+	var shares []float64
+	for i := range x.Searches {
+		f := &x.Searches[i]
+		if t, w := s.fullest(f), m.wallOf(f.Connections, f.Block); t != nil && w > 0 {
+			shares = append(shares, t.Delivered*t.BytesPerMessage/w)
+		}
+	}
+	if len(shares) == 0 {
+		return missing
+	}
+	return strconv.Itoa(int(100*Median(shares...)+0.5)) + " %"
+}

@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// guard lets through who may use the admin plane, and nothing that a page in the operator's browser could have sent.
+func guard(token string, next http.Handler) http.Handler {
+	origins := http.NewCrossOriginProtection()
+	want := sha256.Sum256([]byte(token)) // hashes are of one length: comparing them does not tell the token's
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		switch probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"; {
+		case token == "" && !local(r):
+			problem{Status: http.StatusForbidden, Detail: "without a token only requests from this machine to " +
+				"localhost or a loopback address are answered"}.write(w)
+		case token != "" && !probe && !isPage(r.URL.Path) && !bears(r, want):
+			w.Header().Set("WWW-Authenticate", `Bearer realm="sockloop"`)
+			problem{Status: http.StatusUnauthorized, Detail: "want Authorization: Bearer and the token of " +
+				"--admin-token-file"}.write(w)
+		case origins.Check(r) != nil:
+			problem{Status: http.StatusForbidden, Detail: "pages of other origins may change nothing"}.write(w)
+		case r.Method == http.MethodPost && !isJSON(r):
+			problem{Status: http.StatusUnsupportedMediaType, Detail: "want Content-Type: application/json"}.write(w)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// local tells that a request comes from this machine and names it so. A page whose name was made to resolve to
+// 127.0.0.1 (DNS rebinding) has a Host of its own, and so has a request that a proxy passes on.
+func local(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !from.Addr().Unmap().IsLoopback() {
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
+}
+
+// bears tells that a request has the token with the hash.
+func bears(r *http.Request, want [sha256.Size]byte) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	got := sha256.Sum256([]byte(token))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+func isJSON(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "application/json"
+}

@@ -1,0 +1,284 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sockloop/sockloop/broadcast"
+	"github.com/sockloop/sockloop/codec"
+)
+
+// Broker carries what is published to topics to the servers of other processes, and what is published there to this
+// one: Config.Broker. It knows a topic by its name. Publish, Subscribe and Unsubscribe are called on the loop: they may
+// not block. What they cannot do at once they do later, or count as not done.
+type Broker interface {
+	// Open starts the broker. From then on it hands what others published to receive, and counts what receive returns.
+	Open(receive Receive) error
+	// Publish carries a batch of at least one message to all others that subscribe to the topic. It is borrowed.
+	Publish(topic string, b codec.Batch)
+	// Subscribe asks for what others publish to the topic from now on, and Unsubscribe for no more of it.
+	Subscribe(topic string)
+	Unsubscribe(topic string)
+	// Stats may be called from any goroutine.
+	Stats() BrokerStats
+	// Close sends what was published, for as long as ctx allows, and ends the broker. The error says what was not sent.
+	Close(ctx context.Context) error
+}
+
+// Receive takes a batch that another process published: a JSON array of strings, which is borrowed. It may be called
+// from any goroutine and does not block. It returns the number of messages that will be published here. The error is
+// codec.ErrBrokenJSON if it is no such array, else the batch is more than the loop can take.
+type Receive = func(topic string, batch []byte) (messages int, err error)
+
+// BrokerStats is the state of a broker, see broadcast.BrokerStats.
+type BrokerStats = broadcast.BrokerStats
+
+// ErrTooMuch is why a batch from a broker is dropped: as much as the loop may have waiting is waiting, or the batch
+// alone would push everybody off the topic's log.
+var ErrTooMuch = errors.New("server: more comes from the broker than the loop can take")
+
+const (
+	// arrivalsBytesMax bounds what has come from the broker and was not published yet, in bytes of JSON. It is what a
+	// loop can publish to some subscribers within 10 ms.
+	arrivalsBytesMax = 8 << 20
+	// waitingBytesMax bounds what of that waits for the readers of one topic, so that the others have room.
+	waitingBytesMax = arrivalsBytesMax / 4
+	// brokerCloseTimeout is what a server waits for its broker to have everything, when it ends.
+	brokerCloseTimeout = 2 * time.Second
+)
+
+// BrokerStats is the state of Config.Broker; false if there is none. It may be called from any goroutine.
+func (s *Server) BrokerStats() (BrokerStats, bool) {
+	if s.cfg.Broker == nil {
+		return BrokerStats{}, false
+	}
+	st := s.cfg.Broker.Stats()
+	k := s.loop.link
+	k.mu.Lock()
+	st.BatchesDropped += k.dropped
+	k.mu.Unlock()
+	return st, true
+}
+
+// closeBroker has the broker send out what it was handed.
+func (s *Server) closeBroker() {
+	ctx, cancel := context.WithTimeout(context.Background(), brokerCloseTimeout)
+	defer cancel()
+	if err := s.cfg.Broker.Close(ctx); err != nil {
+		s.cfg.Logger.Warn("the broker does not have everything that was published", "error", err)
+	}
+}
+
+// link is the loop's side of the broker. What arrives takes the way of whoever publishes from outside the loop, and
+// waits where a publisher would be held: for the next turn, or for room in the topic's log.
+type link struct {
+	loop   *loop
+	broker Broker
+	topics map[string]*Topic // that the broker carries
+	held   []arrival         // waits for the next turn
+
+	mu      sync.Mutex
+	arrived []arrival // not taken by the loop yet
+	bytes   int       // of all arrivals that were not published yet, of arrivalsBytesMax
+	dropped uint64    // arrivals that waited for room in the log of a topic, too many of them
+}
+
+// arrival is a batch from the broker.
+type arrival struct {
+	topic string
+	batch codec.Batch // owned
+}
+
+// size is what the arrival keeps, in bytes.
+func (a *arrival) size() int { return len(a.batch.JSON) + 8*len(a.batch.Ends) }
+
+// newLink is nil without a broker.
+func newLink(l *loop) *link {
+	if l.cfg.Broker == nil {
+		return nil
+	}
+	return &link{loop: l, broker: l.cfg.Broker, topics: map[string]*Topic{}}
+}
+
+// receive is a Receive.
+func (k *link) receive(topic string, payload []byte) (int, error) {
+	b, err := readBatch(payload)
+	if err != nil || b.Len() == 0 {
+		return 0, err
+	}
+	a := arrival{topic, b}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.bytes+a.size() > arrivalsBytesMax || len(b.JSON) > k.loop.cfg.LogBytesMax/2 {
+		return 0, ErrTooMuch
+	}
+	if len(k.arrived) == 0 { // one post a burst
+		if err := k.loop.mailbox.post(k.takeArrived); err != nil {
+			return 0, err
+		}
+	}
+	k.bytes += a.size()
+	k.arrived = append(k.arrived, a)
+	return b.Len(), nil
+}
+
+// readBatch checks a payload, which is borrowed, and makes it ours: no process can make another send what is illegal.
+func readBatch(payload []byte) (b codec.Batch, err error) {
+	var a codec.Array
+	if err := a.Begin(payload); err != nil {
+		return b, err
+	}
+	b.JSON = make([]byte, 0, len(payload))
+	for m := a.Next(); m != nil; m = a.Next() {
+		b.Append(m)
+	}
+	return b, nil
+}
+
+// takeArrived runs on the loop.
+func (k *link) takeArrived() {
+	k.mu.Lock()
+	arrived := k.arrived
+	k.arrived = nil
+	k.mu.Unlock()
+	k.held = append(k.held, arrived...)
+	k.publishHeld()
+}
+
+// publishHeld publishes what half a turn can send out: the other half is for publishers that are here.
+func (k *link) publishHeld() {
+	share := &k.loop.share
+	done := 0
+	for done < len(k.held) && share.fanOut > share.fanOutMax/2 {
+		a := k.held[done]
+		done++
+		t := k.topics[a.topic] // nil if it was closed
+		if t != nil && !k.loop.departure.begun && (t.awaited || t.log.Full()) {
+			t.remote.wait(a)
+			continue
+		}
+		if t != nil {
+			t.publishBatch(&a.batch)
+		}
+		k.release(&a)
+	}
+	clear(k.held[:done])
+	if k.held = k.held[done:]; len(k.held) == 0 {
+		k.held = nil
+	}
+}
+
+// behind tells that arrivals wait for the next turn.
+func (k *link) behind() bool { return k != nil && len(k.held) > 0 }
+
+// nextTurn goes on with them.
+func (k *link) nextTurn() {
+	if k.behind() {
+		k.publishHeld()
+		k.loop.arm() // also if there was nobody to publish to: what is held must not wait for another's turn
+	}
+}
+
+// release forgets an arrival.
+func (k *link) release(a *arrival) {
+	k.mu.Lock()
+	k.bytes -= a.size()
+	k.mu.Unlock()
+}
+
+// drop counts an arrival that is not published.
+func (k *link) drop() {
+	k.mu.Lock()
+	k.dropped++
+	k.mu.Unlock()
+}
+
+// carry has the broker carry a topic.
+func (k *link) carry(t *Topic) {
+	if k.topics[t.name] != nil {
+		panic(fmt.Sprintf("server: there is a topic %q already, and a broker knows topics by their names: "+
+			"name this one differently or make it TopicOptions.Local", t.name))
+	}
+	k.topics[t.name] = t
+	t.remote = &remote{link: k, topic: t}
+}
+
+// remote is what a topic that the broker carries has beside the others.
+type remote struct {
+	link    *link
+	topic   *Topic
+	own     codec.Batch // what was published here in this turn, however often the topic was sealed
+	kept    int         // memory of own, as charged to the logs
+	waiting []arrival   // for room in the log
+	bytes   int         // of them, of waitingBytesMax
+}
+
+// occupied tells the broker whether anybody here listens.
+func (r *remote) occupied(occupied bool) {
+	if occupied {
+		r.link.broker.Subscribe(r.topic.name)
+	} else {
+		r.link.broker.Unsubscribe(r.topic.name)
+	}
+}
+
+// published keeps a message for the broker.
+func (r *remote) published(m *Message) {
+	r.own.Append(m)
+	r.account()
+	if len(r.own.JSON) >= r.link.loop.cfg.BatchBytesMax {
+		r.handOn()
+	}
+}
+
+// handOn gives the broker what was published here.
+func (r *remote) handOn() {
+	if r.own.Len() > 0 {
+		r.link.broker.Publish(r.topic.name, r.own)
+		r.own.Reset()
+	}
+}
+
+func (r *remote) account() {
+	n := cap(r.own.JSON) + 8*cap(r.own.Ends)
+	r.link.loop.memory.logs.Charge(n - r.kept)
+	r.kept = n
+}
+
+// wait keeps an arrival until there is room in the log, as if its publisher was held.
+func (r *remote) wait(a arrival) {
+	if r.bytes+a.size() > waitingBytesMax {
+		r.link.release(&a)
+		r.link.drop()
+		return
+	}
+	r.bytes += a.size()
+	if r.waiting = append(r.waiting, a); len(r.waiting) == 1 {
+		r.link.loop.awaitRoom(r.topic, r)
+	}
+}
+
+// roomMade goes on with what waits.
+func (r *remote) roomMade() {
+	waiting := r.waiting
+	r.waiting, r.bytes = nil, 0
+	r.link.held = append(waiting, r.link.held...) // those came before
+	r.link.loop.arm()
+}
+
+// gone tells that it waits for nothing any more.
+func (r *remote) gone() bool { return len(r.waiting) == 0 }
+
+// close ends the topic's part.
+func (r *remote) close() {
+	r.handOn()
+	for i := range r.waiting {
+		r.link.release(&r.waiting[i])
+	}
+	r.own, r.waiting, r.bytes = codec.Batch{}, nil, 0
+	r.account()
+	delete(r.link.topics, r.topic.name)
+}

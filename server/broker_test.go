@@ -1,0 +1,401 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"github.com/sockloop/sockloop/codec"
+)
+
+// noted is a broker that carries nothing and notes what it is told.
+type noted struct {
+	receive Receive
+	fails   error // of Open and Close
+
+	mu   sync.Mutex
+	told []string
+}
+
+func (n *noted) note(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = append(n.told, fmt.Sprintf(format, args...))
+}
+
+func (n *noted) Open(receive Receive) error {
+	n.receive = receive
+	n.note("open")
+	return n.fails
+}
+
+func (n *noted) Publish(topic string, b codec.Batch) { n.note("%s %s", topic, b.Elements()) }
+func (n *noted) Subscribe(topic string)              { n.note("subscribe %s", topic) }
+func (n *noted) Unsubscribe(topic string)            { n.note("unsubscribe %s", topic) }
+func (n *noted) Stats() BrokerStats                  { return BrokerStats{BatchesDropped: 1} }
+func (n *noted) Close(context.Context) error         { n.note("close"); return n.fails }
+
+// expect waits until the broker has been told so, and nothing else.
+func (n *noted) expect(t *testing.T, want ...string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		n.mu.Lock()
+		told := slices.Clone(n.told)
+		n.mu.Unlock()
+		if slices.Equal(told, want) {
+			return
+		}
+		if len(told) > len(want) || time.Now().After(end) {
+			t.Fatalf("told %.2000q, want %.2000q", told, want)
+		}
+	}
+}
+
+// brokered is a server with a broker, and a topic that members of /x hear and publish to.
+type brokered struct {
+	*Server
+	t      *testing.T
+	broker *noted
+	topic  *Topic
+	end    func()
+}
+
+func startBrokered(t *testing.T, c Config) *brokered {
+	t.Helper()
+	b := &brokered{t: t, broker: &noted{}}
+	c.Addr, c.ConnectionsMax, c.Broker = "127.0.0.1:0", 100, b.broker
+	var err error
+	if b.Server, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	b.topic = b.NewTopic("x")
+	err = errors.Join(b.Handle("/x", &chatting{b.topic}), b.Handle("/publish", &publishing{b.topic}),
+		b.Handle("/local", &chatting{b.NewTopic("local", func(o *TopicOptions) { o.Local = true })}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	<-b.Ready()
+	b.end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(b.end)
+	return b
+}
+
+type chatting struct{ topic *Topic }
+
+func (c *chatting) OnOpen(s *Session)                { s.Subscribe(c.topic) }
+func (c *chatting) OnClose(*Session, CloseReason)    {}
+func (c *chatting) OnMessage(_ *Session, m *Message) { c.topic.Publish(m) }
+
+// dial opens a raw WebSocket.
+func (b *brokered) dial(path string) net.Conn {
+	b.t.Helper()
+	d := ws.Dialer{NetDial: (&net.Dialer{Control: smallBuffer}).DialContext}
+	c, _, _, err := d.Dial(b.t.Context(), "ws://"+b.Addr().String()+path+"/websocket")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	return c
+}
+
+func (b *brokered) hears(c io.ReadWriter, want ...string) {
+	b.t.Helper()
+	for _, w := range want {
+		if got, err := wsutil.ReadServerText(c); err != nil || string(got) != w {
+			b.t.Fatalf("heard %.100q %v, want %.100q", got, err, w)
+		}
+	}
+}
+
+// here runs a function on the loop.
+func (b *brokered) here(f func()) {
+	b.t.Helper()
+	done := make(chan struct{})
+	if err := b.Post(func() { defer close(done); f() }); err != nil {
+		b.t.Fatal(err)
+	}
+	<-done
+}
+
+func (b *brokered) publish(texts ...string) {
+	for _, text := range texts {
+		m := Text([]byte(text))
+		b.topic.Publish(&m)
+	}
+}
+
+func (b *brokered) arrives(payload string, messages int, want error) {
+	b.t.Helper()
+	if n, err := b.broker.receive("x", []byte(payload)); n != messages || !errors.Is(err, want) {
+		b.t.Fatalf("%.100s: %d messages, %v; want %d, %v", payload, n, err, messages, want)
+	}
+}
+
+// A turn is one batch, however often its topic was sealed; local topics are nobody's business, nor is what arrived.
+func TestBrokerIsHandedWhatWasPublishedHere(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	b.here(func() {
+		b.publish("1", "2")
+		b.topic.seal()
+		b.publish(`"3"`)
+	})
+	b.hears(c, "1", "2", `"3"`)
+	local := b.dial("/local")
+	if err := wsutil.WriteClientText(local, []byte("local")); err != nil {
+		t.Fatal(err)
+	}
+	b.hears(local, "local")
+	b.arrives(`["from","another"]`, 2, nil)
+	b.hears(c, "from", "another")
+	b.here(func() { b.publish("4") })
+	b.broker.expect(t, "open", "subscribe x", `x "1","2","\"3\""`, `x "4"`)
+}
+
+// A batch of many bytes leaves within the turn, also if the topic is sealed all the time.
+func TestBatchesForTheBrokerAreBounded(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{BatchBytesMax: 1000})
+	b.here(func() {
+		for range 5 {
+			b.publish(strings.Repeat("x", 500))
+			b.topic.seal()
+		}
+	})
+	two := fmt.Sprintf("x %[1]q,%[1]q", strings.Repeat("x", 500))
+	b.broker.expect(t, "open", two, two, fmt.Sprintf("x %q", strings.Repeat("x", 500)))
+}
+
+func TestBrokerIsToldWhetherAnybodyListens(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	one, two := b.dial("/x"), b.dial("/x")
+	b.here(func() { b.publish("1") })
+	b.hears(one, "1")
+	b.hears(two, "1")
+	_ = one.Close()
+	_ = two.Close()
+	b.broker.expect(t, "open", "subscribe x", `x "1"`, "unsubscribe x")
+	b.here(func() { b.publish("2") }) // who listens elsewhere is to hear it
+	b.broker.expect(t, "open", "subscribe x", `x "1"`, "unsubscribe x", `x "2"`)
+}
+
+// Nothing that comes can break the loop, and everything is in the form in which we send it.
+func TestArrivalsAreChecked(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	for _, bad := range []string{
+		`["a"`, `{"a":1}`, `["a",1]`, `[null]`, "[\"\x01\"]", "[\"\xff\"]", `["a"]["b"]`, `["\x"]`,
+	} {
+		b.arrives(bad, 0, codec.ErrBrokenJSON)
+	}
+	b.arrives(`[]`, 0, nil)
+	b.arrives("", 0, nil)
+	if n, err := b.broker.receive("unknown", []byte(`["a"]`)); n != 1 || err != nil {
+		t.Errorf("to nobody: %d %v", n, err)
+	}
+	b.arrives(`[ "\u0041" , "\/" ]`, 2, nil)
+	b.hears(c, "A", "/")
+	b.here(func() {
+		if bytes := b.loop.link.bytes; bytes != 0 {
+			t.Errorf("%d bytes are kept", bytes)
+		}
+	})
+}
+
+// While the loop is at work, what arrives is kept up to a bound; one post is enough for all of it.
+func TestArrivalsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{MailboxMax: 2})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	if err := b.Post(func() { close(begun); <-goOn }); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	payload := `["` + strings.Repeat("x", 1<<20) + `"]`
+	for range 7 {
+		b.arrives(payload, 1, nil)
+	}
+	b.arrives(payload, 0, ErrTooMuch)
+	b.arrives(`["fits"]`, 1, nil)
+	close(goOn)
+	for range 7 {
+		b.hears(c, payload[2:len(payload)-2])
+	}
+	b.hears(c, "fits")
+	b.arrives(`["`+strings.Repeat("x", b.cfg.LogBytesMax/2)+`"]`, 0, ErrTooMuch) // it would evict all readers
+	b.arrives(payload, 1, nil)
+}
+
+// What arrives may use half of what a turn can send out; the rest waits for the next.
+func TestArrivalsWaitForTheNextTurn(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{TurnBytesMax: 2000})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	text := strings.Repeat("x", 600)
+	var before uint64
+	b.here(func() {
+		before = b.loop.stats.Turns
+		for range 20 { // a burst: all are there before the loop takes the first
+			b.arrives(`["`+text+`"]`, 1, nil)
+		}
+	})
+	for range 20 {
+		b.hears(c, text)
+	}
+	st, err := b.Stats(t.Context())
+	if err != nil || st.Turns-before < 10 {
+		t.Errorf("20 messages of 600 bytes left in %d turns of 2,000 %v", st.Turns-before, err)
+	}
+}
+
+// What arrives for a topic whose log is full waits as a publisher would, and nobody is cut off; what is too much is
+// counted.
+func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1, UnsentBytesMax: 16 << 10})
+	slow := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	text := strings.Repeat("x", 60_000)
+	sent, dropped := 0, uint64(0)
+	hurry := make(chan struct{}) // closed when the reader may be fast
+	heard := make(chan int, 1)
+	go func() {
+		n := 0
+		defer func() { heard <- n }()
+		for p := []byte(nil); ; n++ {
+			select {
+			case <-hurry:
+			case <-time.After(20 * time.Millisecond):
+			}
+			var err error
+			if p, err = wsutil.ReadServerText(slow); err != nil || len(p) < len(text) {
+				return
+			}
+		}
+	}()
+	for dropped == 0 {
+		if _, err := b.broker.receive("x", []byte(`["`+text+`"]`)); err == nil {
+			sent++
+		}
+		st, _ := b.BrokerStats()
+		dropped = st.BatchesDropped - 1 // which the broker itself says
+		if sent > 10_000 {
+			t.Fatal("the log is never full")
+		}
+	}
+	b.here(func() {
+		if len(b.topic.remote.waiting) == 0 || b.topic.remote.bytes > waitingBytesMax {
+			t.Errorf("%d arrivals wait, with %d bytes", len(b.topic.remote.waiting), b.topic.remote.bytes)
+		}
+	})
+	close(hurry)
+	b.here(func() {}) // what was received is taken
+	for end := `["end"]`; ; time.Sleep(time.Millisecond) {
+		idle := false
+		b.here(func() { idle = b.loop.link.bytes == 0 })
+		if idle {
+			b.arrives(end, 1, nil)
+			break
+		}
+	}
+	st, _ := b.BrokerStats()
+	if n, want := <-heard, sent-int(st.BatchesDropped-1); n != want {
+		t.Errorf("heard %d messages of %d", n, want)
+	}
+	if stats, err := b.Stats(t.Context()); err != nil || stats.SlowConsumersClosed+stats.SlowConsumersSkipped > 0 {
+		t.Errorf("%+v %v", stats, err)
+	}
+}
+
+// What was accepted before the end is handed on, also what was gathered, and then the broker is closed.
+func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{Gather: time.Minute})
+	b.here(func() { b.publish("1") })
+	b.broker.expect(t, "open", `x "1"`)
+	b.here(func() { b.publish("2", "3") })
+	b.end()
+	b.broker.expect(t, "open", `x "1"`, `x "2","3"`, "close")
+	if _, ok := b.BrokerStats(); !ok {
+		t.Error("the broker's counters are gone")
+	}
+}
+
+// What was published to a topic before it was closed is handed on; its name is free then.
+func TestClosedTopicsLeaveTheBroker(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	b.here(func() {
+		b.publish("1")
+		b.topic.Close()
+		again := b.NewTopic("x")
+		m := Text([]byte("2"))
+		again.Publish(&m)
+	})
+	_ = c.Close()
+	b.broker.expect(t, "open", "subscribe x", `x "1"`, "unsubscribe x", `x "2"`)
+}
+
+func TestTopicsOfABrokerHaveNamesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{Broker: &noted{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.NewTopic("x")
+	s.NewTopic("x", func(o *TopicOptions) { o.Local = true })
+	defer func() {
+		if p := fmt.Sprint(recover()); !strings.Contains(p, `topic "x" already`) {
+			t.Errorf("got %v", p)
+		}
+	}()
+	s.NewTopic("x")
+}
+
+func TestServerWithoutItsBroker(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("no such credentials")
+	s, err := New(Config{Addr: "127.0.0.1:0", Broker: &noted{fails: failed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context()); !errors.Is(err, failed) {
+		t.Errorf("Run: %v", err)
+	}
+	s, err = New(Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, ok := s.BrokerStats(); ok || st != (BrokerStats{}) {
+		t.Errorf("there is a broker: %+v", st)
+	}
+}
