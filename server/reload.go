@@ -22,14 +22,13 @@ var reloadable = map[string]func(*loop){
 // nothing is done for what is read from the configuration where it is needed.
 func nothing(*loop) {}
 
-// memoryChanged makes the budget and the logs' bounds those of the configuration. If it is less than what is kept the
-// next flush ends the largest holders.
+// memoryChanged makes the budget and the logs' bounds those of the configuration. If it is less than what is kept
+// the next flush ends the largest holders; there is one at every tick.
 func (l *loop) memoryChanged() {
 	l.memory.budget.BytesMax = l.cfg.MemoryBytesMax
 	for _, t := range l.topics {
 		t.log.SetPace(l.pace(), l.logBytesLimit())
 	}
-	l.arm()
 }
 
 func (l *loop) originsChanged() {

@@ -153,7 +153,6 @@ func (m forgiving) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		return nil
 	}
 	m.i.addFault(fmt.Errorf("%s: %w", m.i.place(v.Flag, m.i.stage), err))
-	target.SetZero()
 	if !v.HasDefault {
 		return nil
 	}

@@ -25,6 +25,7 @@ type logged struct {
 	Faults  []string
 	Flags   []string
 	Addr    string
+	before  []string // messages between the last that was waited for and this
 }
 
 // hearing starts the program and returns what reads its log up to a message.
@@ -42,14 +43,17 @@ func hearing(t *testing.T, args ...string) (p *os.Process, next func(msg string)
 	lines := bufio.NewScanner(log)
 	return cmd.Process, func(msg string) logged {
 		t.Helper()
+		var before []string
 		for lines.Scan() {
 			var l logged
 			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 				t.Fatalf("%s: %v", lines.Text(), err)
 			}
 			if l.Msg == msg {
+				l.before = before
 				return l
 			}
+			before = append(before, l.Msg)
 		}
 		t.Fatalf("no %q in the log", msg)
 		return logged{}
@@ -113,6 +117,11 @@ func TestHangUpReloads(t *testing.T) {
 	hangUp("serve:\n  connections-max: 40\n  origins: [https://is.example]\n  log-level: debug\n")
 	if got := next("reloaded").Changed; len(got) > 0 {
 		t.Errorf("changed %q", got)
+	}
+
+	hangUp("serve:\n  connections-max: 30\n  log-level: warn\n  gather: 6ms\n")
+	if got := next("changed, but needs a restart").before; len(got) > 0 {
+		t.Errorf("logged at the level warn: %q", got)
 	}
 }
 

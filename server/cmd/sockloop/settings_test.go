@@ -39,6 +39,7 @@ sreve: {}
 	t.Setenv("SOCKLOOP_ADDR", "") // is looked at, and wins over the file
 	var out bytes.Buffer
 	err := run([]string{"check", "--config", file, "--fast", "--drain-window=x", "--slow-consumer", "ask", "--prefix=a",
+		"--admin-addr=0.0.0.0:1", "--broker=ftp://x",
 		"--message-bytes-maxx=1"}, &out, &out)
 	if err == nil {
 		t.Fatal("no fault")
@@ -57,6 +58,8 @@ sreve: {}
 		file + ":4: heartbeat-delay: expected duration",
 		file + `:10: memory-max: "1X" is no size`,
 		file + ":9: cpu: no CPU of the set 999 is there",
+		"--admin-addr 0.0.0.0:1 is no loopback address",
+		"--broker: broker URL: want nats://",
 		"--prefix: prefix \"a\": want a path",
 		file + `:7: origins: origin "b.example"`,
 		"SOCKLOOP_PUBLISH_RATE: PublishRate is -2",
