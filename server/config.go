@@ -274,8 +274,8 @@ func (c *Config) check(f *faults) {
 		f.add("Gather", "Gather is %v, want 0 to %v", c.Gather, gatherMax)
 	}
 	if c.GatherP99 < 0 || c.GatherP99 > gatherMax || c.Gather > 0 && c.GatherP99 > 0 {
-		f.add("GatherP99", "GatherP99 is %v and Gather %v, want one of them, up to %v", c.GatherP99, c.Gather,
-			gatherMax)
+		f.add("GatherP99", "GatherP99 is %v and Gather %v, want one of them, up to %v",
+			c.GatherP99, c.Gather, gatherMax)
 	}
 	if c.PublishRate < 0 {
 		f.add("PublishRate", "PublishRate is %d, want 0 (no limit) or more", c.PublishRate)

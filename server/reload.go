@@ -23,14 +23,13 @@ var reloadable = map[string]func(*loop){
 // nothing is done for what is read from the configuration where it is needed.
 func nothing(*loop) {}
 
-// memoryChanged makes the budget and the logs' bounds those of the configuration. If it is less than what is kept the
-// next flush ends the largest holders.
+// memoryChanged makes the budget and the logs' bounds those of the configuration. If it is less than what is kept
+// the next flush ends the largest holders; there is one at every tick.
 func (l *loop) memoryChanged() {
 	l.memory.budget.BytesMax = l.cfg.MemoryBytesMax
 	for _, t := range l.topics {
 		t.log.SetPace(l.pace(), l.logBytesLimit())
 	}
-	l.arm()
 }
 
 func (l *loop) originsChanged() {
@@ -44,7 +43,8 @@ func (l *loop) originsChanged() {
 // Reload changes the configuration of a running server. change is handed a copy of what is in force, and may set any
 // field; a zero one stands for its default, as in New. Slices must be replaced and not written to. A configuration with
 // faults changes nothing, and the error is that of New. What can be changed while the server runs is in force when
-// Reload returns (changed); what else differs is left as it is (needsRestart); both are names of fields.
+// Reload returns (changed); what else differs is left as it is (needsRestart); both are names of fields. Logger and
+// Broker are left as they are, and not named.
 //
 // These can be changed: ConnectionsMax and SessionsMax (nobody is ended by a smaller one, newcomers are refused until
 // it holds); Origins (for requests from then on, except of services that Handle has given their own); MessageBytesMax,
@@ -99,11 +99,12 @@ func (s *Server) apply(c Config, changed []string) error {
 	}
 }
 
-// differing are the names of the fields in which two configurations differ, but for the logger and the broker.
+// differing are the names of the fields in which two configurations differ, but for those that are no values: the
+// logger and the broker.
 func differing(a, b *Config) []string {
 	var names []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		if f.Anonymous || f.Name == "Logger" || f.Name == "Broker" {
+		if f.Anonymous || f.Type.Kind() == reflect.Interface || f.Type.Kind() == reflect.Pointer {
 			continue
 		}
 		// As text nil and empty lists are the same.

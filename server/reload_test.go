@@ -81,7 +81,8 @@ func TestReloadMessageBounds(t *testing.T) {
 	t.Parallel()
 	s := start(t, server.Config{})
 	before := s.join(t, "/echo")
-	s.reload(t, func(c *server.Config) { c.MessageBytesMax, c.BodyBytesMax = 10, 50 }, "MessageBytesMax", "BodyBytesMax")
+	smaller := func(c *server.Config) { c.MessageBytesMax, c.BodyBytesMax = 10, 50 }
+	s.reload(t, smaller, "MessageBytesMax", "BodyBytesMax")
 	before.send(`["0123456789"]`)
 	before.expect(`a["0123456789"]`)
 	after := s.join(t, "/echo")
@@ -131,7 +132,9 @@ func TestReloadLeavesTheRest(t *testing.T) {
 	if is := s.Config(); is.Addr != was.Addr || is.LogBytesMax != was.LogBytesMax || is.OverloadAfter != 2*time.Second {
 		t.Errorf("in force is %+v", is)
 	}
-	_, _, err = s.Reload(func(c *server.Config) { c.PublishRate, c.SessionsMax, c.OverloadAfter = -1, -1, 3*time.Second })
+	_, _, err = s.Reload(func(c *server.Config) {
+		c.PublishRate, c.SessionsMax, c.OverloadAfter = -1, -1, 3*time.Second
+	})
 	if err == nil || !strings.Contains(err.Error(), "PublishRate") || !strings.Contains(err.Error(), "SessionsMax") {
 		t.Errorf("faults are %v", err)
 	}
@@ -159,8 +162,9 @@ func TestReloadNeedsARunningServer(t *testing.T) {
 func TestConfigNamesAllFaults(t *testing.T) {
 	t.Parallel()
 	_, err := server.Config{
-		Addr: "8080", Prefix: "chat", ConnectionsMax: 10, MailboxMax: -1, PongTimeout: -1, PublishRate: -1, PublishBytes: -1,
-		Options: server.Options{Origins: []string{"a", "b"}, BaseURL: "base"},
+		Addr: "8080", Prefix: "chat", ConnectionsMax: 10, MailboxMax: -1, PongTimeout: -1, PublishRate: -1,
+		PublishBytes: -1,
+		Options:      server.Options{Origins: []string{"a", "b"}, BaseURL: "base"},
 	}.WithDefaults()
 	all, ok := err.(interface{ Unwrap() []error })
 	if !ok {

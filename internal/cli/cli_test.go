@@ -123,8 +123,8 @@ func TestFishCompletes(t *testing.T) {
 		"prog ": "serve doctor completion man", "prog --po": "--policy", "prog --policy ": "close skip",
 		"prog doctor --ad": "", "prog serve --no-s": "--no-sockets", "prog completion ": "bash zsh fish",
 	} {
-		out, err := exec.Command(fish, "--no-config", "-c", "source $argv[1]; complete -C $argv[2] | string split -f 1 \\t",
-			file, line).CombinedOutput()
+		ask := `source $argv[1]; complete -C $argv[2] | string split -f 1 \t`
+		out, err := exec.Command(fish, "--no-config", "-c", ask, file, line).CombinedOutput()
 		if want = sorted(want); want != "" && err != nil || sorted(string(out)) != want {
 			t.Errorf("%q: %v %q, want %q", line, err, out, want)
 		}

@@ -45,13 +45,11 @@ type adminPlane struct {
 
 // start serves the admin plane of a server until stop is called, which is when the server has ended: so that probes see
 // it drain. at is its address, or off. The error is for the user.
-func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.Events) (
-	at string, stop func(), err error,
-) {
+func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.Events) (at string, stop func(), err error) {
 	if a.AdminAddr == "off" {
 		return "off", func() {}, nil
 	}
-	token, err := a.check()
+	token, err := a.token()
 	if err != nil {
 		return "", nil, err
 	}
@@ -59,7 +57,7 @@ func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.E
 	if err != nil {
 		return "", nil, errors.New(strings.TrimPrefix(err.Error(), "admin: "))
 	}
-	ln, err := a.listen()
+	ln, err := a.listen(token != "")
 	if errors.Is(err, syscall.EADDRINUSE) && a.AdminAddr == "" {
 		log.Warn("no admin plane: its default address is taken; choose another with --admin-addr, or off",
 			"addr", adminAddrDefault)
@@ -104,33 +102,41 @@ func (a *adminPlane) token() (string, error) {
 	return token, nil
 }
 
-// addr is the address to listen on.
-func (a *adminPlane) addr() string { return cmp.Or(a.AdminAddr, adminAddrDefault) }
-
-// check looks at the flags, and returns the token. An address that other machines can reach needs one.
-func (a *adminPlane) check() (token string, err error) {
+// check looks at what can be told without listening.
+func (a *adminPlane) check() error {
 	if a.AdminAddr == "off" {
-		return "", nil
+		return nil
 	}
-	if token, err = a.token(); err != nil {
-		return "", err
+	token, err := a.token()
+	if err == nil {
+		err = a.checkAddr(token != "")
 	}
-	host, _, err := net.SplitHostPort(a.addr())
+	return err
+}
+
+// checkAddr wants an address; without a token only one that no other machine can reach.
+func (a *adminPlane) checkAddr(token bool) error {
+	addr := cmp.Or(a.AdminAddr, adminAddrDefault)
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", fmt.Errorf("--admin-addr %q: want host:port, as in 127.0.0.1:9090, or off", a.addr())
+		return fmt.Errorf("--admin-addr %q: want host:port, as in 127.0.0.1:9090, or off", addr)
 	}
-	if ip, err := netip.ParseAddr(host); token == "" && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return "", fmt.Errorf("--admin-addr %s is no loopback address, so a token is needed: --admin-token-file, "+
-			"or the variable %s", a.addr(), adminTokenEnv)
+	if ip, err := netip.ParseAddr(host); !token && host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--admin-addr %s is no loopback address, so a token is needed: --admin-token-file, "+
+			"or the variable %s", addr, adminTokenEnv)
 	}
-	return token, nil
+	return nil
 }
 
 // listen opens the address.
-func (a *adminPlane) listen() (net.Listener, error) {
-	ln, err := net.Listen("tcp", a.addr())
+func (a *adminPlane) listen(token bool) (net.Listener, error) {
+	if err := a.checkAddr(token); err != nil {
+		return nil, err
+	}
+	addr := cmp.Or(a.AdminAddr, adminAddrDefault)
+	ln, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) && a.AdminAddr != "" {
-		return nil, fmt.Errorf("port of --admin-addr %s is in use: choose another, or off", a.addr())
+		return nil, fmt.Errorf("port of --admin-addr %s is in use: choose another, or off", addr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--admin-addr: %w", err)

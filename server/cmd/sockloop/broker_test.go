@@ -35,7 +35,8 @@ var listeningAt = regexp.MustCompile(`msg=listening.* addr=(\S+)`)
 
 func startBrokered(t *testing.T, bin, url string) *brokered {
 	t.Helper()
-	p := &brokered{Cmd: exec.Command(bin, "--addr", "127.0.0.1:0"), t: t, lines: make(chan string, 1000)}
+	c := exec.Command(bin, "--addr", "127.0.0.1:0", "--log-format=text")
+	p := &brokered{Cmd: c, t: t, lines: make(chan string, 1000)}
 	p.Env = append(os.Environ(), "SOCKLOOP_BROKER="+url)
 	log, err := p.StderrPipe()
 	if err == nil {

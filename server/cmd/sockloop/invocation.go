@@ -153,7 +153,6 @@ func (m forgiving) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		return nil
 	}
 	m.i.addFault(fmt.Errorf("%s: %w", m.i.place(v.Flag, m.i.stage), err))
-	target.SetZero()
 	if !v.HasDefault {
 		return nil
 	}
@@ -167,11 +166,11 @@ func (i *invocation) check(s *serve, log *slog.Logger) (server.Config, error) {
 	if err := checkCPUs(s.CPU); err != nil {
 		faults = append(faults, i.locate("cpu", err))
 	}
+	if err := s.Admin.check(); err != nil {
+		faults = append(faults, err)
+	}
 	if _, err := s.Broker.broker(log); err != nil {
 		faults = append(faults, i.locate("broker", err))
-	}
-	if _, err := s.Admin.check(); err != nil {
-		faults = append(faults, i.locate("admin-addr", err))
 	}
 	c, err := s.config(log).WithDefaults()
 	if all, ok := err.(interface{ Unwrap() []error }); ok {

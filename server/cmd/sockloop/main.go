@@ -63,7 +63,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 type streams struct{ out, err io.Writer }
 
 // serve has the flags of the server. With the tag reload SIGHUP applies a changed value; field is the name of the field
-// of server.Config, if it is not that of the flag; what has the tag secret is never printed.
+// of server.Config, if it is not that of the flag.
 type serve struct {
 	Addr        string      `help:"Address to listen on." default:"127.0.0.1:8080"`
 	CPU         tuning.CPUs `help:"CPU to run on, such as 0. One is all a loop can use." name:"cpu" placeholder:"SET"`
@@ -126,7 +126,7 @@ func (o *sockJS) options() server.Options {
 }
 
 // Run serves until a signal ends it.
-func (s *serve) Run(i *invocation) (err error) {
+func (s *serve) Run(i *invocation) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
@@ -135,10 +135,10 @@ func (s *serve) Run(i *invocation) (err error) {
 	defer signal.Stop(hangUps)
 	level := &slog.LevelVar{}
 	level.Set(s.LogLevel)
-	limited := newLimited(logHandler(i.to.err, s.LogFormat, level))
+	events := admin.NewEvents(logHandler(i.to.err, s.LogFormat, level))
+	limited := newLimited(events)
 	defer limited.Close()
-	events := admin.NewEvents(limited)
-	log := slog.New(events)
+	log := slog.New(limited)
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
 		return err

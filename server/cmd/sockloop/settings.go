@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -89,14 +89,13 @@ func plainValue(v any) any {
 	return fmt.Sprint(v)
 }
 
-// shown is the value without what is nobody's business.
+// credentials are what may stand before the host of a URL.
+var credentials = regexp.MustCompile(`(//|^|,)[^/,\s]+@`)
+
+// shown is the value without the passwords and tokens of URLs.
 func (s *setting) shown() any {
-	text, ok := s.value.(string)
-	if s.flag.Tag.Has("secret") && text != "" {
-		return "(hidden)"
-	}
-	if u, err := url.Parse(text); ok && err == nil && u.User != nil {
-		return u.Redacted()
+	if text, ok := s.value.(string); ok {
+		return credentials.ReplaceAllString(text, "${1}xxxxx@")
 	}
 	return s.value
 }

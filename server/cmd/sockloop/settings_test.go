@@ -39,6 +39,7 @@ sreve: {}
 	t.Setenv("SOCKLOOP_ADDR", "") // is looked at, and wins over the file
 	var out bytes.Buffer
 	err := run([]string{"check", "--config", file, "--fast", "--drain-window=x", "--slow-consumer", "ask", "--prefix=a",
+		"--admin-addr=0.0.0.0:1", "--broker=ftp://x",
 		"--message-bytes-maxx=1"}, &out, &out)
 	if err == nil {
 		t.Fatal("no fault")
@@ -57,6 +58,8 @@ sreve: {}
 		file + ":4: heartbeat-delay: expected duration",
 		file + `:10: memory-max: "1X" is no size`,
 		file + ":9: cpu: no CPU of the set 999 is there",
+		"--admin-addr 0.0.0.0:1 is no loopback address",
+		"--broker: broker URL: want nats://",
 		"--prefix: prefix \"a\": want a path",
 		file + `:7: origins: origin "b.example"`,
 		"SOCKLOOP_PUBLISH_RATE: PublishRate is -2",
@@ -112,12 +115,15 @@ func TestConfigPrintsSources(t *testing.T) {
 	t.Setenv("SOCKLOOP_ADDR", "127.0.0.1:2")
 	t.Setenv("SOCKLOOP_PONG_TIMEOUT", "8s")
 	var out bytes.Buffer
+	t.Setenv("SOCKLOOP_BROKER", "nats://a:hidden@one,nats://hidden@two,tls://three:4222")
 	if err := run([]string{"config", "--addr", "127.0.0.1:3"}, &out, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"addr: 127.0.0.1:3 # flag", "pong-timeout: 8s # environment SOCKLOOP_PONG_TIMEOUT", "memory-max: 1G # " + file + ":3",
-		"base-url: https://joe:xxxxx@cdn.example/x # " + file + ":6", "websocket: false # " + file + ":7",
+		"addr: 127.0.0.1:3 # flag", "pong-timeout: 8s # environment SOCKLOOP_PONG_TIMEOUT",
+		"memory-max: 1G # " + file + ":3",
+		"base-url: https://xxxxx@cdn.example/x # " + file + ":6", "websocket: false # " + file + ":7",
+		"broker: nats://xxxxx@one,nats://xxxxx@two,tls://three:4222 # environment SOCKLOOP_BROKER",
 		"gather: \"off\" # " + file + ":8", "sessions-max: 200 # default", "close-timeout: 3s # default",
 		"origins: ['https://a.example', 'https://b.example'] # " + file + ":5", "log-level: info # default",
 	} {
@@ -152,7 +158,8 @@ func TestConfigCanBeFedBack(t *testing.T) {
 	}
 	for name, want := range map[string]any{
 		"connections-max": 50.0, "gather": "off", "websocket": false, "origins": []any{"https://a.example"},
-		"publish-bytes": "100K", "reader-rate": "0", "response-limit": 4096.0, "log-level": "debug", "conformance": true,
+		"publish-bytes": "100K", "reader-rate": "0", "response-limit": 4096.0, "log-level": "debug",
+		"conformance": true,
 	} {
 		is := got["serve"][name]
 		a, _ := json.Marshal(is.Value)
