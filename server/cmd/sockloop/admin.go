@@ -45,7 +45,9 @@ type adminPlane struct {
 
 // start serves the admin plane of a server until stop is called, which is when the server has ended: so that probes see
 // it drain. at is its address, or off. The error is for the user.
-func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.Events) (at string, stop func(), err error) {
+func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.Events) (
+	at string, stop func(), err error,
+) {
 	if a.AdminAddr == "off" {
 		return "off", func() {}, nil
 	}

@@ -132,7 +132,7 @@ func TestReloadTagsAreTheServers(t *testing.T) {
 		"addr": "127.0.0.1:1", "prefix": "/x", "sockjs-url": "/x.js", "base-url": "/x", "transports": "websocket",
 		"origins": "https://x.example", "slow-consumer": "skip", "compress-level": "2", "reader-rate": "1M",
 		"log-bytes-max": "33554432", "websocket": "false", "share-port": "true", "jsessionid": "true",
-		"compress": "true",
+		"compress": "true", "trusted-proxies": "10.0.0.0/8", "proxy-protocol": "true",
 	}
 	notOfTheServer := []string{"cpu", "conformance", "log-level", "log-format"}
 	discard := slog.New(slog.DiscardHandler)
@@ -168,6 +168,9 @@ func TestReloadTagsAreTheServers(t *testing.T) {
 				other = "12345"
 			}
 			args := []string{"--addr=127.0.0.1:0", "--" + name + "=" + other}
+			if name == "proxy-protocol" {
+				args = append(args, "--trusted-proxies=10.0.0.0/8")
+			}
 			next, err := read(args, &streams{io.Discard, io.Discard})
 			if err != nil {
 				t.Fatal(err)
