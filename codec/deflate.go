@@ -46,10 +46,11 @@ const rsv1 = 0x40
 // deflateTail is what a sync flush ends with. It is not sent (RFC 7692 section 7.2.1).
 var deflateTail = []byte{0, 0, 0xff, 0xff}
 
-// DeflateLevelMin and DeflateLevelMax bound the level of a Deflater.
+// DeflateLevelMin and DeflateLevelMax bound the level of a Deflater. Levels 7 to 9 clear their tables for each message,
+// which takes 10 µs and more for one of 256 bytes, where level 6 takes 0.8 and level 1 0.3.
 const (
 	DeflateLevelMin = flate.BestSpeed
-	DeflateLevelMax = flate.BestCompression
+	DeflateLevelMax = 6
 )
 
 // deflateKept is the size in bytes of the largest buffer that is kept for the next message.
@@ -63,7 +64,7 @@ type Deflater struct {
 	out      bytes.Buffer // scratch
 }
 
-// NewDeflater makes one with a level of 1 to 9. Payloads of less than bytesMin bytes it leaves as they are.
+// NewDeflater makes one with a level of 1 to 6. Payloads of less than bytesMin bytes it leaves as they are.
 func NewDeflater(level, bytesMin int) (*Deflater, error) {
 	if level < DeflateLevelMin || level > DeflateLevelMax {
 		return nil, fmt.Errorf("codec: level %d: want %d, the fastest, to %d, the smallest", level, DeflateLevelMin,
@@ -128,6 +129,16 @@ type Inflater struct {
 	r   io.ReadCloser // a flate.Resetter
 	src inflaterSource
 	out []byte
+
+	work int
+}
+
+// TakeWork is how many compressed bytes were inflated since it was last called. They are what inflating costs, and not
+// the bytes that come of it: eleven bytes can be a block that is empty and has code tables to build, two microseconds.
+func (f *Inflater) TakeWork() int {
+	n := f.work
+	f.work = 0
+	return n
 }
 
 // release lets go of a large result: whoever has it keeps it as long as he needs it.
@@ -169,6 +180,7 @@ func (s *inflaterSource) ReadByte() (byte, error) {
 // for a message of more than bytesMax bytes, of which no more than that are inflated, 1007 for what cannot be.
 func (f *Inflater) Inflate(payload []byte, bytesMax int64) ([]byte, error) {
 	f.src = inflaterSource{payload, inflaterEnd}
+	f.work += len(payload)
 	if f.r == nil {
 		f.r = flate.NewReader(&f.src)
 	} else if err := f.r.(flate.Resetter).Reset(&f.src, nil); err != nil {

@@ -267,7 +267,8 @@ func startWith(t *testing.T, args, env []string) {
 func listens(t *testing.T, env []string, program string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(append(os.Environ(), env...), "SOCKLOOP_ADDR=127.0.0.1:0", "SOCKLOOP_ADMIN_ADDR=off")
+	cmd.Env = append(append(os.Environ(), env...), "SOCKLOOP_ADDR=127.0.0.1:0", "SOCKLOOP_ADMIN_ADDR=off",
+		"SOCKLOOP_LOG_FORMAT=text")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what runs it passes no signal on
 	log, err := cmd.StderrPipe()
 	if err != nil {

@@ -82,7 +82,7 @@ type Config struct {
 	MemoryBytesMax int
 
 	// Compress lets WebSocket clients that offer it have permessage-deflate (RFC 7692): a batch is compressed once for
-	// all of them, if it has CompressBytesMin bytes, with CompressLevel: 1, the fastest, to 9. Messages to one session
+	// all of them, if it has CompressBytesMin bytes, with CompressLevel: 1, the fastest, to 6. Messages to one session
 	// alone are not compressed.
 	Compress         bool
 	CompressLevel    int

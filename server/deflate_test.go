@@ -222,3 +222,45 @@ func TestCompressedMessagesThatAreRefused(t *testing.T) {
 		t.Errorf("%d bytes are kept", n)
 	}
 }
+
+// ordering notes in which order messages come.
+type ordering struct{ came chan string }
+
+func (ordering) OnOpen(*server.Session)                           {}
+func (ordering) OnClose(*server.Session, server.CloseReason)      {}
+func (o ordering) OnMessage(_ *server.Session, m *server.Message) { o.came <- string(m.Text()) }
+
+// What costs is what is inflated, and not what comes of it: somebody who sends much that inflates to little has his
+// share of a turn, and others theirs.
+func TestInflatingIsCharged(t *testing.T) {
+	t.Parallel()
+	o := ordering{make(chan string, 100)}
+	r := start(t, server.Config{Compress: true}, "/order", o)
+	busy, _ := r.offer(t, "/order/websocket", deflateOffer)
+	other, _ := r.offer(t, "/order/websocket", "")
+	entered, leave := make(chan struct{}), make(chan struct{})
+	if err := r.Post(func() { close(entered); <-leave }); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	// Empty blocks, 5,000 bytes of them, and then an x.
+	const frames = 10
+	x := "\xaa\x00\x00" // RFC 7692: x as a block of its own, without the end of the flush
+	p := codec.AppendMaskedFrame(nil, ws.OpText, []byte(strings.Repeat("\x00\x00\x00\xff\xff", 1000)+x), [4]byte{})
+	p[0] |= 0x40
+	busy.say(strings.Repeat(string(p), frames))
+	other.say(frame(ws.OpText, "other"))
+	close(leave)
+	for n := 0; ; n++ {
+		switch got := <-o.came; got {
+		case "x":
+		case "other":
+			if n >= frames/2 {
+				t.Errorf("%d messages came before the other's", n)
+			}
+			return
+		default:
+			t.Fatalf("%q", got)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 type httpProtocol struct {
 	c            *conn
 	peer         netip.AddrPort // whom the connection comes from; requests may come from others, see serve
+	anonymous    bool           // its PROXY header named nobody: what requests say of that is their own
 	reader       codec.RequestReader
 	pending      pendingResponse // a response on its way
 	pendingBytes int             // what it keeps of the request
@@ -152,7 +153,7 @@ func (h *httpProtocol) serve(q *codec.Request, rest []byte) []byte {
 	}}
 	h.served, h.serving = true, true
 	c.loop.stats.Requests++
-	if len(c.loop.cfg.TrustedProxies) > 0 {
+	if len(c.loop.cfg.TrustedProxies) > 0 && !h.anonymous {
 		c.remote = c.loop.cfg.forwardedFor(h.peer, q.Header)
 	}
 	c.loop.serve(x)

@@ -102,7 +102,9 @@ func (p *proxyHeader) receive(data []byte) []byte {
 	case client.IsValid():
 		p.c.remote = client
 	}
-	p.c.protocol = newHTTP(p.c)
+	h := newHTTP(p.c)
+	h.anonymous = !client.IsValid()
+	p.c.protocol = h
 	return data[size-kept:]
 }
 

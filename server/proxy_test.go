@@ -138,6 +138,8 @@ func TestProxyProtocol(t *testing.T) {
 		{"version 2", header2, "", "192.0.2.7:56316"},
 		{"version 1", header1, "", "192.0.2.7:56316"},
 		{"LOCAL", local2, "", "own"},
+		{"LOCAL of a client that forges", local2, "X-Forwarded-For: 198.51.100.1\r\n", "own"},
+		{"UNKNOWN of a client that forges", "PROXY UNKNOWN\r\n", "X-Forwarded-For: 198.51.100.1\r\n", "own"},
 		{"of a client that forges", header2, "X-Forwarded-For: 198.51.100.1\r\n", "192.0.2.7:56316"},
 		{"of another proxy", strings.Replace(header2, "\xc0\x00\x02\x07", "\x0a\x01\x02\x03", 1),
 			"X-Forwarded-For: 198.51.100.1\r\n", "198.51.100.1:0"},

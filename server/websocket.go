@@ -99,6 +99,7 @@ func (w *webSocket) receive(data []byte) []byte {
 	}
 	for len(data) > 0 && w.mayTakeFrame() {
 		op, payload, rest, err := w.reader.Next(data)
+		w.c.loop.share.spend(w.c.loop.inflater.TakeWork()) // a byte takes a unit at worst
 		if err != nil {
 			w.broken(err)
 			return nil

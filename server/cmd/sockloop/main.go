@@ -87,7 +87,7 @@ type serve struct {
 	LogBytesMax        int           `help:"Size of a topic's log; it grows to four times that for readers that take something. Default: ${default}." default:"16777216" placeholder:"BYTES"`
 	MemoryMax          size          `help:"All memory that is kept on behalf of clients, such as 256M or 1G: near it newcomers are refused, at it the largest holders are ended. Default: 256M, or a quarter of the machine's or cgroup's memory if that is less." placeholder:"SIZE" reload:"" field:"MemoryBytesMax"`
 	Compress           bool          `help:"Let WebSocket clients have permessage-deflate: a batch is compressed once for all of them."`
-	CompressLevel      int           `help:"1, the fastest, to 9, the smallest. Default: ${default}." default:"1" placeholder:"LEVEL"`
+	CompressLevel      int           `help:"1, the fastest, to 6, the smallest. Default: ${default}." default:"1" placeholder:"LEVEL"`
 	CompressMin        int           `help:"Smallest batch that is compressed. Default: ${default}." default:"256" placeholder:"BYTES" field:"CompressBytesMin"`
 	PublishRate        int           `help:"Messages a second of one session; whoever sends more is read more slowly. Default: no limit." placeholder:"N" reload:""`
 	PublishBytes       size          `help:"Bytes a second of one session, likewise, such as 100K. Default: no limit." placeholder:"SIZE" reload:""`
