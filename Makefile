@@ -30,14 +30,15 @@ build: ## Build the programs into bin/
 PREFIX ?= /usr/local
 
 .PHONY: install
-install: bin/sockloop bin/sockload ## Install the programs and the systemd unit: PREFIX=/usr/local DESTDIR=
+install: build ## Install the programs, man pages, completion and the systemd unit: PREFIX=/usr/local DESTDIR=
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/sockloop bin/sockload
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	for p in sockloop sockload; do \
+	  bin/$$p man > $(DESTDIR)$(PREFIX)/share/man/man1/$$p.1 && \
+	  bin/$$p completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/sockloop@.service > \
 	  $(DESTDIR)$(PREFIX)/lib/systemd/system/sockloop@.service
-
-bin/sockloop bin/sockload:
-	@$(MAKE) build
 
 DIST ?= dist
 

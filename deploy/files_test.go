@@ -189,6 +189,20 @@ func TestPrometheusConfig(t *testing.T) {
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+	var config struct {
+		RuleFiles []string `yaml:"rule_files"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "prometheus/prometheus.yaml")), &config); err != nil {
+		t.Fatal(err)
+	}
+	if len(config.RuleFiles) == 0 {
+		t.Error("no rules are loaded")
+	}
+	for _, file := range config.RuleFiles {
+		if out, err := exec.Command(promtool, "check", "rules", "prometheus/"+file).CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
 }
 
 // The image has nothing but static programs, which run as nobody in particular. Nothing here can build it, so its

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -160,11 +161,41 @@ func (m forgiving) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	return m.Mapper.Decode(&kong.DecodeContext{Value: v, Scan: kong.ScanFromTokens(token)}, target)
 }
 
+// memoryMaxMin is what not even a small room could do with less.
+const memoryMaxMin = 1 << 20
+
+// strayVariables are the names of variables that look like those of flags, and are none's.
+func (i *invocation) strayVariables() []string {
+	known := map[string]bool{adminTokenEnv: true}
+	for _, command := range i.parser.Model.Children {
+		for _, f := range command.Flags {
+			name, _ := variable(f)
+			known[name] = true
+		}
+	}
+	for _, f := range i.parser.Model.Flags {
+		name, _ := variable(f)
+		known[name] = true
+	}
+	var stray []string
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "SOCKLOOP_") && !known[name] {
+			stray = append(stray, name)
+		}
+	}
+	return stray
+}
+
 // check makes the server's configuration of the flags. The error joins all faults, each of which says where it is.
 func (i *invocation) check(s *serve, log *slog.Logger) (server.Config, error) {
 	faults := slices.Clone(i.faults)
 	if err := checkCPUs(s.CPU); err != nil {
 		faults = append(faults, i.locate("cpu", err))
+	}
+	if s.MemoryMax > 0 && s.MemoryMax < memoryMaxMin {
+		faults = append(faults, i.locate("memory-max", fmt.Errorf("%d bytes, want 1M or more: is a unit missing, as "+
+			"in 256M?", s.MemoryMax)))
 	}
 	if err := s.Admin.check(); err != nil {
 		faults = append(faults, err)

@@ -139,6 +139,9 @@ func (s *serve) Run(i *invocation) error {
 	limited := newLimited(events)
 	defer limited.Close()
 	log := slog.New(limited)
+	for _, name := range i.strayVariables() {
+		log.Warn("a variable that looks like a flag's is none's, see sockloop serve --help", "name", name)
+	}
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"no such CPU", []string{"--cpu", "999"}, "no CPU of the set 999 is there"},
 		{"no CPU", []string{"--cpu", "fast"}, "want numbers and ranges"},
 		{"descriptors", []string{"--connections-max", "100000000"}, "ulimit -n"},
+		{"unit of memory", []string{"--memory-max", "256"}, "is a unit missing, as in 256M"},
 		{"message size", []string{"--message-bytes-max", "99999999"}, "MessageBytesMax"},
 		{"transport", []string{"--transports", "websocket,pigeon"},
 			`no transport is called "pigeon"; there are websocket, `},

@@ -133,6 +133,7 @@ func TestReloadTagsAreTheServers(t *testing.T) {
 		"origins": "https://x.example", "slow-consumer": "skip", "compress-level": "2", "reader-rate": "1M",
 		"log-bytes-max": "33554432", "websocket": "false", "share-port": "true", "jsessionid": "true",
 		"compress": "true", "trusted-proxies": "10.0.0.0/8", "proxy-protocol": "true",
+		"memory-max": "12M",
 	}
 	notOfTheServer := []string{"cpu", "conformance", "log-level", "log-format"}
 	discard := slog.New(slog.DiscardHandler)

@@ -25,6 +25,9 @@ func (c *check) Run(i *invocation) error {
 	if _, err := i.check(&c.serve, nil); err != nil {
 		return err
 	}
+	if stray := i.strayVariables(); len(stray) > 0 {
+		return fmt.Errorf("variables that are no flag's: %s; see sockloop serve --help", strings.Join(stray, ", "))
+	}
 	fmt.Fprintln(i.to.out, "ok")
 	return nil
 }

@@ -169,3 +169,14 @@ func TestConfigCanBeFedBack(t *testing.T) {
 		}
 	}
 }
+
+// A misspelt variable is warned of, and a fault for check.
+func TestStrayVariables(t *testing.T) {
+	t.Setenv("SOCKLOOP_MEMRY_MAX", "1G")
+	t.Setenv("SOCKLOOP_MEMORY_MAX", "1G")
+	var out, log bytes.Buffer
+	err := run([]string{"check"}, &out, &log)
+	if err == nil || !strings.Contains(err.Error(), "no flag's: SOCKLOOP_MEMRY_MAX;") {
+		t.Errorf("check says %v", err)
+	}
+}
