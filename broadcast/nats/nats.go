@@ -106,6 +106,7 @@ func New(c Config) (*Broker, error) {
 		config: c, ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		interest: map[string]bool{}, subscriptions: map[string]*nats.Subscription{},
 	}
+	b.stats.Since = time.Now()
 	b.options = b.makeOptions()
 	return b, nil
 }
@@ -183,7 +184,6 @@ func backoff(attempts int) time.Duration {
 // topic, and must not block; the batch is borrowed. The error is about the configuration.
 func (b *Broker) Open(receive func(topic string, batch []byte) (messages int, err error)) error {
 	b.receive = receive
-	b.stats.Since = time.Now()
 	conn, err := nats.Connect(b.config.URL, b.options...)
 	if err != nil {
 		return err

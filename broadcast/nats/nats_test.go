@@ -379,6 +379,29 @@ func TestQueueIsBounded(t *testing.T) {
 	a.eventually("sent", func(st broadcast.BrokerStats) bool { return st.MessagesOut == 4 })
 }
 
+// Whoever asks for the state need not wait until the broker is opened.
+func TestStatsBeforeOpen(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	b, err := New(Config{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := b.Stats(); st.Since.IsZero() || st.Connected {
+		t.Errorf("%+v", st)
+	}
+	p := &process{b, t, make(chan string, 1)}
+	asked := make(chan struct{})
+	go func() { defer close(asked); b.Stats() }()
+	if err := b.Open(p.receive); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if err := p.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Close sends what was published before, and gives up when it may not wait any longer.
 func TestCloseSendsEverything(t *testing.T) {
 	t.Parallel()
