@@ -51,12 +51,14 @@ const (
 	writeTimeout = 5 * time.Second
 	// pingInterval is how often a connection on which nothing comes is tried; it is given up when two are not answered.
 	pingInterval = 5 * time.Second
-	// connectTimeout is what one attempt to connect may take; the first happens in Open.
+	// connectTimeout is what one attempt to connect to one server may take, and its first words again.
 	connectTimeout = 2 * time.Second
 	// backoffMin and backoffMax are the pauses between two attempts, half of it at random.
 	backoffMin, backoffMax = 100 * time.Millisecond, 10 * time.Second
 	// arrivalsMax and arrivalsBytesMax bound what one subscription has read and not handed on yet.
 	arrivalsMax, arrivalsBytesMax = 64 << 10, 8 << 20
+	// followInterval is the pause before a subscription that failed is tried again.
+	followInterval = time.Second
 	// logInterval is how often the same kind of trouble is logged at most.
 	logInterval = time.Second
 )
@@ -66,23 +68,29 @@ const (
 type Broker struct {
 	config  Config
 	options []nats.Option
-	conn    *nats.Conn
 	receive func(topic string, batch []byte) (messages int, err error)
-	cancel  context.CancelFunc // ends the sender's waiting
+	cancel  context.CancelFunc // ends the sender's waiting, and all connections
 	ended   chan struct{}      // closed when the sender has ended
 	wake    chan struct{}      // holds a token when there is something to do
 
-	mu       sync.Mutex // the loop takes it
-	queue    []parcel
-	bytes    int             // of the queue
-	interest map[string]bool // topics that were subscribed to or not since the sender looked
-	closing  bool
+	connections chan *nats.Conn // new ones, for the sender
+	closed      chan struct{}   // holds a token when the client has ended the connection for good
+	adopted     time.Time       // when the sender had its connection; the sender's
+	ends        int             // connections that have ended soon, one after the other; the sender's
+
+	mu      sync.Mutex // the loop takes it
+	queue   []parcel
+	bytes   int             // of the queue
+	wanted  map[string]bool // all topics that are subscribed to
+	changed map[string]bool // topics that were subscribed to or not since the sender looked
+	closing bool
 
 	counting sync.Mutex
 	stats    broadcast.BrokerStats
 	logged   time.Time // when trouble was logged last
 
 	following     sync.Mutex
+	conn          *nats.Conn                    // nil while there is none; changed by the sender alone
 	subscriptions map[string]*nats.Subscription // by topic; changed by the sender alone
 	dropped       uint64                        // of subscriptions that have ended
 }
@@ -104,7 +112,8 @@ func New(c Config) (*Broker, error) {
 	}
 	b := &Broker{
 		config: c, ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		interest: map[string]bool{}, subscriptions: map[string]*nats.Subscription{},
+		connections: make(chan *nats.Conn), closed: make(chan struct{}, 1),
+		wanted: map[string]bool{}, changed: map[string]bool{}, subscriptions: map[string]*nats.Subscription{},
 	}
 	b.stats.Since = time.Now()
 	b.options = b.makeOptions()
@@ -155,13 +164,13 @@ func (b *Broker) makeOptions() []nats.Option {
 	c := &b.config
 	options := []nats.Option{
 		nats.Name("sockloop"), nats.NoEcho(), nats.Timeout(connectTimeout),
-		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.CustomReconnectDelay(backoff),
 		nats.ReconnectBufSize(-1), // what is published while there is no connection would be old when there is
 		nats.PingInterval(c.pingInterval), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(writeTimeout),
-		nats.ConnectHandler(b.connected),
 		nats.ReconnectHandler(b.connected),
 		nats.DisconnectErrHandler(b.disconnected),
+		nats.ClosedHandler(b.connectionClosed),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.trouble("connecting to the broker", err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.trouble("from the broker", err) }),
 	}
@@ -180,20 +189,13 @@ func backoff(attempts int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// Open connects, or goes on trying. It waits for the first attempt. receive is handed what comes, in order for each
-// topic, and must not block; the batch is borrowed. The error is about the configuration.
+// Open starts to connect, and returns at once. receive is handed what comes, in order for each topic, and must not
+// block; the batch is borrowed. It does not fail: New has checked the configuration.
 func (b *Broker) Open(receive func(topic string, batch []byte) (messages int, err error)) error {
 	b.receive = receive
-	conn, err := nats.Connect(b.config.URL, b.options...)
-	if err != nil {
-		return err
-	}
-	b.conn = conn
-	if !conn.IsConnected() {
-		b.config.Logger.Warn("the broker cannot be reached; it is tried again, and topics are local meanwhile")
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
+	go b.connect(ctx, 0)
 	go b.send(ctx)
 	return nil
 }
@@ -221,7 +223,11 @@ func (b *Broker) Unsubscribe(topic string) { b.want(topic, false) }
 func (b *Broker) want(topic string, wanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.interest[topic] = wanted
+	if b.changed[topic] = wanted; wanted {
+		b.wanted[topic] = true
+	} else {
+		delete(b.wanted, topic)
+	}
 	b.signal()
 }
 
@@ -263,8 +269,8 @@ func (b *Broker) notSent(messages int) {
 	b.counting.Unlock()
 }
 
-// Close sends what was published, for as long as ctx allows, and ends the connection. The error says how many messages
-// were not sent. A write that hangs is left behind; it ends within writeTimeout.
+// Close sends what was published, for as long as ctx allows, and ends the connection, or the attempts to have one. The
+// error says how many messages were not sent.
 func (b *Broker) Close(ctx context.Context) error {
 	before := b.lost()
 	b.mu.Lock()
@@ -294,7 +300,7 @@ func (b *Broker) lost() uint64 {
 // connected follows a successful attempt to connect.
 func (b *Broker) connected(c *nats.Conn) {
 	b.counting.Lock()
-	b.stats.Connected, b.stats.Since = true, time.Now()
+	b.stats.Connected, b.stats.Since = c.IsConnected(), time.Now() // it may be lost already, and disconnected follows
 	st := b.stats
 	b.counting.Unlock()
 	b.config.Logger.Info("connected to the broker", "addr", c.ConnectedAddr(),
@@ -314,6 +320,17 @@ func (b *Broker) disconnected(_ *nats.Conn, err error) {
 	b.stats.Disconnects++
 	b.counting.Unlock()
 	b.config.Logger.Warn("the connection to the broker is lost; topics are local meanwhile", "error", err)
+}
+
+// connectionClosed follows the end of a connection for good.
+func (b *Broker) connectionClosed(c *nats.Conn) {
+	if err := c.LastError(); err != nil {
+		b.trouble("the broker's connection has ended", err)
+	}
+	select {
+	case b.closed <- struct{}{}:
+	default:
+	}
 }
 
 // trouble notes an error, and logs it unless another was just logged.

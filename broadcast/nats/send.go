@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -19,12 +20,16 @@ func (b *Broker) send(ctx context.Context) {
 	defer b.end()
 	for {
 		select {
+		case conn := <-b.connections:
+			b.adopt(conn)
+		case <-b.closed:
+			b.connectAgain(ctx)
 		case <-b.wake:
 		case <-ctx.Done():
 			return
 		}
-		interest, queue, closing := b.take()
-		for topic, wanted := range interest {
+		changed, queue, closing := b.take()
+		for topic, wanted := range changed {
 			b.follow(topic, wanted)
 		}
 		b.round(ctx, queue)
@@ -35,16 +40,17 @@ func (b *Broker) send(ctx context.Context) {
 }
 
 // take takes what there is to do. What is published later finds the next round.
-func (b *Broker) take() (interest map[string]bool, queue []parcel, closing bool) {
+func (b *Broker) take() (changed map[string]bool, queue []parcel, closing bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	interest, queue = b.interest, b.queue
-	b.interest, b.queue, b.bytes = map[string]bool{}, nil, 0
-	return interest, queue, b.closing
+	changed, queue = b.changed, b.queue
+	b.changed, b.queue, b.bytes = map[string]bool{}, nil, 0
+	return changed, queue, b.closing
 }
 
-// end counts what is left, and ends the connection.
+// end counts what is left, and ends the connection or the attempts to have one.
 func (b *Broker) end() {
+	defer b.cancel()
 	_, queue, _ := b.take()
 	for _, p := range queue {
 		b.notSent(p.batch.Len())
@@ -52,13 +58,14 @@ func (b *Broker) end() {
 	for topic := range b.subscriptions {
 		b.forget(topic)
 	}
-	b.conn.Close()
+	b.conn.Close() // nil is nothing
 }
 
-// follow subscribes to a topic or unsubscribes from it, unless it is so already.
+// follow subscribes to a topic or unsubscribes from it, unless it is so already. A new connection begins with all that
+// is wanted; what fails is tried again.
 func (b *Broker) follow(topic string, wanted bool) {
 	s := b.subscriptions[topic]
-	if wanted == (s != nil) {
+	if b.conn == nil || wanted == (s != nil) {
 		return
 	}
 	if !wanted {
@@ -69,11 +76,24 @@ func (b *Broker) follow(topic string, wanted bool) {
 	s, err := b.subscribe(topic)
 	if err != nil {
 		b.trouble("subscribing", err)
+		if !errors.Is(err, errTooLarge) {
+			time.AfterFunc(followInterval, func() { b.followAgain(topic) })
+		}
 		return
 	}
 	b.following.Lock()
 	defer b.following.Unlock()
 	b.subscriptions[topic] = s
+}
+
+// followAgain has the sender subscribe to a topic, if it is still wanted.
+func (b *Broker) followAgain(topic string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.wanted[topic] {
+		b.changed[topic] = true
+		b.signal()
+	}
 }
 
 // forget takes a subscription that is about to end out, and keeps what it counted: afterwards it cannot be asked.
@@ -122,8 +142,14 @@ func (b *Broker) round(ctx context.Context, queue []parcel) {
 	if len(queue) == 0 {
 		return
 	}
-	connections := b.conn.Stats().Reconnects
 	var n sent
+	if b.conn == nil {
+		for _, p := range queue {
+			b.notSent(p.batch.Len())
+		}
+		return
+	}
+	connections := b.conn.Stats().Reconnects
 	for _, p := range queue {
 		b.write(p, &n)
 	}
