@@ -42,9 +42,12 @@ type Config struct {
 }
 
 const (
-	// queueBytesMax bounds what waits to be sent, in bytes of JSON; beyond it messages are not sent, and counted. A
-	// batch waits for the broker's answer to the one before, so it is what may be published in a round trip.
+	// queueBytesMax bounds what was published and is not confirmed, in bytes, with 9 for each message beside its JSON
+	// and outgoingCost for each batch; beyond it messages are not sent, and counted. It is what may be published in two
+	// round trips. Batches grow while they wait, so the memory may be up to twice as much.
 	queueBytesMax = 8 << 20
+	// outgoingCost is what a batch in the queue takes beside its messages and its topic's name, in bytes.
+	outgoingCost = 128
 	// roundTimeout is how long the broker may take to confirm what it was sent, before the connection is given up.
 	roundTimeout = 10 * time.Second
 	// writeTimeout is what one write may take.
@@ -55,8 +58,9 @@ const (
 	connectTimeout = 2 * time.Second
 	// backoffMin and backoffMax are the pauses between two attempts, half of it at random.
 	backoffMin, backoffMax = 100 * time.Millisecond, 10 * time.Second
-	// arrivalsMax and arrivalsBytesMax bound what one subscription has read and not handed on yet.
-	arrivalsMax, arrivalsBytesMax = 64 << 10, 8 << 20
+	// subscriptionBatchesMax and subscriptionBytesMax bound what one subscription has read and receive was not called
+	// with yet, in NATS messages and bytes of their payloads.
+	subscriptionBatchesMax, subscriptionBytesMax = 64 << 10, 8 << 20
 	// followInterval is the pause before a subscription that failed is tried again.
 	followInterval = time.Second
 	// logInterval is how often the same kind of trouble is logged at most.
@@ -79,8 +83,9 @@ type Broker struct {
 	ends        int             // connections that have ended soon, one after the other; the sender's
 
 	mu      sync.Mutex // the loop takes it
-	queue   []parcel
-	bytes   int             // of the queue
+	queue   []outgoing
+	places  map[string]int  // in the queue, of each topic's batch
+	bytes   int             // of the queue and of the round that is not confirmed, of queueBytesMax
 	wanted  map[string]bool // all topics that are subscribed to
 	changed map[string]bool // topics that were subscribed to or not since the sender looked
 	closing bool
@@ -95,8 +100,8 @@ type Broker struct {
 	dropped       uint64                        // of subscriptions that have ended
 }
 
-// parcel is a batch that waits to be sent.
-type parcel struct {
+// outgoing is what was published to a topic and waits to be sent.
+type outgoing struct {
 	topic string
 	batch codec.Batch // owned
 }
@@ -113,7 +118,7 @@ func New(c Config) (*Broker, error) {
 	b := &Broker{
 		config: c, ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		connections: make(chan *nats.Conn), closed: make(chan struct{}, 1),
-		wanted: map[string]bool{}, changed: map[string]bool{}, subscriptions: map[string]*nats.Subscription{},
+		places: map[string]int{}, wanted: map[string]bool{}, changed: map[string]bool{}, subscriptions: map[string]*nats.Subscription{},
 	}
 	b.stats.Since = time.Now()
 	b.options = b.makeOptions()
@@ -200,17 +205,27 @@ func (b *Broker) Open(receive func(topic string, batch []byte) (messages int, er
 	return nil
 }
 
-// Publish has a batch sent to all other processes that subscribe to the topic. It is borrowed.
+// Publish has a batch, which is borrowed and no part of one, sent to all other processes that subscribe to the topic. It
+// is joined with what of the topic waits already.
 func (b *Broker) Publish(topic string, batch codec.Batch) {
-	p := parcel{topic, batch.Clone()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closing || b.bytes+len(batch.JSON) > b.config.queueBytesMax {
+	at, waits := b.places[topic]
+	cost := len(batch.JSON) + 9*batch.Len()
+	if !waits {
+		cost += outgoingCost + len(topic)
+	}
+	if b.closing || b.bytes+cost > b.config.queueBytesMax {
 		b.notSent(batch.Len())
 		return
 	}
-	b.queue = append(b.queue, p)
-	b.bytes += len(batch.JSON)
+	if waits {
+		b.queue[at].batch.AppendBatch(&batch)
+	} else {
+		b.places[topic] = len(b.queue)
+		b.queue = append(b.queue, outgoing{topic, batch.Clone()})
+	}
+	b.bytes += cost
 	b.signal()
 }
 

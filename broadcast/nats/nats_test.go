@@ -237,7 +237,9 @@ func TestWhatCannotBeTakenIsCounted(t *testing.T) {
 	}
 	b.eventually("malformed", func(st broadcast.BrokerStats) bool { return st.BatchesMalformed == 4 })
 	for range cap(b.batches) + 1 {
-		a.publish("t", "x")
+		if err := a.connection().Publish("t", []byte(`["x"]`)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.eventually("dropped", func(st broadcast.BrokerStats) bool {
 		return st.BatchesDropped == 1 && st.BatchesIn == uint64(cap(b.batches))
@@ -460,28 +462,36 @@ func TestServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	a.connectedAgain()
 }
 
-// What is published in a round trip is bounded.
+// What was published and is not confirmed is bounded, with all that it takes; what waits for one topic is one batch.
 func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
+	const more, first = len(`""`) + 9, len(`""`) + 9 + outgoingCost + len("t")
 	s := natstest.Start(t)
 	proxy := natstest.StartProxy(t, s.Addr)
-	a := open(t, Config{URL: "nats://" + proxy.Addr, queueBytesMax: 10})
-	a.connectedAgain()
+	a := open(t, Config{URL: "nats://" + proxy.Addr, queueBytesMax: 2*first + 2*more + more - 1})
+	b := open(t, Config{URL: s.URL()})
+	b.follows("t")
 	proxy.Hold()
-	a.publish("t", "1")
+	a.publish("t", "")
 	a.eventually("taken", func(broadcast.BrokerStats) bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return len(a.queue) == 0
 	})
 	for range 4 {
-		a.publish("t", "2")
+		a.publish("t", "")
 	}
-	if st := a.Stats(); st.MessagesNotSent != 1 { // three of three bytes fit
+	if st := a.Stats(); st.MessagesNotSent != 1 { // the round and three more fit
 		t.Errorf("%+v", st)
 	}
 	proxy.Release()
-	a.eventually("sent", func(st broadcast.BrokerStats) bool { return st.MessagesOut == 4 })
+	b.expect(`t [""]`, `t ["","",""]`)
+	a.eventually("sent", func(st broadcast.BrokerStats) bool { return st.MessagesOut == 4 && st.BatchesOut == 2 })
+	a.eventually("free", func(broadcast.BrokerStats) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.bytes == 0
+	})
 }
 
 // Whoever asks for the state need not wait until the broker is opened.
@@ -519,8 +529,22 @@ func TestCloseSendsEverything(t *testing.T) {
 	if err := a.close(); err != nil {
 		t.Error(err)
 	}
-	for i := range 500 {
-		b.expect(fmt.Sprintf(`t ["%d"]`, i))
+	for i := 0; i < 500; {
+		select {
+		case got := <-b.batches:
+			var texts []string
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "t ")), &texts); err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range texts {
+				if text != fmt.Sprint(i) {
+					t.Fatalf("got %s, want %d", text, i)
+				}
+				i++
+			}
+		case <-time.After(patience):
+			t.Fatalf("message %d does not come", i)
+		}
 	}
 	if a.publish("t", "late"); a.Stats().MessagesNotSent != 1 {
 		t.Errorf("%+v", a.Stats())

@@ -28,32 +28,48 @@ func (b *Broker) send(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		changed, queue, closing := b.take()
-		for topic, wanted := range changed {
+		t := b.take()
+		for topic, wanted := range t.changed {
 			b.follow(topic, wanted)
 		}
-		b.round(ctx, queue)
-		if closing {
+		b.round(ctx, t.queue)
+		b.through(&t)
+		if t.closing {
 			return
 		}
 	}
 }
 
+// taken is what the sender does in one go.
+type taken struct {
+	changed map[string]bool // topics that are wanted now, or not
+	queue   []outgoing
+	bytes   int // of the queue
+	closing bool
+}
+
 // take takes what there is to do. What is published later finds the next round.
-func (b *Broker) take() (changed map[string]bool, queue []parcel, closing bool) {
+func (b *Broker) take() taken {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	changed, queue = b.changed, b.queue
-	b.changed, b.queue, b.bytes = map[string]bool{}, nil, 0
-	return changed, queue, b.closing
+	t := taken{b.changed, b.queue, b.bytes, b.closing} // the round before is through: all bytes are of the queue
+	b.changed, b.queue = map[string]bool{}, nil
+	clear(b.places)
+	return t
+}
+
+// through makes room for as much as was taken: only now its fate is known, and its memory free.
+func (b *Broker) through(t *taken) {
+	b.mu.Lock()
+	b.bytes -= t.bytes
+	b.mu.Unlock()
 }
 
 // end counts what is left, and ends the connection or the attempts to have one.
 func (b *Broker) end() {
 	defer b.cancel()
-	_, queue, _ := b.take()
-	for _, p := range queue {
-		b.notSent(p.batch.Len())
+	for _, o := range b.take().queue {
+		b.notSent(o.batch.Len())
 	}
 	for topic := range b.subscriptions {
 		b.forget(topic)
@@ -113,7 +129,7 @@ func (b *Broker) subscribe(topic string) (*nats.Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.SetPendingLimits(arrivalsMax, arrivalsBytesMax)
+	return s, s.SetPendingLimits(subscriptionBatchesMax, subscriptionBytesMax)
 }
 
 // arrived hands on a batch, and counts what becomes of it.
@@ -138,20 +154,20 @@ type sent struct{ batches, messages, bytes, not int }
 
 // round sends batches and waits until the broker has them: a connection that is lost takes with it what it was handed
 // before, and that has to be known. What is published meanwhile is the next round; it waits for a round trip at most.
-func (b *Broker) round(ctx context.Context, queue []parcel) {
+func (b *Broker) round(ctx context.Context, queue []outgoing) {
 	if len(queue) == 0 {
 		return
 	}
 	var n sent
 	if b.conn == nil {
-		for _, p := range queue {
-			b.notSent(p.batch.Len())
+		for _, o := range queue {
+			b.notSent(o.batch.Len())
 		}
 		return
 	}
 	connections := b.conn.Stats().Reconnects
-	for _, p := range queue {
-		b.write(p, &n)
+	for _, o := range queue {
+		b.write(o, &n)
 	}
 	err := b.confirm(ctx, n)
 	if err == nil && b.conn.Stats().Reconnects != connections {
@@ -173,14 +189,14 @@ func (b *Broker) round(ctx context.Context, queue []parcel) {
 }
 
 // write hands a batch to the connection, in parts that the broker takes.
-func (b *Broker) write(p parcel, n *sent) {
-	to, ok := subject(b.config.Prefix, p.topic)
+func (b *Broker) write(o outgoing, n *sent) {
+	to, ok := subject(b.config.Prefix, o.topic)
 	if !b.conn.IsConnected() {
-		n.not += p.batch.Len()
+		n.not += o.batch.Len()
 		return
 	}
 	payloadMax := int(b.conn.MaxPayload())
-	p.batch.Split(payloadMax-len("[]"), func(part codec.Batch) {
+	o.batch.Split(payloadMax-len("[]"), func(part codec.Batch) {
 		payload := codec.AppendJSONArray(nil, part)
 		err := errTooLarge
 		if ok && len(payload) <= payloadMax {
