@@ -41,11 +41,17 @@ type BrokerStats = broadcast.BrokerStats
 var ErrTooMuch = errors.New("server: more comes from the broker than the loop can take")
 
 const (
-	// arrivalsBytesMax bounds what has come from the broker and was not published yet, in bytes of JSON. It is what a
-	// loop can publish to some subscribers within 10 ms.
+	// arrivalsBytesMax bounds what has come from the broker and was not published yet, in bytes of memory: see
+	// arrival.size. It is what a loop can publish to some subscribers within 10 ms.
 	arrivalsBytesMax = 8 << 20
 	// waitingBytesMax bounds what of that waits for the readers of one topic, so that the others have room.
 	waitingBytesMax = arrivalsBytesMax / 4
+	// arrivalBytes is what an arrival takes beside its messages, in bytes.
+	arrivalBytes = 128
+	// joinedBytesMax is the size up to which an arrival takes in the next of its topic: a turn is not much exceeded.
+	joinedBytesMax = 1 << 10
+	// arrivalCost is what an arrival costs of a turn beside its messages, in units of share.
+	arrivalCost = 8
 	// brokerCloseTimeout is what a server waits for its broker to have everything, when it ends.
 	brokerCloseTimeout = 2 * time.Second
 )
@@ -92,8 +98,22 @@ type arrival struct {
 	batch codec.Batch // owned
 }
 
-// size is what the arrival keeps, in bytes.
-func (a *arrival) size() int { return len(a.batch.JSON) + 8*len(a.batch.Ends) }
+// size is the memory that the arrival takes, in bytes.
+func (a *arrival) size() int { return arrivalBytes + cap(a.batch.JSON) + 8*cap(a.batch.Ends) }
+
+// cost is what publishing it costs, in units of share, whoever listens.
+func (a *arrival) cost() int {
+	return arrivalCost + messageCost*a.batch.Len() + len(a.batch.JSON)>>byteShift
+}
+
+// join takes in what came next of the same topic, so that small ones take less; false if it is not to.
+func (a *arrival) join(next *arrival) bool {
+	if a.topic != next.topic || a.size()+next.size() > joinedBytesMax {
+		return false
+	}
+	a.batch.AppendBatch(&next.batch)
+	return true
+}
 
 // newLink is nil without a broker.
 func newLink(l *loop) *link {
@@ -120,9 +140,21 @@ func (k *link) receive(topic string, payload []byte) (int, error) {
 			return 0, err
 		}
 	}
-	k.bytes += a.size()
-	k.arrived = append(k.arrived, a)
+	k.keep(&a)
 	return b.Len(), nil
+}
+
+// keep has an arrival wait for the loop.
+func (k *link) keep(a *arrival) {
+	if n := len(k.arrived); n > 0 {
+		last := &k.arrived[n-1]
+		if before := last.size(); last.join(a) {
+			k.bytes += last.size() - before
+			return
+		}
+	}
+	k.bytes += a.size()
+	k.arrived = append(k.arrived, *a)
 }
 
 // readBatch checks a payload, which is borrowed, and makes it ours: no process can make another send what is illegal.
@@ -146,15 +178,19 @@ func (k *link) takeArrived() {
 	k.mu.Unlock()
 	k.held = append(k.held, arrived...)
 	k.publishHeld()
+	if k.behind() {
+		k.loop.arm() // perhaps nothing was published, and there would be no next turn
+	}
 }
 
-// publishHeld publishes what half a turn can send out: the other half is for publishers that are here.
+// publishHeld publishes what half a turn can do and send out: the other half is for those who are here.
 func (k *link) publishHeld() {
 	share := &k.loop.share
 	done := 0
-	for done < len(k.held) && share.fanOut > share.fanOutMax/2 {
+	for done < len(k.held) && share.fanOut > share.fanOutMax/2 && share.turn > turnCost/2 {
 		a := k.held[done]
 		done++
+		share.turn -= a.cost()
 		t := k.topics[a.topic] // nil if it was closed
 		if t != nil && (t.awaited || t.log.Full()) {
 			t.remote.wait(a)

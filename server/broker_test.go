@@ -275,6 +275,76 @@ func TestArrivalsWaitForTheNextTurn(t *testing.T) {
 	}
 }
 
+// Many small arrivals are as much as they take: they are bounded, and few of them are published in one turn.
+func TestSmallArrivalsCountWithAllTheyTake(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{MailboxMax: 2})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	before, kept := uint64(0), 0
+	b.here(func() {
+		before = b.loop.stats.Turns
+		for err := error(nil); err == nil; kept++ { // they take turns, and are not joined
+			_, err = b.broker.receive([]string{"x", "nobody"}[kept%2], []byte(`[""]`))
+		}
+		kept--
+	})
+	if kept < arrivalsBytesMax/(2*arrivalBytes) || kept > arrivalsBytesMax/arrivalBytes {
+		t.Errorf("%d are kept", kept)
+	}
+	for range kept / 2 {
+		b.hears(c, "")
+	}
+	turns, least := uint64(0), uint64(kept*arrivalCost/turnCost)
+	b.here(func() { turns = b.loop.stats.Turns - before })
+	if turns < least {
+		t.Errorf("%d were published in %d turns, want %d", kept, turns, least)
+	}
+}
+
+// Small arrivals of one topic are joined while they wait, in their order.
+func TestSmallArrivalsAreJoined(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	b.here(func() {
+		for range 10 {
+			b.arrives(`["a"]`, 1, nil)
+			b.arrives(`["b","c"]`, 2, nil)
+		}
+		k := b.loop.link
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if len(k.arrived) != 1 || k.arrived[0].size() != k.bytes {
+			t.Errorf("%d arrivals, %d bytes", len(k.arrived), k.bytes)
+		}
+	})
+	for range 10 {
+		b.hears(c, "a", "b", "c")
+	}
+	b.here(func() {
+		if bytes := b.loop.link.bytes; bytes != 0 {
+			t.Errorf("%d bytes are kept", bytes)
+		}
+	})
+}
+
+// What arrives with much white space is kept with all of it, and counted so.
+func TestArrivalsCountTheirMemory(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	payload := "[" + strings.Repeat(" ", 1<<20) + `"a"]`
+	b.here(func() {
+		for range 100 {
+			if _, err := b.broker.receive("x", []byte(payload)); err != nil {
+				return
+			}
+		}
+		t.Error("100 MiB are kept")
+	})
+}
+
 // What arrives for a topic whose log is full waits as a publisher would, and nobody is cut off; what is too much is
 // counted.
 func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
