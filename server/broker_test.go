@@ -220,7 +220,7 @@ func TestArrivalsAreChecked(t *testing.T) {
 	b.arrives(`[ "\u0041" , "\/" ]`, 2, nil)
 	b.hears(c, "A", "/")
 	b.here(func() {
-		if bytes := b.loop.link.bytes; bytes != 0 {
+		if bytes := b.loop.brokerSide.bytes; bytes != 0 {
 			t.Errorf("%d bytes are kept", bytes)
 		}
 	})
@@ -313,7 +313,7 @@ func TestSmallArrivalsAreJoined(t *testing.T) {
 			b.arrives(`["a"]`, 1, nil)
 			b.arrives(`["b","c"]`, 2, nil)
 		}
-		k := b.loop.link
+		k := b.loop.brokerSide
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if len(k.arrived) != 1 || k.arrived[0].size() != k.bytes {
@@ -324,7 +324,7 @@ func TestSmallArrivalsAreJoined(t *testing.T) {
 		b.hears(c, "a", "b", "c")
 	}
 	b.here(func() {
-		if bytes := b.loop.link.bytes; bytes != 0 {
+		if bytes := b.loop.brokerSide.bytes; bytes != 0 {
 			t.Errorf("%d bytes are kept", bytes)
 		}
 	})
@@ -389,7 +389,7 @@ func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
 	b.here(func() {}) // what was received is taken
 	for end := `["end"]`; ; time.Sleep(time.Millisecond) {
 		idle := false
-		b.here(func() { idle = b.loop.link.bytes == 0 })
+		b.here(func() { idle = b.loop.brokerSide.bytes == 0 })
 		if idle {
 			b.arrives(end, 1, nil)
 			break
@@ -411,7 +411,7 @@ func TestArrivalsKeepTheirOrder(t *testing.T) {
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	b.here(func() {
-		k := b.loop.link
+		k := b.loop.brokerSide
 		arrivals := make([]arrival, 2)
 		for i := range arrivals {
 			m := Text([]byte{'1' + byte(i)})
@@ -420,7 +420,7 @@ func TestArrivalsKeepTheirOrder(t *testing.T) {
 			k.bytes += arrivals[i].size()
 		}
 		b.topic.remote.wait(arrivals[0])
-		k.held = append(k.held, arrivals[1]) // another topic has spent the turn
+		k.later = append(k.later, arrivals[1]) // another topic has spent the turn
 		b.topic.release()
 	})
 	b.hears(c, "1", "2")
@@ -438,7 +438,7 @@ func TestArrivalsCountAsLoad(t *testing.T) {
 		for range 3 {
 			b.arrives(`["`+text+`"]`, 1, nil)
 		}
-		b.loop.link.takeArrived()
+		b.loop.brokerSide.takeArrived()
 		b.loop.nextTurn()
 		behind = b.loop.share.spentSince > 0
 	})
@@ -448,7 +448,7 @@ func TestArrivalsCountAsLoad(t *testing.T) {
 	}
 }
 
-// What was accepted before the end is handed on, also what was gathered, and then the broker is closed.
+// What was accepted before the end is sent, also what was gathered, and then the broker is closed.
 func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{Gather: time.Minute})
@@ -462,7 +462,7 @@ func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
 	}
 }
 
-// What was published to a topic before it was closed is handed on; its name is free then.
+// What was published to a topic before it was closed is sent; its name is free then.
 func TestClosedTopicsLeaveTheBroker(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{})

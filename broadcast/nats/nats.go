@@ -118,7 +118,8 @@ func New(c Config) (*Broker, error) {
 	b := &Broker{
 		config: c, ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		connections: make(chan *nats.Conn), closed: make(chan struct{}, 1),
-		places: map[string]int{}, wanted: map[string]bool{}, changed: map[string]bool{}, subscriptions: map[string]*nats.Subscription{},
+		places: map[string]int{}, wanted: map[string]bool{}, changed: map[string]bool{},
+		subscriptions: map[string]*nats.Subscription{},
 	}
 	b.stats.Since = time.Now()
 	b.options = b.makeOptions()
@@ -205,8 +206,8 @@ func (b *Broker) Open(receive func(topic string, batch []byte) (messages int, er
 	return nil
 }
 
-// Publish has a batch, which is borrowed and no part of one, sent to all other processes that subscribe to the topic. It
-// is joined with what of the topic waits already.
+// Publish has a batch, which is borrowed and no part of one, sent to all other processes that subscribe to the topic.
+// It is joined with what of the topic waits already.
 func (b *Broker) Publish(topic string, batch codec.Batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -268,7 +269,7 @@ func (b *Broker) Stats() broadcast.BrokerStats {
 	return st
 }
 
-// dropped is what was read for a subscription and not handed on, because it came faster than its goroutine ran.
+// dropped is what was read for a subscription and not received, because it came faster than its goroutine ran.
 func dropped(s *nats.Subscription) uint64 {
 	n, err := s.Dropped()
 	if err != nil {

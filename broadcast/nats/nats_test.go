@@ -246,7 +246,7 @@ func TestWhatCannotBeTakenIsCounted(t *testing.T) {
 	})
 }
 
-// What comes faster than it is handed on is dropped and counted, also when the subscription has ended.
+// What comes faster than it is received is dropped and counted, also when the subscription has ended.
 func TestWhatIsReadTooFastIsCounted(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
@@ -279,7 +279,7 @@ func TestWhatIsReadTooFastIsCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(goOn)
-		p.eventually("handed on", func(st broadcast.BrokerStats) bool { return st.BatchesIn+st.BatchesDropped == 20 })
+		p.eventually("received", func(st broadcast.BrokerStats) bool { return st.BatchesIn+st.BatchesDropped == 20 })
 		switch end {
 		case "unsubscribe":
 			p.Unsubscribe("t")

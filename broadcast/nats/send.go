@@ -132,7 +132,7 @@ func (b *Broker) subscribe(topic string) (*nats.Subscription, error) {
 	return s, s.SetPendingLimits(subscriptionBatchesMax, subscriptionBytesMax)
 }
 
-// arrived hands on a batch, and counts what becomes of it.
+// arrived gives the server a batch, and counts what becomes of it.
 func (b *Broker) arrived(topic string, batch []byte) {
 	messages, err := b.receive(topic, batch)
 	b.counting.Lock()
