@@ -41,11 +41,17 @@ type BrokerStats = broadcast.BrokerStats
 var ErrTooMuch = errors.New("server: more comes from the broker than the loop can take")
 
 const (
-	// arrivalsBytesMax bounds what has come from the broker and was not published yet, in bytes of JSON. It is what a
-	// loop can publish to some subscribers within 10 ms.
+	// arrivalsBytesMax bounds what has come from the broker and was not published yet, in bytes of memory: see
+	// arrival.size. It is what a loop can publish to some subscribers within 10 ms.
 	arrivalsBytesMax = 8 << 20
 	// waitingBytesMax bounds what of that waits for the readers of one topic, so that the others have room.
 	waitingBytesMax = arrivalsBytesMax / 4
+	// arrivalBytes is what an arrival takes beside its messages, in bytes.
+	arrivalBytes = 128
+	// joinedBytesMax is the size up to which an arrival takes in the next of its topic: a turn is not much exceeded.
+	joinedBytesMax = 1 << 10
+	// arrivalCost is what an arrival costs of a turn beside its messages, in units of share.
+	arrivalCost = 8
 	// brokerCloseTimeout is what a server waits for its broker to have everything, when it ends.
 	brokerCloseTimeout = 2 * time.Second
 )
@@ -56,7 +62,7 @@ func (s *Server) BrokerStats() (BrokerStats, bool) {
 		return BrokerStats{}, false
 	}
 	st := s.cfg.Broker.Stats()
-	k := s.loop.link
+	k := s.loop.brokerSide
 	k.mu.Lock()
 	st.BatchesDropped += k.dropped
 	k.mu.Unlock()
@@ -72,13 +78,13 @@ func (s *Server) closeBroker() {
 	}
 }
 
-// link is the loop's side of the broker. What arrives takes the way of whoever publishes from outside the loop, and
-// waits where a publisher would be held: for the next turn, or for room in the topic's log.
-type link struct {
+// brokerSide is the loop's side of the broker. What arrives takes the way of whoever publishes from outside the loop,
+// and waits where a publisher would be held: for the next turn, or for room in the topic's log.
+type brokerSide struct {
 	loop   *loop
 	broker Broker
 	topics map[string]*Topic // that the broker carries
-	held   []arrival         // waits for the next turn
+	later  []arrival         // waits for the next turn
 
 	mu      sync.Mutex
 	arrived []arrival // not taken by the loop yet
@@ -92,19 +98,33 @@ type arrival struct {
 	batch codec.Batch // owned
 }
 
-// size is what the arrival keeps, in bytes.
-func (a *arrival) size() int { return len(a.batch.JSON) + 8*len(a.batch.Ends) }
+// size is the memory that the arrival takes, in bytes.
+func (a *arrival) size() int { return arrivalBytes + cap(a.batch.JSON) + 8*cap(a.batch.Ends) }
 
-// newLink is nil without a broker.
-func newLink(l *loop) *link {
+// cost is what publishing it costs, in units of share, whoever listens.
+func (a *arrival) cost() int {
+	return arrivalCost + messageCost*a.batch.Len() + len(a.batch.JSON)>>byteShift
+}
+
+// join takes in what came next of the same topic, so that small ones take less; false if it is not to.
+func (a *arrival) join(next *arrival) bool {
+	if a.topic != next.topic || a.size()+next.size() > joinedBytesMax {
+		return false
+	}
+	a.batch.AppendBatch(&next.batch)
+	return true
+}
+
+// newBrokerSide is nil without a broker.
+func newBrokerSide(l *loop) *brokerSide {
 	if l.cfg.Broker == nil {
 		return nil
 	}
-	return &link{loop: l, broker: l.cfg.Broker, topics: map[string]*Topic{}}
+	return &brokerSide{loop: l, broker: l.cfg.Broker, topics: map[string]*Topic{}}
 }
 
 // receive is a Receive.
-func (k *link) receive(topic string, payload []byte) (int, error) {
+func (k *brokerSide) receive(topic string, payload []byte) (int, error) {
 	b, err := readBatch(payload)
 	if err != nil || b.Len() == 0 {
 		return 0, err
@@ -120,9 +140,21 @@ func (k *link) receive(topic string, payload []byte) (int, error) {
 			return 0, err
 		}
 	}
-	k.bytes += a.size()
-	k.arrived = append(k.arrived, a)
+	k.keep(&a)
 	return b.Len(), nil
+}
+
+// keep has an arrival wait for the loop.
+func (k *brokerSide) keep(a *arrival) {
+	if n := len(k.arrived); n > 0 {
+		last := &k.arrived[n-1]
+		if before := last.size(); last.join(a) {
+			k.bytes += last.size() - before
+			return
+		}
+	}
+	k.bytes += a.size()
+	k.arrived = append(k.arrived, *a)
 }
 
 // readBatch checks a payload, which is borrowed, and makes it ours: no process can make another send what is illegal.
@@ -139,22 +171,26 @@ func readBatch(payload []byte) (b codec.Batch, err error) {
 }
 
 // takeArrived runs on the loop.
-func (k *link) takeArrived() {
+func (k *brokerSide) takeArrived() {
 	k.mu.Lock()
 	arrived := k.arrived
 	k.arrived = nil
 	k.mu.Unlock()
-	k.held = append(k.held, arrived...)
-	k.publishHeld()
+	k.later = append(k.later, arrived...)
+	k.publishLater()
+	if k.behind() {
+		k.loop.arm() // perhaps nothing was published, and there would be no next turn
+	}
 }
 
-// publishHeld publishes what half a turn can send out: the other half is for publishers that are here.
-func (k *link) publishHeld() {
+// publishLater publishes what half a turn can do and send out: the other half is for those who are here.
+func (k *brokerSide) publishLater() {
 	share := &k.loop.share
 	done := 0
-	for done < len(k.held) && share.fanOut > share.fanOutMax/2 {
-		a := k.held[done]
+	for done < len(k.later) && share.fanOut > share.fanOutMax/2 && share.turn > turnCost/2 {
+		a := k.later[done]
 		done++
+		share.turn -= a.cost()
 		t := k.topics[a.topic] // nil if it was closed
 		if t != nil && (t.awaited || t.log.Full()) {
 			t.remote.wait(a)
@@ -165,50 +201,50 @@ func (k *link) publishHeld() {
 		}
 		k.release(&a)
 	}
-	clear(k.held[:done])
-	if k.held = k.held[done:]; len(k.held) == 0 {
-		k.held = nil
+	clear(k.later[:done])
+	if k.later = k.later[done:]; len(k.later) == 0 {
+		k.later = nil
 	}
 }
 
 // behind tells that arrivals wait for the next turn.
-func (k *link) behind() bool { return k != nil && len(k.held) > 0 }
+func (k *brokerSide) behind() bool { return k != nil && len(k.later) > 0 }
 
 // nextTurn goes on with them.
-func (k *link) nextTurn() {
+func (k *brokerSide) nextTurn() {
 	if k.behind() {
-		k.publishHeld()
-		k.loop.arm() // also if there was nobody to publish to: what is held must not wait for another's turn
+		k.publishLater()
+		k.loop.arm() // also if there was nobody to publish to: what waits must not wait for another's turn
 	}
 }
 
 // release forgets an arrival.
-func (k *link) release(a *arrival) {
+func (k *brokerSide) release(a *arrival) {
 	k.mu.Lock()
 	k.bytes -= a.size()
 	k.mu.Unlock()
 }
 
 // drop counts an arrival that is not published.
-func (k *link) drop() {
+func (k *brokerSide) drop() {
 	k.mu.Lock()
 	k.dropped++
 	k.mu.Unlock()
 }
 
 // carry has the broker carry a topic.
-func (k *link) carry(t *Topic) {
+func (k *brokerSide) carry(t *Topic) {
 	if k.topics[t.name] != nil {
 		panic(fmt.Sprintf("server: there is a topic %q already, and a broker knows topics by their names: "+
 			"name this one differently or make it TopicOptions.Local", t.name))
 	}
 	k.topics[t.name] = t
-	t.remote = &remote{link: k, topic: t}
+	t.remote = &remote{side: k, topic: t}
 }
 
 // remote is what a topic that the broker carries has beside the others.
 type remote struct {
-	link    *link
+	side    *brokerSide
 	topic   *Topic
 	own     codec.Batch // what was published here in this turn, however often the topic was sealed
 	kept    int         // memory of own, as charged to the logs
@@ -219,9 +255,9 @@ type remote struct {
 // occupied tells the broker whether anybody here listens.
 func (r *remote) occupied(occupied bool) {
 	if occupied {
-		r.link.broker.Subscribe(r.topic.name)
+		r.side.broker.Subscribe(r.topic.name)
 	} else {
-		r.link.broker.Unsubscribe(r.topic.name)
+		r.side.broker.Unsubscribe(r.topic.name)
 	}
 }
 
@@ -229,35 +265,35 @@ func (r *remote) occupied(occupied bool) {
 func (r *remote) published(m *Message) {
 	r.own.Append(m)
 	r.account()
-	if len(r.own.JSON) >= r.link.loop.cfg.BatchBytesMax {
-		r.handOn()
+	if len(r.own.JSON) >= r.side.loop.cfg.BatchBytesMax {
+		r.flush()
 	}
 }
 
-// handOn gives the broker what was published here.
-func (r *remote) handOn() {
+// flush gives the broker what was published here.
+func (r *remote) flush() {
 	if r.own.Len() > 0 {
-		r.link.broker.Publish(r.topic.name, r.own)
+		r.side.broker.Publish(r.topic.name, r.own)
 		r.own.Reset()
 	}
 }
 
 func (r *remote) account() {
 	n := cap(r.own.JSON) + 8*cap(r.own.Ends)
-	r.link.loop.memory.logs.Charge(n - r.kept)
+	r.side.loop.memory.logs.Charge(n - r.kept)
 	r.kept = n
 }
 
 // wait keeps an arrival until there is room in the log, as if its publisher was held.
 func (r *remote) wait(a arrival) {
 	if r.bytes+a.size() > waitingBytesMax {
-		r.link.release(&a)
-		r.link.drop()
+		r.side.release(&a)
+		r.side.drop()
 		return
 	}
 	r.bytes += a.size()
 	if r.waiting = append(r.waiting, a); len(r.waiting) == 1 {
-		r.link.loop.awaitRoom(r.topic, r)
+		r.side.loop.awaitRoom(r.topic, r)
 	}
 }
 
@@ -265,8 +301,8 @@ func (r *remote) wait(a arrival) {
 func (r *remote) roomMade() {
 	waiting := r.waiting
 	r.waiting, r.bytes = nil, 0
-	r.link.held = append(waiting, r.link.held...) // those came before
-	r.link.loop.arm()
+	r.side.later = append(waiting, r.side.later...) // those came before
+	r.side.loop.arm()
 }
 
 // gone tells that it waits for nothing any more.
@@ -274,11 +310,11 @@ func (r *remote) gone() bool { return len(r.waiting) == 0 }
 
 // close ends the topic's part.
 func (r *remote) close() {
-	r.handOn()
+	r.flush()
 	for i := range r.waiting {
-		r.link.release(&r.waiting[i])
+		r.side.release(&r.waiting[i])
 	}
 	r.own, r.waiting, r.bytes = codec.Batch{}, nil, 0
 	r.account()
-	delete(r.link.topics, r.topic.name)
+	delete(r.side.topics, r.topic.name)
 }

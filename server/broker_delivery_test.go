@@ -40,6 +40,11 @@ func startStations(t *testing.T, s *natstest.Server, proxy *natstest.Proxy) (all
 			t.Fatal(err)
 		}
 		r := start(t, server.Config{Broker: broker})
+		for end := time.Now().Add(patience); !broker.Stats().Connected; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d is not connected: %+v", i, broker.Stats())
+			}
+		}
 		x := &station{running: r, t: t, number: i, member: r.open(t, "/broadcast/websocket")}
 		_ = x.member.SetDeadline(time.Time{})
 		var talking sync.WaitGroup

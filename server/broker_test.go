@@ -220,7 +220,7 @@ func TestArrivalsAreChecked(t *testing.T) {
 	b.arrives(`[ "\u0041" , "\/" ]`, 2, nil)
 	b.hears(c, "A", "/")
 	b.here(func() {
-		if bytes := b.loop.link.bytes; bytes != 0 {
+		if bytes := b.loop.brokerSide.bytes; bytes != 0 {
 			t.Errorf("%d bytes are kept", bytes)
 		}
 	})
@@ -275,6 +275,76 @@ func TestArrivalsWaitForTheNextTurn(t *testing.T) {
 	}
 }
 
+// Many small arrivals are as much as they take: they are bounded, and few of them are published in one turn.
+func TestSmallArrivalsCountWithAllTheyTake(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{MailboxMax: 2})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	before, kept := uint64(0), 0
+	b.here(func() {
+		before = b.loop.stats.Turns
+		for err := error(nil); err == nil; kept++ { // they take turns, and are not joined
+			_, err = b.broker.receive([]string{"x", "nobody"}[kept%2], []byte(`[""]`))
+		}
+		kept--
+	})
+	if kept < arrivalsBytesMax/(2*arrivalBytes) || kept > arrivalsBytesMax/arrivalBytes {
+		t.Errorf("%d are kept", kept)
+	}
+	for range kept / 2 {
+		b.hears(c, "")
+	}
+	turns, least := uint64(0), uint64(kept*arrivalCost/turnCost)
+	b.here(func() { turns = b.loop.stats.Turns - before })
+	if turns < least {
+		t.Errorf("%d were published in %d turns, want %d", kept, turns, least)
+	}
+}
+
+// Small arrivals of one topic are joined while they wait, in their order.
+func TestSmallArrivalsAreJoined(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/x")
+	b.broker.expect(t, "open", "subscribe x")
+	b.here(func() {
+		for range 10 {
+			b.arrives(`["a"]`, 1, nil)
+			b.arrives(`["b","c"]`, 2, nil)
+		}
+		k := b.loop.brokerSide
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if len(k.arrived) != 1 || k.arrived[0].size() != k.bytes {
+			t.Errorf("%d arrivals, %d bytes", len(k.arrived), k.bytes)
+		}
+	})
+	for range 10 {
+		b.hears(c, "a", "b", "c")
+	}
+	b.here(func() {
+		if bytes := b.loop.brokerSide.bytes; bytes != 0 {
+			t.Errorf("%d bytes are kept", bytes)
+		}
+	})
+}
+
+// What arrives with much white space is kept with all of it, and counted so.
+func TestArrivalsCountTheirMemory(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	payload := "[" + strings.Repeat(" ", 1<<20) + `"a"]`
+	b.here(func() {
+		for range 100 {
+			if _, err := b.broker.receive("x", []byte(payload)); err != nil {
+				return
+			}
+		}
+		t.Error("100 MiB are kept")
+	})
+}
+
 // What arrives for a topic whose log is full waits as a publisher would, and nobody is cut off; what is too much is
 // counted.
 func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
@@ -319,7 +389,7 @@ func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
 	b.here(func() {}) // what was received is taken
 	for end := `["end"]`; ; time.Sleep(time.Millisecond) {
 		idle := false
-		b.here(func() { idle = b.loop.link.bytes == 0 })
+		b.here(func() { idle = b.loop.brokerSide.bytes == 0 })
 		if idle {
 			b.arrives(end, 1, nil)
 			break
@@ -341,7 +411,7 @@ func TestArrivalsKeepTheirOrder(t *testing.T) {
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	b.here(func() {
-		k := b.loop.link
+		k := b.loop.brokerSide
 		arrivals := make([]arrival, 2)
 		for i := range arrivals {
 			m := Text([]byte{'1' + byte(i)})
@@ -350,7 +420,7 @@ func TestArrivalsKeepTheirOrder(t *testing.T) {
 			k.bytes += arrivals[i].size()
 		}
 		b.topic.remote.wait(arrivals[0])
-		k.held = append(k.held, arrivals[1]) // another topic has spent the turn
+		k.later = append(k.later, arrivals[1]) // another topic has spent the turn
 		b.topic.release()
 	})
 	b.hears(c, "1", "2")
@@ -368,7 +438,7 @@ func TestArrivalsCountAsLoad(t *testing.T) {
 		for range 3 {
 			b.arrives(`["`+text+`"]`, 1, nil)
 		}
-		b.loop.link.takeArrived()
+		b.loop.brokerSide.takeArrived()
 		b.loop.nextTurn()
 		behind = b.loop.share.spentSince > 0
 	})
@@ -378,7 +448,7 @@ func TestArrivalsCountAsLoad(t *testing.T) {
 	}
 }
 
-// What was accepted before the end is handed on, also what was gathered, and then the broker is closed.
+// What was accepted before the end is sent, also what was gathered, and then the broker is closed.
 func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{Gather: time.Minute})
@@ -392,7 +462,7 @@ func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
 	}
 }
 
-// What was published to a topic before it was closed is handed on; its name is free then.
+// What was published to a topic before it was closed is sent; its name is free then.
 func TestClosedTopicsLeaveTheBroker(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{})

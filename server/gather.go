@@ -61,7 +61,7 @@ func (t *Topic) sent() {
 	}
 	t.notBefore = t.loop.elapsed + gather
 	if t.remote != nil {
-		t.remote.handOn()
+		t.remote.flush()
 	}
 }
 

@@ -75,8 +75,8 @@ type loop struct {
 	scratch      []byte
 	scratchAfter []byte // for what stands behind a frame
 
-	mailbox mailbox
-	link    *link // to the broker; nil without one
+	mailbox    mailbox
+	brokerSide *brokerSide // nil without a broker
 }
 
 func newLoop(cfg Config) *loop {
@@ -97,7 +97,7 @@ func newLoop(cfg Config) *loop {
 		l.deflater, _ = codec.NewDeflater(cfg.CompressLevel, cfg.CompressBytesMin) // the level has been checked
 	}
 	l.mailbox = mailbox{max: cfg.MailboxMax, loop: l}
-	l.link = newLink(l)
+	l.brokerSide = newBrokerSide(l)
 	return l
 }
 

@@ -168,7 +168,7 @@ func (c *conn) mayPublish() bool {
 // nextTurn begins another turn.
 func (l *loop) nextTurn() {
 	s := &l.share
-	tooMuch := len(s.publishers) > 0 || s.fanOut <= 0 && s.waiting() || l.link.behind()
+	tooMuch := len(s.publishers) > 0 || s.fanOut <= 0 && s.waiting() || l.brokerSide.behind()
 	switch {
 	case tooMuch && s.spentSince == 0:
 		s.spentSince = max(l.now, 1)
@@ -184,5 +184,5 @@ func (l *loop) nextTurn() {
 	}
 	clear(s.publishers)
 	s.publishers = s.publishers[:0]
-	l.link.nextTurn()
+	l.brokerSide.nextTurn()
 }

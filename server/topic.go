@@ -62,8 +62,8 @@ func (l *loop) pace() broadcast.Pace {
 func newTopic(l *loop, name string, o TopicOptions) *Topic {
 	t := &Topic{loop: l, name: name, options: o}
 	var occupied func(bool)
-	if l.link != nil && !o.Local {
-		l.link.carry(t)
+	if l.brokerSide != nil && !o.Local {
+		l.brokerSide.carry(t)
 		occupied = t.remote.occupied
 	}
 	t.log = broadcast.NewTopic(broadcast.Config{

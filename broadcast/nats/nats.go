@@ -42,21 +42,27 @@ type Config struct {
 }
 
 const (
-	// queueBytesMax bounds what waits to be sent, in bytes of JSON; beyond it messages are not sent, and counted. A
-	// batch waits for the broker's answer to the one before, so it is what may be published in a round trip.
+	// queueBytesMax bounds what was published and is not confirmed, in bytes, with 9 for each message beside its JSON
+	// and outgoingCost for each batch; beyond it messages are not sent, and counted. It is what may be published in two
+	// round trips. Batches grow while they wait, so the memory may be up to twice as much.
 	queueBytesMax = 8 << 20
+	// outgoingCost is what a batch in the queue takes beside its messages and its topic's name, in bytes.
+	outgoingCost = 128
 	// roundTimeout is how long the broker may take to confirm what it was sent, before the connection is given up.
 	roundTimeout = 10 * time.Second
 	// writeTimeout is what one write may take.
 	writeTimeout = 5 * time.Second
 	// pingInterval is how often a connection on which nothing comes is tried; it is given up when two are not answered.
 	pingInterval = 5 * time.Second
-	// connectTimeout is what one attempt to connect may take; the first happens in Open.
+	// connectTimeout is what one attempt to connect to one server may take, and its first words again.
 	connectTimeout = 2 * time.Second
 	// backoffMin and backoffMax are the pauses between two attempts, half of it at random.
 	backoffMin, backoffMax = 100 * time.Millisecond, 10 * time.Second
-	// arrivalsMax and arrivalsBytesMax bound what one subscription has read and not handed on yet.
-	arrivalsMax, arrivalsBytesMax = 64 << 10, 8 << 20
+	// subscriptionBatchesMax and subscriptionBytesMax bound what one subscription has read and receive was not called
+	// with yet, in NATS messages and bytes of their payloads.
+	subscriptionBatchesMax, subscriptionBytesMax = 64 << 10, 8 << 20
+	// followInterval is the pause before a subscription that failed is tried again.
+	followInterval = time.Second
 	// logInterval is how often the same kind of trouble is logged at most.
 	logInterval = time.Second
 )
@@ -66,29 +72,36 @@ const (
 type Broker struct {
 	config  Config
 	options []nats.Option
-	conn    *nats.Conn
 	receive func(topic string, batch []byte) (messages int, err error)
-	cancel  context.CancelFunc // ends the sender's waiting
+	cancel  context.CancelFunc // ends the sender's waiting, and all connections
 	ended   chan struct{}      // closed when the sender has ended
 	wake    chan struct{}      // holds a token when there is something to do
 
-	mu       sync.Mutex // the loop takes it
-	queue    []parcel
-	bytes    int             // of the queue
-	interest map[string]bool // topics that were subscribed to or not since the sender looked
-	closing  bool
+	connections chan *nats.Conn // new ones, for the sender
+	closed      chan struct{}   // holds a token when the client has ended the connection for good
+	adopted     time.Time       // when the sender had its connection; the sender's
+	ends        int             // connections that have ended soon, one after the other; the sender's
+
+	mu      sync.Mutex // the loop takes it
+	queue   []outgoing
+	places  map[string]int  // in the queue, of each topic's batch
+	bytes   int             // of the queue and of the round that is not confirmed, of queueBytesMax
+	wanted  map[string]bool // all topics that are subscribed to
+	changed map[string]bool // topics that were subscribed to or not since the sender looked
+	closing bool
 
 	counting sync.Mutex
 	stats    broadcast.BrokerStats
 	logged   time.Time // when trouble was logged last
 
 	following     sync.Mutex
+	conn          *nats.Conn                    // nil while there is none; changed by the sender alone
 	subscriptions map[string]*nats.Subscription // by topic; changed by the sender alone
 	dropped       uint64                        // of subscriptions that have ended
 }
 
-// parcel is a batch that waits to be sent.
-type parcel struct {
+// outgoing is what was published to a topic and waits to be sent.
+type outgoing struct {
 	topic string
 	batch codec.Batch // owned
 }
@@ -104,8 +117,11 @@ func New(c Config) (*Broker, error) {
 	}
 	b := &Broker{
 		config: c, ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		interest: map[string]bool{}, subscriptions: map[string]*nats.Subscription{},
+		connections: make(chan *nats.Conn), closed: make(chan struct{}, 1),
+		places: map[string]int{}, wanted: map[string]bool{}, changed: map[string]bool{},
+		subscriptions: map[string]*nats.Subscription{},
 	}
+	b.stats.Since = time.Now()
 	b.options = b.makeOptions()
 	return b, nil
 }
@@ -154,13 +170,13 @@ func (b *Broker) makeOptions() []nats.Option {
 	c := &b.config
 	options := []nats.Option{
 		nats.Name("sockloop"), nats.NoEcho(), nats.Timeout(connectTimeout),
-		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.CustomReconnectDelay(backoff),
 		nats.ReconnectBufSize(-1), // what is published while there is no connection would be old when there is
 		nats.PingInterval(c.pingInterval), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(writeTimeout),
-		nats.ConnectHandler(b.connected),
 		nats.ReconnectHandler(b.connected),
 		nats.DisconnectErrHandler(b.disconnected),
+		nats.ClosedHandler(b.connectionClosed),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.trouble("connecting to the broker", err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.trouble("from the broker", err) }),
 	}
@@ -179,36 +195,38 @@ func backoff(attempts int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// Open connects, or goes on trying. It waits for the first attempt. receive is handed what comes, in order for each
-// topic, and must not block; the batch is borrowed. The error is about the configuration.
+// Open starts to connect, and returns at once. receive is handed what comes, in order for each topic, and must not
+// block; the batch is borrowed. It does not fail: New has checked the configuration.
 func (b *Broker) Open(receive func(topic string, batch []byte) (messages int, err error)) error {
 	b.receive = receive
-	b.stats.Since = time.Now()
-	conn, err := nats.Connect(b.config.URL, b.options...)
-	if err != nil {
-		return err
-	}
-	b.conn = conn
-	if !conn.IsConnected() {
-		b.config.Logger.Warn("the broker cannot be reached; it is tried again, and topics are local meanwhile")
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
+	go b.connect(ctx, 0)
 	go b.send(ctx)
 	return nil
 }
 
-// Publish has a batch sent to all other processes that subscribe to the topic. It is borrowed.
+// Publish has a batch, which is borrowed and no part of one, sent to all other processes that subscribe to the topic.
+// It is joined with what of the topic waits already.
 func (b *Broker) Publish(topic string, batch codec.Batch) {
-	p := parcel{topic, batch.Clone()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closing || b.bytes+len(batch.JSON) > b.config.queueBytesMax {
+	at, waits := b.places[topic]
+	cost := len(batch.JSON) + 9*batch.Len()
+	if !waits {
+		cost += outgoingCost + len(topic)
+	}
+	if b.closing || b.bytes+cost > b.config.queueBytesMax {
 		b.notSent(batch.Len())
 		return
 	}
-	b.queue = append(b.queue, p)
-	b.bytes += len(batch.JSON)
+	if waits {
+		b.queue[at].batch.AppendBatch(&batch)
+	} else {
+		b.places[topic] = len(b.queue)
+		b.queue = append(b.queue, outgoing{topic, batch.Clone()})
+	}
+	b.bytes += cost
 	b.signal()
 }
 
@@ -221,7 +239,11 @@ func (b *Broker) Unsubscribe(topic string) { b.want(topic, false) }
 func (b *Broker) want(topic string, wanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.interest[topic] = wanted
+	if b.changed[topic] = wanted; wanted {
+		b.wanted[topic] = true
+	} else {
+		delete(b.wanted, topic)
+	}
 	b.signal()
 }
 
@@ -247,7 +269,7 @@ func (b *Broker) Stats() broadcast.BrokerStats {
 	return st
 }
 
-// dropped is what was read for a subscription and not handed on, because it came faster than its goroutine ran.
+// dropped is what was read for a subscription and not received, because it came faster than its goroutine ran.
 func dropped(s *nats.Subscription) uint64 {
 	n, err := s.Dropped()
 	if err != nil {
@@ -263,8 +285,8 @@ func (b *Broker) notSent(messages int) {
 	b.counting.Unlock()
 }
 
-// Close sends what was published, for as long as ctx allows, and ends the connection. The error says how many messages
-// were not sent. A write that hangs is left behind; it ends within writeTimeout.
+// Close sends what was published, for as long as ctx allows, and ends the connection, or the attempts to have one. The
+// error says how many messages were not sent.
 func (b *Broker) Close(ctx context.Context) error {
 	before := b.lost()
 	b.mu.Lock()
@@ -294,7 +316,7 @@ func (b *Broker) lost() uint64 {
 // connected follows a successful attempt to connect.
 func (b *Broker) connected(c *nats.Conn) {
 	b.counting.Lock()
-	b.stats.Connected, b.stats.Since = true, time.Now()
+	b.stats.Connected, b.stats.Since = c.IsConnected(), time.Now() // it may be lost already, and disconnected follows
 	st := b.stats
 	b.counting.Unlock()
 	b.config.Logger.Info("connected to the broker", "addr", c.ConnectedAddr(),
@@ -314,6 +336,17 @@ func (b *Broker) disconnected(_ *nats.Conn, err error) {
 	b.stats.Disconnects++
 	b.counting.Unlock()
 	b.config.Logger.Warn("the connection to the broker is lost; topics are local meanwhile", "error", err)
+}
+
+// connectionClosed follows the end of a connection for good.
+func (b *Broker) connectionClosed(c *nats.Conn) {
+	if err := c.LastError(); err != nil {
+		b.trouble("the broker's connection has ended", err)
+	}
+	select {
+	case b.closed <- struct{}{}:
+	default:
+	}
 }
 
 // trouble notes an error, and logs it unless another was just logged.

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"github.com/sockloop/sockloop/broadcast"
@@ -40,8 +41,16 @@ type process struct {
 	batches chan string // topic and payload
 }
 
-// open runs a broker until the test ends.
+// open runs a broker until the test ends, and waits until it is connected.
 func open(t *testing.T, c Config) *process {
+	t.Helper()
+	p := begin(t, c)
+	p.connectedAgain()
+	return p
+}
+
+// begin runs a broker until the test ends.
+func begin(t *testing.T, c Config) *process {
 	t.Helper()
 	b, err := New(c)
 	if err != nil {
@@ -107,6 +116,12 @@ func (p *process) connectedAgain() {
 	p.eventually("connected", func(st broadcast.BrokerStats) bool { return st.Connected })
 }
 
+func (p *process) connection() *nats.Conn {
+	p.following.Lock()
+	defer p.following.Unlock()
+	return p.conn
+}
+
 // follows subscribes, and waits until the server knows.
 func (p *process) follows(topic string) {
 	p.t.Helper()
@@ -116,7 +131,7 @@ func (p *process) follows(topic string) {
 		defer p.following.Unlock()
 		return p.subscriptions[topic] != nil
 	})
-	if err := p.conn.FlushTimeout(patience); err != nil {
+	if err := p.connection().FlushTimeout(patience); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -179,7 +194,7 @@ func TestUnsubscribedTopicsAreSilent(t *testing.T) {
 		defer b.following.Unlock()
 		return b.subscriptions["one"] == nil
 	})
-	if err := b.conn.FlushTimeout(patience); err != nil {
+	if err := b.connection().FlushTimeout(patience); err != nil {
 		t.Fatal(err)
 	}
 	a.publish("one", "1")
@@ -216,20 +231,22 @@ func TestWhatCannotBeTakenIsCounted(t *testing.T) {
 	a, b := open(t, Config{URL: s.URL()}), open(t, Config{URL: s.URL()})
 	b.follows("t")
 	for _, bad := range []string{"{}", `["a"`, "\xff", `["a",1]`} {
-		if err := a.conn.Publish("t", []byte(bad)); err != nil {
+		if err := a.connection().Publish("t", []byte(bad)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.eventually("malformed", func(st broadcast.BrokerStats) bool { return st.BatchesMalformed == 4 })
 	for range cap(b.batches) + 1 {
-		a.publish("t", "x")
+		if err := a.connection().Publish("t", []byte(`["x"]`)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.eventually("dropped", func(st broadcast.BrokerStats) bool {
 		return st.BatchesDropped == 1 && st.BatchesIn == uint64(cap(b.batches))
 	})
 }
 
-// What comes faster than it is handed on is dropped and counted, also when the subscription has ended.
+// What comes faster than it is received is dropped and counted, also when the subscription has ended.
 func TestWhatIsReadTooFastIsCounted(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
@@ -258,11 +275,11 @@ func TestWhatIsReadTooFastIsCounted(t *testing.T) {
 			})
 		}
 		a.eventually("sent", func(st broadcast.BrokerStats) bool { return st.BatchesOut == 20 })
-		if err := p.conn.FlushTimeout(patience); err != nil { // everything has been read
+		if err := p.connection().FlushTimeout(patience); err != nil { // everything has been read
 			t.Fatal(err)
 		}
 		close(goOn)
-		p.eventually("handed on", func(st broadcast.BrokerStats) bool { return st.BatchesIn+st.BatchesDropped == 20 })
+		p.eventually("received", func(st broadcast.BrokerStats) bool { return st.BatchesIn+st.BatchesDropped == 20 })
 		switch end {
 		case "unsubscribe":
 			p.Unsubscribe("t")
@@ -303,7 +320,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 	s.Restart()
 	a.connectedAgain()
 	b.connectedAgain()
-	if err := b.conn.FlushTimeout(patience); err != nil {
+	if err := b.connection().FlushTimeout(patience); err != nil {
 		t.Fatal(err)
 	}
 	a.publish("t", "after")
@@ -318,7 +335,7 @@ func TestServerComesLater(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	s.Kill()
-	a := open(t, Config{URL: s.URL()})
+	a := begin(t, Config{URL: s.URL()})
 	if a.Stats().Connected {
 		t.Error("it is connected to nothing")
 	}
@@ -339,6 +356,96 @@ func TestServerComesLater(t *testing.T) {
 	}
 }
 
+// An error from the server that the client does not know ends the connection: there is another, with what the first
+// was subscribed to.
+func TestConnectionsThatTheClientEndsAreMadeAgain(t *testing.T) {
+	t.Parallel()
+	file := config(t, "max_payload: 20000")
+	s := natstest.Start(t, "-c", file)
+	a, b := open(t, Config{URL: s.URL()}), open(t, Config{URL: s.URL()})
+	a.follows("back")
+	b.follows("t")
+	if err := os.WriteFile(file, []byte("max_payload: 2000"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Reload()
+	large := strings.Repeat("x", 10_000)
+	a.eventually("ended", func(st broadcast.BrokerStats) bool {
+		if st.Disconnects == 0 {
+			a.publish("large", large)
+		}
+		return st.Disconnects == 1 && strings.Contains(st.LastError, "aximum Payload Violation")
+	})
+	a.connectedAgain()
+	a.eventually("subscribed", func(broadcast.BrokerStats) bool {
+		a.following.Lock()
+		defer a.following.Unlock()
+		return a.subscriptions["back"] != nil
+	})
+	if err := a.connection().FlushTimeout(patience); err != nil {
+		t.Fatal(err)
+	}
+	a.publish("t", "again")
+	b.expect(`t ["again"]`)
+	b.publish("back", "heard")
+	a.expect(`back ["heard"]`)
+}
+
+// What cannot be subscribed to is wanted still.
+func TestSubscriptionsThatFailAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	a, b := open(t, Config{URL: s.URL()}), open(t, Config{URL: s.URL()})
+	a.follows("one")
+	a.connection().Close()
+	a.Subscribe("two")
+	a.eventually("subscribed", func(broadcast.BrokerStats) bool {
+		a.following.Lock()
+		defer a.following.Unlock()
+		return a.conn != nil && !a.conn.IsClosed() && len(a.subscriptions) == 2
+	})
+	if err := a.connection().FlushTimeout(patience); err != nil {
+		t.Fatal(err)
+	}
+	b.publish("two", "heard")
+	a.expect(`two ["heard"]`)
+}
+
+// Servers that accept connections and say nothing hold up neither the start nor the end.
+func TestOpenAndCloseDoNotWaitForServers(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() //nolint:errcheck // nothing is lost
+	b, err := New(Config{URL: strings.Repeat("nats://"+ln.Addr().String()+",", 7) + "nats://" + ln.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	p := &process{b, t, nil}
+	if err := b.Open(p.receive); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ln.Accept() // it is connecting
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // likewise
+	p.publish("t", "x")
+	p.eventually("not sent", func(st broadcast.BrokerStats) bool { return st.MessagesNotSent == 1 })
+	if err := p.close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("it goes on")
+	}
+	if took := time.Since(begun); took >= connectTimeout {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // A server that takes what it is sent and answers nothing is given up, and what it was sent is not counted as sent.
 func TestServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	t.Parallel()
@@ -355,28 +462,59 @@ func TestServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	a.connectedAgain()
 }
 
-// What is published in a round trip is bounded.
+// What was published and is not confirmed is bounded, with all that it takes; what waits for one topic is one batch.
 func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
+	const more, first = len(`""`) + 9, len(`""`) + 9 + outgoingCost + len("t")
 	s := natstest.Start(t)
 	proxy := natstest.StartProxy(t, s.Addr)
-	a := open(t, Config{URL: "nats://" + proxy.Addr, queueBytesMax: 10})
-	a.connectedAgain()
+	a := open(t, Config{URL: "nats://" + proxy.Addr, queueBytesMax: 2*first + 2*more + more - 1})
+	b := open(t, Config{URL: s.URL()})
+	b.follows("t")
 	proxy.Hold()
-	a.publish("t", "1")
+	a.publish("t", "")
 	a.eventually("taken", func(broadcast.BrokerStats) bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return len(a.queue) == 0
 	})
 	for range 4 {
-		a.publish("t", "2")
+		a.publish("t", "")
 	}
-	if st := a.Stats(); st.MessagesNotSent != 1 { // three of three bytes fit
+	if st := a.Stats(); st.MessagesNotSent != 1 { // the round and three more fit
 		t.Errorf("%+v", st)
 	}
 	proxy.Release()
-	a.eventually("sent", func(st broadcast.BrokerStats) bool { return st.MessagesOut == 4 })
+	b.expect(`t [""]`, `t ["","",""]`)
+	a.eventually("sent", func(st broadcast.BrokerStats) bool { return st.MessagesOut == 4 && st.BatchesOut == 2 })
+	a.eventually("free", func(broadcast.BrokerStats) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.bytes == 0
+	})
+}
+
+// Whoever asks for the state need not wait until the broker is opened.
+func TestStatsBeforeOpen(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	b, err := New(Config{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := b.Stats(); st.Since.IsZero() || st.Connected {
+		t.Errorf("%+v", st)
+	}
+	p := &process{b, t, make(chan string, 1)}
+	asked := make(chan struct{})
+	go func() { defer close(asked); b.Stats() }()
+	if err := b.Open(p.receive); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if err := p.close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Close sends what was published before, and gives up when it may not wait any longer.
@@ -391,8 +529,22 @@ func TestCloseSendsEverything(t *testing.T) {
 	if err := a.close(); err != nil {
 		t.Error(err)
 	}
-	for i := range 500 {
-		b.expect(fmt.Sprintf(`t ["%d"]`, i))
+	for i := 0; i < 500; {
+		select {
+		case got := <-b.batches:
+			var texts []string
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "t ")), &texts); err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range texts {
+				if text != fmt.Sprint(i) {
+					t.Fatalf("got %s, want %d", text, i)
+				}
+				i++
+			}
+		case <-time.After(patience):
+			t.Fatalf("message %d does not come", i)
+		}
 	}
 	if a.publish("t", "late"); a.Stats().MessagesNotSent != 1 {
 		t.Errorf("%+v", a.Stats())
@@ -444,7 +596,7 @@ func TestUsersTokensAndTLS(t *testing.T) {
 			tt.config.URL = tt.scheme + "://" + tt.user + s.Addr
 			var log lines
 			tt.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
-			a := open(t, tt.config)
+			a := begin(t, tt.config)
 			if tt.fails == "" {
 				a.connectedAgain()
 			} else {

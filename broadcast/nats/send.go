@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -19,46 +20,68 @@ func (b *Broker) send(ctx context.Context) {
 	defer b.end()
 	for {
 		select {
+		case conn := <-b.connections:
+			b.adopt(conn)
+		case <-b.closed:
+			b.connectAgain(ctx)
 		case <-b.wake:
 		case <-ctx.Done():
 			return
 		}
-		interest, queue, closing := b.take()
-		for topic, wanted := range interest {
+		t := b.take()
+		for topic, wanted := range t.changed {
 			b.follow(topic, wanted)
 		}
-		b.round(ctx, queue)
-		if closing {
+		b.round(ctx, t.queue)
+		b.through(&t)
+		if t.closing {
 			return
 		}
 	}
 }
 
-// take takes what there is to do. What is published later finds the next round.
-func (b *Broker) take() (interest map[string]bool, queue []parcel, closing bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	interest, queue = b.interest, b.queue
-	b.interest, b.queue, b.bytes = map[string]bool{}, nil, 0
-	return interest, queue, b.closing
+// taken is what the sender does in one go.
+type taken struct {
+	changed map[string]bool // topics that are wanted now, or not
+	queue   []outgoing
+	bytes   int // of the queue
+	closing bool
 }
 
-// end counts what is left, and ends the connection.
+// take takes what there is to do. What is published later finds the next round.
+func (b *Broker) take() taken {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := taken{b.changed, b.queue, b.bytes, b.closing} // the round before is through: all bytes are of the queue
+	b.changed, b.queue = map[string]bool{}, nil
+	clear(b.places)
+	return t
+}
+
+// through makes room for as much as was taken: only now its fate is known, and its memory free.
+func (b *Broker) through(t *taken) {
+	b.mu.Lock()
+	b.bytes -= t.bytes
+	b.mu.Unlock()
+}
+
+// end counts what is left, and ends the connection or the attempts to have one.
 func (b *Broker) end() {
-	_, queue, _ := b.take()
-	for _, p := range queue {
-		b.notSent(p.batch.Len())
+	defer b.cancel()
+	for _, o := range b.take().queue {
+		b.notSent(o.batch.Len())
 	}
 	for topic := range b.subscriptions {
 		b.forget(topic)
 	}
-	b.conn.Close()
+	b.conn.Close() // nil is nothing
 }
 
-// follow subscribes to a topic or unsubscribes from it, unless it is so already.
+// follow subscribes to a topic or unsubscribes from it, unless it is so already. A new connection begins with all that
+// is wanted; what fails is tried again.
 func (b *Broker) follow(topic string, wanted bool) {
 	s := b.subscriptions[topic]
-	if wanted == (s != nil) {
+	if b.conn == nil || wanted == (s != nil) {
 		return
 	}
 	if !wanted {
@@ -69,11 +92,24 @@ func (b *Broker) follow(topic string, wanted bool) {
 	s, err := b.subscribe(topic)
 	if err != nil {
 		b.trouble("subscribing", err)
+		if !errors.Is(err, errTooLarge) {
+			time.AfterFunc(followInterval, func() { b.followAgain(topic) })
+		}
 		return
 	}
 	b.following.Lock()
 	defer b.following.Unlock()
 	b.subscriptions[topic] = s
+}
+
+// followAgain has the sender subscribe to a topic, if it is still wanted.
+func (b *Broker) followAgain(topic string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.wanted[topic] {
+		b.changed[topic] = true
+		b.signal()
+	}
 }
 
 // forget takes a subscription that is about to end out, and keeps what it counted: afterwards it cannot be asked.
@@ -93,10 +129,10 @@ func (b *Broker) subscribe(topic string) (*nats.Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.SetPendingLimits(arrivalsMax, arrivalsBytesMax)
+	return s, s.SetPendingLimits(subscriptionBatchesMax, subscriptionBytesMax)
 }
 
-// arrived hands on a batch, and counts what becomes of it.
+// arrived gives the server a batch, and counts what becomes of it.
 func (b *Broker) arrived(topic string, batch []byte) {
 	messages, err := b.receive(topic, batch)
 	b.counting.Lock()
@@ -118,14 +154,20 @@ type sent struct{ batches, messages, bytes, not int }
 
 // round sends batches and waits until the broker has them: a connection that is lost takes with it what it was handed
 // before, and that has to be known. What is published meanwhile is the next round; it waits for a round trip at most.
-func (b *Broker) round(ctx context.Context, queue []parcel) {
+func (b *Broker) round(ctx context.Context, queue []outgoing) {
 	if len(queue) == 0 {
 		return
 	}
-	connections := b.conn.Stats().Reconnects
 	var n sent
-	for _, p := range queue {
-		b.write(p, &n)
+	if b.conn == nil {
+		for _, o := range queue {
+			b.notSent(o.batch.Len())
+		}
+		return
+	}
+	connections := b.conn.Stats().Reconnects
+	for _, o := range queue {
+		b.write(o, &n)
 	}
 	err := b.confirm(ctx, n)
 	if err == nil && b.conn.Stats().Reconnects != connections {
@@ -147,14 +189,14 @@ func (b *Broker) round(ctx context.Context, queue []parcel) {
 }
 
 // write hands a batch to the connection, in parts that the broker takes.
-func (b *Broker) write(p parcel, n *sent) {
-	to, ok := subject(b.config.Prefix, p.topic)
+func (b *Broker) write(o outgoing, n *sent) {
+	to, ok := subject(b.config.Prefix, o.topic)
 	if !b.conn.IsConnected() {
-		n.not += p.batch.Len()
+		n.not += o.batch.Len()
 		return
 	}
 	payloadMax := int(b.conn.MaxPayload())
-	p.batch.Split(payloadMax-len("[]"), func(part codec.Batch) {
+	o.batch.Split(payloadMax-len("[]"), func(part codec.Batch) {
 		payload := codec.AppendJSONArray(nil, part)
 		err := errTooLarge
 		if ok && len(payload) <= payloadMax {

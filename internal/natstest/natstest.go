@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -56,6 +57,14 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
 	s.start(s.Addr[strings.LastIndex(s.Addr, ":")+1:])
+}
+
+// Reload has the server read its configuration again, which it does a little later.
+func (s *Server) Reload() {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *Server) start(port string) {
