@@ -35,9 +35,18 @@ func guard(token string, next http.Handler) http.Handler {
 	})
 }
 
+// forwardedBy are the headers of a request that a proxy passes on, if the proxy is told to add them.
+var forwardedBy = []string{"X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip"}
+
 // local tells that a request comes from this machine and names it so. A page whose name was made to resolve to
-// 127.0.0.1 (DNS rebinding) has a Host of its own, and so has a request that a proxy passes on.
+// 127.0.0.1 (DNS rebinding) has a Host of its own. A proxy on this machine that adds no header of its own cannot be
+// told from a program here: nginx sends the upstream's name as Host unless told otherwise. That needs a token.
 func local(r *http.Request) bool {
+	for _, header := range forwardedBy {
+		if r.Header[header] != nil {
+			return false
+		}
+	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return false

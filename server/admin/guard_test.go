@@ -32,6 +32,11 @@ func TestGuardWithoutToken(t *testing.T) {
 		{"a page in an old browser", 403, "Origin: https://evil.example"},
 		{"a page from a file", 403, "Origin: null"},
 		{"a form", 415, "Content-Type: text/plain"},
+		{"a proxy on this machine", 403, "X-Forwarded-For: 192.0.2.1"},
+		{"a proxy that says nothing of it", 403, "X-Forwarded-For: "},
+		{"a proxy by RFC 7239", 403, "Forwarded: for=192.0.2.1"},
+		{"a proxy that names itself", 403, "Via: 1.1 proxy"},
+		{"a proxy's other header", 403, "X-Real-Ip: 192.0.2.1"},
 	} {
 		headers := []string{asJSON, tt.header}
 		if got := r.ask(t, "POST", path, `"x"`, headers...); got.status != tt.status {
