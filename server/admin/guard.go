@@ -17,16 +17,16 @@ func guard(token string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		switch probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"; {
+		switch free := isProbe(r.URL.Path) || isPage(r.URL.Path); {
 		case token == "" && !local(r):
 			problem{Status: http.StatusForbidden, Detail: "without a token only requests from this machine to " +
 				"localhost or a loopback address are answered"}.write(w)
-		case token != "" && !probe && !isPage(r.URL.Path) && !bears(r, want):
+		case token != "" && !free && !bears(r, want):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="sockloop"`)
 			problem{Status: http.StatusUnauthorized, Detail: "want Authorization: Bearer and the token of " +
 				"--admin-token-file"}.write(w)
-		case origins.Check(r) != nil:
-			problem{Status: http.StatusForbidden, Detail: "pages of other origins may change nothing"}.write(w)
+		case !free && foreign(r) || origins.Check(r) != nil:
+			problem{Status: http.StatusForbidden, Detail: "pages of other origins may ask for nothing"}.write(w)
 		case r.Method == http.MethodPost && !isJSON(r):
 			problem{Status: http.StatusUnsupportedMediaType, Detail: "want Content-Type: application/json"}.write(w)
 		default:
@@ -58,6 +58,16 @@ func local(r *http.Request) bool {
 	host = strings.Trim(host, "[]")
 	addr, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
+}
+
+// foreign tells that a browser sends a request for a page of another origin: it cannot read the answer, but it could
+// have profiles and long lists made. Programs and old browsers send no Sec-Fetch-Site; none is a typed address.
+func foreign(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	}
+	return true
 }
 
 // bears tells that a request has the token with the hash.

@@ -43,6 +43,15 @@ func TestGuardWithoutToken(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d", tt.name, got.status, got.body, tt.status)
 		}
 	}
+	for _, site := range []string{"cross-site", "same-site"} { // which may not have expensive answers made, unread
+		for _, path := range []string{"/api/connections", "/metrics", "/debug/pprof/profile", "/none"} {
+			r.want(t, 403, "other origins", "GET", path, "", "Sec-Fetch-Site: "+site)
+		}
+		for _, path := range []string{"/", "/dashboard.js", "/healthz", "/readyz"} {
+			r.want(t, 200, "", "GET", path, "", "Sec-Fetch-Site: "+site)
+		}
+	}
+	r.want(t, 200, "", "GET", "/api/connections", "", "Sec-Fetch-Site: none") // somebody who types the address
 	r.want(t, 403, "other origins", "DELETE", "/api/connections/1", "", "Sec-Fetch-Site: cross-site")
 	r.want(t, 415, "application/json", "POST", "/api/drain", "")
 	r.want(t, 403, "without a token", "GET", "/healthz", "", "Host: evil.example")
