@@ -2,7 +2,7 @@
 // operator asks and does. It is an http.Handler for an address of its own, which clients must not reach.
 //
 //	h, err := admin.New(s, admin.Options{})
-//	err = http.Serve(listener, h)
+//	err = admin.Serve(ctx, listener, h, logger)
 //
 // Answers are JSON, errors application/problem+json (RFC 9457); openapi.yaml describes both.
 package admin

@@ -19,20 +19,26 @@ func guard(token string, next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		switch free := isProbe(r.URL.Path) || isPage(r.URL.Path); {
 		case token == "" && !local(r):
-			problem{Status: http.StatusForbidden, Detail: "without a token only requests from this machine to " +
-				"localhost or a loopback address are answered"}.write(w)
+			refuse(w, http.StatusForbidden, "without a token only requests from this machine to "+
+				"localhost or a loopback address are answered")
 		case token != "" && !free && !bears(r, want):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="sockloop"`)
-			problem{Status: http.StatusUnauthorized, Detail: "want Authorization: Bearer and the token of " +
-				"--admin-token-file"}.write(w)
+			refuse(w, http.StatusUnauthorized, "want Authorization: Bearer and the token of "+
+				"--admin-token-file")
 		case !free && foreign(r) || origins.Check(r) != nil:
-			problem{Status: http.StatusForbidden, Detail: "pages of other origins may ask for nothing"}.write(w)
+			refuse(w, http.StatusForbidden, "pages of other origins may ask for nothing")
 		case r.Method == http.MethodPost && !isJSON(r):
 			problem{Status: http.StatusUnsupportedMediaType, Detail: "want Content-Type: application/json"}.write(w)
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// refuse answers who may not use the admin plane, and ends the connection: strangers shall not hold it.
+func refuse(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Connection", "close")
+	problem{Status: status, Detail: detail}.write(w)
 }
 
 // forwardedBy are the headers of a request that a proxy passes on, if the proxy is told to add them.
