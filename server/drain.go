@@ -1,6 +1,82 @@
 package server
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// drainGrace is what a drain may take beyond DrainWindow and CloseTimeout.
+const drainGrace = 2 * time.Second
+
+// Draining is closed when a drain begins, whoever asked for it: the end of Run's context, Drain or Shutdown.
+func (s *Server) Draining() <-chan struct{} { return s.draining }
+
+// Drain ends the server as the end of Run's context does: no new connections, what is queued is sent, every client gets
+// its close frame within Config.DrainWindow, and Run returns. The connections that are left after Config.CloseTimeout
+// and 2 s more are cut, and the error is context.DeadlineExceeded. It may be called at any moment, as Shutdown.
+func (s *Server) Drain() error { return s.end(s.drain) }
+
+// Shutdown ends the server as Drain does, in a time of its own: when ctx is done first, the connections that are left
+// are cut, and the error is ctx's. It may be called at any moment: a server whose Run has not been called yet ends as
+// soon as it is.
+func (s *Server) Shutdown(ctx context.Context) error {
+	return s.end(func() error { return s.goodbye(ctx) })
+}
+
+// end ends the server after a goodbye, if it has started, and waits for Run.
+func (s *Server) end(goodbye func() error) error {
+	s.beginDrain()
+	var err error
+	if s.started.Load() {
+		err = goodbye()
+	}
+	if !s.stopping.Swap(true) {
+		close(s.stop)
+	}
+	if s.started.Load() {
+		<-s.stopped
+	}
+	return err
+}
+
+func (s *Server) beginDrain() { s.leaving.Do(func() { close(s.draining) }) }
+
+// drain says goodbye in the time that the configuration allows.
+func (s *Server) drain() error {
+	s.beginDrain()
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainWindow+s.cfg.CloseTimeout+drainGrace)
+	defer cancel()
+	err := s.goodbye(ctx)
+	if err != nil {
+		s.cfg.Logger.Warn("connections were cut", "error", err)
+	}
+	return err
+}
+
+// goodbye sends everybody away and waits until they are gone.
+func (s *Server) goodbye(ctx context.Context) error {
+	select {
+	case <-s.ready:
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.Post(s.loop.drain); errors.Is(err, ErrNotRunning) { // it has ended by itself
+		return nil
+	} else if err != nil {
+		return err
+	}
+	select {
+	case <-s.loop.departure.done:
+		return nil
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // departure is how everybody leaves when the server drains: one after the other over a window, so that those who come
 // back at once do not all come at once.

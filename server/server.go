@@ -16,7 +16,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Errors of Server.Post.
@@ -36,6 +35,8 @@ type Server struct {
 	ready     chan struct{} // closed when the loop runs
 	stop      chan struct{} // closed when the loop shall end
 	stopped   chan struct{} // closed when Run has returned
+	leaving   sync.Once     // closes draining
+	draining  chan struct{} // closed when a drain begins
 }
 
 // New checks the configuration and makes a server; nothing listens yet. The error is that of Config.WithDefaults.
@@ -47,6 +48,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		cfg: c, loop: newLoop(c),
 		ready: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
+		draining: make(chan struct{}),
 	}
 	s.inForce.Store(&c)
 	return s, nil
@@ -103,8 +105,8 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Addr is the address that the server listens on; valid after Ready.
 func (s *Server) Addr() net.Addr { return s.loop.listener.addr }
 
-// Run listens and serves until ctx is done or Shutdown is called; both drain, and then it returns nil. Any other end is
-// an error. It can be called once.
+// Run listens and serves until ctx is done, or Drain or Shutdown is called; all drain, and then it returns nil. Any
+// other end is an error. It can be called once.
 func (s *Server) Run(ctx context.Context) error {
 	if s.started.Swap(true) {
 		return errors.New("server: Run called twice")
@@ -127,61 +129,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-ended:
 		return fmt.Errorf("server: the event loop ended: %w", err)
 	case <-ctx.Done():
-		s.drain()
+		_ = s.drain() // it has logged that
 	case <-s.stop:
 	}
 	s.loop.mailbox.stop()
 	return <-ended
-}
-
-// drainGrace is what the drain that follows the end of Run's context may take beyond DrainWindow and CloseTimeout.
-const drainGrace = 2 * time.Second
-
-func (s *Server) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainWindow+s.cfg.CloseTimeout+drainGrace)
-	defer cancel()
-	if err := s.goodbye(ctx); err != nil {
-		s.cfg.Logger.Warn("connections were cut", "error", err)
-	}
-}
-
-// goodbye sends everybody away and waits until they are gone.
-func (s *Server) goodbye(ctx context.Context) error {
-	select {
-	case <-s.ready:
-	case <-s.stopped:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := s.Post(s.loop.drain); errors.Is(err, ErrNotRunning) { // it has ended by itself
-		return nil
-	} else if err != nil {
-		return err
-	}
-	select {
-	case <-s.loop.departure.done:
-		return nil
-	case <-s.stopped:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Shutdown ends the server: no new connections, what is queued is sent, every client gets its close frame, and Run
-// returns. When ctx is done first, the connections that are left are cut, and the error is ctx's. It may be called at
-// any moment: a server whose Run has not been called yet ends as soon as it is.
-func (s *Server) Shutdown(ctx context.Context) error {
-	var err error
-	if s.started.Load() {
-		err = s.goodbye(ctx)
-	}
-	if !s.stopping.Swap(true) {
-		close(s.stop)
-	}
-	if s.started.Load() {
-		<-s.stopped
-	}
-	return err
 }

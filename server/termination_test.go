@@ -294,3 +294,32 @@ func TestAttackTermUnderLoad(t *testing.T) {
 		t.Errorf("nine of ten close frames came within %v, and the window is %v", spread, window)
 	}
 }
+
+// Drain ends a server as the end of Run's context does, and Draining tells of each of the ways, once it has begun.
+func TestDrainingIsTold(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*server.Server, context.CancelFunc) error{
+		"Drain":    func(s *server.Server, _ context.CancelFunc) error { return s.Drain() },
+		"Shutdown": func(s *server.Server, _ context.CancelFunc) error { return s.Shutdown(context.Background()) },
+		"context":  func(_ *server.Server, cancel context.CancelFunc) error { cancel(); return nil },
+	} {
+		srv, err := server.New(server.Config{Addr: "127.0.0.1:0", ConnectionsMax: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Run(ctx) }()
+		<-srv.Ready()
+		select {
+		case <-srv.Draining():
+			t.Errorf("%s: it drains already", name)
+		default:
+		}
+		if err := errors.Join(end(srv, cancel), <-ended); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		<-srv.Draining()
+	}
+}

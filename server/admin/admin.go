@@ -2,7 +2,7 @@
 // operator asks and does. It is an http.Handler for an address of its own, which clients must not reach.
 //
 //	h, err := admin.New(s, admin.Options{})
-//	err = http.Serve(listener, h)
+//	err = admin.Serve(ctx, listener, h, logger)
 //
 // Answers are JSON, errors application/problem+json (RFC 9457); openapi.yaml describes both.
 package admin
@@ -63,19 +63,25 @@ func New(s *server.Server, o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /api/events", o.Events.serve)
 	mux.HandleFunc("GET /api/stats", p.stats)
 	mux.HandleFunc("GET /api/topics", p.topics)
-	mux.HandleFunc("GET /api/connections", p.connections)
+	mux.HandleFunc("GET /api/connections", newSingle().serve(p.connections))
 	mux.HandleFunc("DELETE /api/connections/{id}", p.endConnection)
 	mux.HandleFunc("POST /api/publish/{topic}", p.publish)
 	mux.HandleFunc("POST /api/drain", p.drain)
 	servePages(mux)
 	if o.Pprof {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		servePprof(mux)
 	}
 	return guard(o.Token, withProblems(mux)), nil
+}
+
+// servePprof adds Go's profiles to a mux, one at a time.
+func servePprof(mux *http.ServeMux) {
+	one := newSingle()
+	mux.HandleFunc("GET /debug/pprof/", one.serve(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/cmdline", one.serve(pprof.Cmdline))
+	mux.HandleFunc("GET /debug/pprof/profile", one.serve(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", one.serve(pprof.Symbol))
+	mux.HandleFunc("GET /debug/pprof/trace", one.serve(pprof.Trace))
 }
 
 // asking is the context of a question to the loop.

@@ -131,7 +131,7 @@ func TestConnections(t *testing.T) {
 		t.Errorf("the client was closed with %v", err)
 	}
 	r.eventually(t, "the session is gone", func(st server.Stats) bool { return st.SessionsOf[1] == 1 })
-	r.want(t, 404, "there is no session", "DELETE", path, "")
+	r.want(t, 404, "there is no connection of that id", "DELETE", path, "")
 	r.want(t, 400, "want the id", "DELETE", "/api/connections/first", "")
 }
 

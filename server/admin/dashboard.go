@@ -5,10 +5,8 @@ import (
 	"mime"
 	"net/http"
 	"path"
-	"runtime"
 
 	"github.com/sockloop/sockloop/internal/uplot"
-	"github.com/sockloop/sockloop/internal/version"
 )
 
 // dashboard is the page at the root. It has nothing of the server in it: that it asks the API for, with the token if
@@ -63,8 +61,4 @@ func servePages(mux *http.ServeMux) {
 func isPage(at string) bool {
 	_, ok := pagePaths[at]
 	return ok
-}
-
-func serveVersion(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string]string{"version": version.Own(), "go": runtime.Version()})
 }

@@ -32,12 +32,26 @@ func TestGuardWithoutToken(t *testing.T) {
 		{"a page in an old browser", 403, "Origin: https://evil.example"},
 		{"a page from a file", 403, "Origin: null"},
 		{"a form", 415, "Content-Type: text/plain"},
+		{"a proxy on this machine", 403, "X-Forwarded-For: 192.0.2.1"},
+		{"a proxy that says nothing of it", 403, "X-Forwarded-For: "},
+		{"a proxy by RFC 7239", 403, "Forwarded: for=192.0.2.1"},
+		{"a proxy that names itself", 403, "Via: 1.1 proxy"},
+		{"a proxy's other header", 403, "X-Real-Ip: 192.0.2.1"},
 	} {
 		headers := []string{asJSON, tt.header}
 		if got := r.ask(t, "POST", path, `"x"`, headers...); got.status != tt.status {
 			t.Errorf("%s: got %d %s, want %d", tt.name, got.status, got.body, tt.status)
 		}
 	}
+	for _, site := range []string{"cross-site", "same-site"} { // which may not have expensive answers made, unread
+		for _, path := range []string{"/api/connections", "/metrics", "/debug/pprof/profile", "/none"} {
+			r.want(t, 403, "other origins", "GET", path, "", "Sec-Fetch-Site: "+site)
+		}
+		for _, path := range []string{"/", "/dashboard.js", "/healthz", "/readyz"} {
+			r.want(t, 200, "", "GET", path, "", "Sec-Fetch-Site: "+site)
+		}
+	}
+	r.want(t, 200, "", "GET", "/api/connections", "", "Sec-Fetch-Site: none") // somebody who types the address
 	r.want(t, 403, "other origins", "DELETE", "/api/connections/1", "", "Sec-Fetch-Site: cross-site")
 	r.want(t, 415, "application/json", "POST", "/api/drain", "")
 	r.want(t, 403, "without a token", "GET", "/healthz", "", "Host: evil.example")

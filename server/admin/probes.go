@@ -33,3 +33,6 @@ func (p *plane) readiness(w http.ResponseWriter, r *http.Request) {
 		Degraded []string `json:"degraded,omitempty"`
 	}{true, p.degraded()})
 }
+
+// isProbe tells whether a path is a probe's.
+func isProbe(at string) bool { return at == "/healthz" || at == "/readyz" }

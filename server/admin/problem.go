@@ -49,7 +49,9 @@ const retryAfterSeconds = 1
 func problemOf(err error) problem {
 	detail := strings.TrimPrefix(err.Error(), "server: ")
 	switch {
-	case errors.Is(err, server.ErrNoTopic), errors.Is(err, server.ErrNoSession):
+	case errors.Is(err, server.ErrNoSession): // the admin plane calls it a connection
+		return problem{Status: http.StatusNotFound, Detail: "there is no connection of that id"}
+	case errors.Is(err, server.ErrNoTopic):
 		return problem{Status: http.StatusNotFound, Detail: detail}
 	case errors.Is(err, server.ErrMessageTooLarge):
 		return problem{Status: http.StatusRequestEntityTooLarge, Detail: detail}

@@ -17,7 +17,7 @@ func TestProblemOfEachError(t *testing.T) {
 		detail string
 	}{
 		{server.ErrNoTopic, 404, "there is no topic of that name"},
-		{server.ErrNoSession, 404, "there is no session of that id"},
+		{server.ErrNoSession, 404, "there is no connection of that id"},
 		{server.ErrMessageTooLarge, 413, "a message is larger than MessageBytesMax"},
 		{server.ErrMailboxFull, 429, "the mailbox is full"},
 		{server.ErrTopicFull, 429, "the topic's log is full: its readers must catch up first"},

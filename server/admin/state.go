@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"context"
-	_ "embed"
 	"net/http"
 	"reflect"
 	"strings"
@@ -11,14 +9,6 @@ import (
 
 	"github.com/sockloop/sockloop/server"
 )
-
-//go:embed openapi.yaml
-var spec []byte
-
-func serveSpec(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/yaml")
-	_, _ = w.Write(spec) // a peer that has gone learns nothing
-}
 
 type topic struct {
 	Name              string `json:"name"`
@@ -96,27 +86,4 @@ func snakeCase(name string) string {
 		b.WriteRune(unicode.ToLower(r))
 	}
 	return b.String()
-}
-
-// drainGrace is what a drain may take beyond the server's own times, as after a signal.
-const drainGrace = 2 * time.Second
-
-// drain begins the end of the server and answers at once: the probes and the metrics tell how it goes on.
-func (p *plane) drain(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := asking(r)
-	defer cancel()
-	if _, err := p.server.Stats(ctx); err != nil { // it does not run
-		problemOf(err).write(w)
-		return
-	}
-	p.log.Info("drain asked for by the admin plane", "remote", r.RemoteAddr)
-	go func() {
-		c := p.server.Config()
-		ctx, cancel := context.WithTimeout(context.Background(), c.DrainWindow+c.CloseTimeout+drainGrace)
-		defer cancel()
-		if err := p.server.Shutdown(ctx); err != nil {
-			p.log.Warn("connections were cut", "error", err)
-		}
-	}()
-	writeJSON(w, http.StatusAccepted, "application/json", map[string]bool{"draining": true})
 }

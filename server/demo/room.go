@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -150,26 +151,45 @@ func (r *Room) Run(ctx context.Context) {
 	}
 	ticks := time.NewTicker(time.Second)
 	defer ticks.Stop()
-	last, err := r.server.Stats(ctx)
-	for at := time.Now(); err == nil; {
+	r.run(ctx, ticks.C)
+}
+
+func (r *Room) run(ctx context.Context, ticks <-chan time.Time) {
+	var last measured
+	for !errors.Is(r.publishRate(ctx, &last), server.ErrNotRunning) { // a full mailbox leaves out one
 		select {
-		case <-ticks.C:
+		case <-ticks:
 		case <-ctx.Done():
 			return
 		}
-		var st server.Stats
-		if st, err = r.server.Stats(ctx); err == nil {
-			seconds := time.Since(at).Seconds()
-			per := func(now, before uint64) uint64 { return uint64(float64(now-before)/seconds + 0.5) }
-			x := rate{
-				Type: "rate", At: time.Now().UnixMilli(), Sessions: st.Sessions,
-				Delivered: per(st.MessagesDelivered, last.MessagesDelivered),
-				Received:  per(st.MessagesReceived, last.MessagesReceived),
-			}
-			last, at = st, time.Now()
-			err = r.server.Post(func() { r.publishTo(r.rates, x) })
-		}
 	}
+}
+
+// measured are the counters of a moment.
+type measured struct {
+	server.Stats
+	at time.Time
+}
+
+// publishRate publishes what the server carried since the last time, which the first has none of.
+func (r *Room) publishRate(ctx context.Context, last *measured) error {
+	st, err := r.server.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	before, now := *last, time.Now()
+	*last = measured{st, now}
+	if before.at.IsZero() {
+		return nil
+	}
+	seconds := now.Sub(before.at).Seconds()
+	per := func(now, before uint64) uint64 { return uint64(float64(now-before)/seconds + 0.5) }
+	x := rate{
+		Type: "rate", At: now.UnixMilli(), Sessions: st.Sessions,
+		Delivered: per(st.MessagesDelivered, before.MessagesDelivered),
+		Received:  per(st.MessagesReceived, before.MessagesReceived),
+	}
+	return r.server.Post(func() { r.publishTo(r.rates, x) })
 }
 
 // publish tells everybody, wherever they are.

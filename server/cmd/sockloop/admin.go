@@ -7,14 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
 	"syscall"
-	"time"
-
-	"golang.org/x/net/netutil"
 
 	"github.com/sockloop/sockloop/server"
 	"github.com/sockloop/sockloop/server/admin"
@@ -23,17 +19,6 @@ import (
 const (
 	adminAddrDefault = "127.0.0.1:9090"
 	adminTokenEnv    = "SOCKLOOP_ADMIN_TOKEN"
-)
-
-// Bounds of the admin plane. Its connections take descriptors from those that are reserved beside the clients'
-// (server.Config.DescriptorsReserved, 256).
-const (
-	adminConnectionsMax = 64
-	adminHeaderBytes    = 16 << 10
-	adminReadTimeout    = 10 * time.Second
-	adminWriteTimeout   = 30 * time.Second // a profile lasts as long as it was asked for, and so much longer
-	adminIdleTimeout    = 2 * time.Minute  // longer than from one scrape to the next
-	adminStopTimeout    = time.Second
 )
 
 // adminPlane are the flags of the admin plane.
@@ -68,23 +53,15 @@ func (a *adminPlane) start(srv *server.Server, log *slog.Logger, events *admin.E
 	if err != nil {
 		return "", nil, err
 	}
-	s := &http.Server{
-		Handler: handler, MaxHeaderBytes: adminHeaderBytes, ReadHeaderTimeout: adminReadTimeout,
-		ReadTimeout: adminReadTimeout, WriteTimeout: adminWriteTimeout, IdleTimeout: adminIdleTimeout,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(netutil.LimitListener(ln, adminConnectionsMax)) }()
-	return ln.Addr().String(), func() {
-		ctx, cancel := context.WithTimeout(context.Background(), adminStopTimeout)
-		defer cancel()
-		if s.Shutdown(ctx) != nil {
-			_ = s.Close() // a profile, or somebody who does not read his answer
-		}
-		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := admin.Serve(ctx, ln, handler, log); err != nil {
 			log.Error("the admin plane ended", "error", err)
 		}
-	}, nil
+	}()
+	return ln.Addr().String(), func() { end(); <-ended }, nil
 }
 
 // token is the token that was configured, empty if none was.

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 )
@@ -145,42 +143,4 @@ func logOf(t *testing.T, bin string, args ...string) string {
 		t.Fatal(err)
 	}
 	return line
-}
-
-// The admin plane takes so many connections; who comes then waits until one of them has gone.
-func TestAdminConnectionsAreBounded(t *testing.T) {
-	t.Parallel()
-	addr := freeAddr(t)
-	startProcess(t, "", build(t), "--admin-addr", addr)
-	ask := func() net.Conn {
-		t.Helper()
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		if _, err := c.Write([]byte("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	buf := make([]byte, 4096)
-	var first net.Conn
-	for range adminConnectionsMax {
-		first = ask()
-		if n, err := first.Read(buf); err != nil || !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200")) {
-			t.Fatalf("%s %v", buf[:n], err)
-		}
-	}
-	last := ask()
-	// A slow machine answers late, and so proves less; it never fails for that.
-	_ = last.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if n, err := last.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("one too many was answered: %s %v", buf[:n], err)
-	}
-	_ = last.SetReadDeadline(time.Time{})
-	_ = first.Close()
-	if n, err := last.Read(buf); err != nil || !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200")) {
-		t.Errorf("with a place free: %s %v", buf[:n], err)
-	}
 }

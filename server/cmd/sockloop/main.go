@@ -168,7 +168,7 @@ func (s *serve) Run(i *invocation) error {
 	}
 	defer stopAdmin()
 	go room.Run(ctx)
-	defer notify(ctx, srv, log)()
+	defer notify(srv, log)()
 	go func() {
 		select {
 		case <-srv.Ready():

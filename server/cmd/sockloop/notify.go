@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // notify tells the service manager, if one asks for it (systemd's sd_notify), when the server listens and when it
 // begins to stop, and, for its watchdog, that the loop answers. The function that it returns ends that.
-func notify(ctx context.Context, srv *server.Server, log *slog.Logger) (end func()) {
+func notify(srv *server.Server, log *slog.Logger) (end func()) {
 	ended, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -22,17 +21,17 @@ func notify(ctx context.Context, srv *server.Server, log *slog.Logger) (end func
 		case <-over:
 			return
 		}
-		tellOn(ctx, srv, log, over)
+		tellOn(srv, log, over)
 	}()
 	return func() { close(over); <-ended }
 }
 
 // tellOn goes on with what there is to tell until the server is over.
-func tellOn(ctx context.Context, srv *server.Server, log *slog.Logger, over <-chan struct{}) {
+func tellOn(srv *server.Server, log *slog.Logger, over <-chan struct{}) {
 	watchdog, stop := beats(log)
 	defer stop()
 	answered, asked := make(chan struct{}, 1), false
-	stopping := ctx.Done()
+	draining := srv.Draining()
 	for {
 		select {
 		case <-watchdog:
@@ -42,12 +41,14 @@ func tellOn(ctx context.Context, srv *server.Server, log *slog.Logger, over <-ch
 		case <-answered:
 			asked = false
 			tell(log, daemon.SdNotifyWatchdog)
-		case <-stopping:
+		case <-draining:
 			tell(log, daemon.SdNotifyStopping)
-			stopping = nil
+			draining = nil
 		case <-over:
-			if stopping != nil && ctx.Err() != nil { // both have happened
+			select {
+			case <-draining: // both have happened
 				tell(log, daemon.SdNotifyStopping)
+			default:
 			}
 			return
 		}
