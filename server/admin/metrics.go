@@ -153,6 +153,8 @@ var metrics = []metric{
 		func(s *server.Stats) uint64 { return s.Requests }),
 	plain(counter, "requests_refused_total", "Of them, those answered 4xx or 5xx, or cut.",
 		func(s *server.Stats) uint64 { return s.RequestsRefused }),
+	plain(counter, "proxy_headers_refused_total", "Connections from trusted proxies that were cut for their "+
+		"PROXY header.", func(s *server.Stats) uint64 { return s.ProxyHeadersRefused }),
 	plain(counter, "messages_received_total", "Messages from clients.",
 		func(s *server.Stats) uint64 { return s.MessagesReceived }),
 	plain(counter, "messages_published_total", "Messages published to topics.",

@@ -4,13 +4,28 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// lines are the log's lines without their times.
-func lines(log *bytes.Buffer) []string {
+// written is a log that a timer may write to.
+type written struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+func (w *written) Write(p []byte) (int, error) {
+	w.Lock()
+	defer w.Unlock()
+	return w.Buffer.Write(p)
+}
+
+// lines are the log's new lines without their times.
+func lines(log *written) []string {
+	log.Lock()
+	defer log.Unlock()
 	var all []string
 	for line := range strings.Lines(log.String()) {
 		_, line, _ = strings.Cut(line, " ")
@@ -23,7 +38,7 @@ func lines(log *bytes.Buffer) []string {
 func TestLogsAreLimitedByKind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out written
 		h := newLimited(slog.NewTextHandler(&out, nil))
 		log := slog.New(h)
 		for n := range 25 {
@@ -54,8 +69,8 @@ func TestLogsAreLimitedByKind(t *testing.T) {
 			t.Errorf("at the end: %q", got)
 		}
 		time.Sleep(2 * logWindow)
-		if out.Len() > 0 {
-			t.Errorf("after the end: %s", out.String())
+		if got := lines(&out); len(got) > 0 {
+			t.Errorf("after the end: %q", got)
 		}
 	})
 }
