@@ -109,6 +109,9 @@ func TestRun(t *testing.T) {
 	if !slices.Equal(names, []string{"first", "second", "first", "second"}) || r.Manifest.Finished.IsZero() {
 		t.Errorf("%v %+v", names, r.Manifest)
 	}
+	if r.Wall(3) <= 0 || len(r.KernelWalls) != 2*3 { // two blocks, three sizes
+		t.Errorf("the kernel's wall is %v, of %d measurements", r.Wall(3), len(r.KernelWalls))
+	}
 	for i := range r.Servers {
 		x := r.Servers[i].At(3)
 		if len(x.Searches) != 2 || x.Idle.Anon <= 0 {

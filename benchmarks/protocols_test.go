@@ -32,7 +32,7 @@ var built = sync.OnceValue(func() (err error) {
 		return err
 	}
 	build := exec.Command("go", "build", "-o", binDir, "../server/cmd/sockloop", "../loadclient/cmd/sockload",
-		"./goroutine", "./goroutine-batched", "./fixed")
+		"./goroutine", "./goroutine-batched", "./fixed", "./limit")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}

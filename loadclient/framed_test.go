@@ -57,7 +57,7 @@ func TestCompressedFrames(t *testing.T) {
 				feed(t, w.conns[0], small, nil)
 				feed(t, w.conns[1], small, rand.New(rand.NewPCG(1, 1)))
 				feed(t, w.conns[2], small, rand.New(rand.NewPCG(2, 1)))
-				other := smallWire(t, p, 9, bytesMin, inFrames(texts, 11)...) // another server would do so
+				other := smallWire(t, p, codec.DeflateLevelMax, bytesMin, inFrames(texts, 11)...) // another server would do so
 				feed(t, w.conns[3], other, rand.New(rand.NewPCG(3, 1)))
 				r := w.rooms[0]
 				for i, c := range w.conns {

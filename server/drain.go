@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -63,10 +62,8 @@ func (s *Server) goodbye(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := s.Post(s.loop.drain); errors.Is(err, ErrNotRunning) { // it has ended by itself
+	if s.loop.mailbox.postUrgent(s.loop.drain) != nil { // it has ended by itself
 		return nil
-	} else if err != nil {
-		return err
 	}
 	select {
 	case <-s.loop.departure.done:

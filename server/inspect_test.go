@@ -147,3 +147,27 @@ func TestSaturationIsNoticedAndPasses(t *testing.T) {
 		t.Errorf("after recovery a newcomer was answered %d", status)
 	}
 }
+
+// However much waits for the loop, a drain sends everybody a goodbye.
+func TestDrainWithAFullMailbox(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Config{MailboxMax: 1})
+	c := r.join(t, "/broadcast")
+	entered, leave := make(chan struct{}), make(chan struct{})
+	if err := r.Post(func() { close(entered); <-leave }); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	if err := r.Post(func() {}); err != nil {
+		t.Fatal(err)
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- r.Shutdown(t.Context()) }()
+	<-r.Draining()
+	close(leave)
+	c.expect(`c[3000,"Go away!"]`)
+	_ = c.Close()
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"sync"
 
 	"github.com/panjf2000/gnet/v2/pkg/errors"
@@ -44,13 +45,18 @@ func (b *mailbox) trigger(task func()) {
 }
 
 // post queues a function from outside.
-func (b *mailbox) post(letter func()) error {
+func (b *mailbox) post(letter func()) error { return b.enqueue(letter, b.max) }
+
+// postUrgent queues what must be done however much waits: the drain.
+func (b *mailbox) postUrgent(letter func()) error { return b.enqueue(letter, math.MaxInt) }
+
+func (b *mailbox) enqueue(letter func(), most int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.poller == nil:
 		return ErrNotRunning
-	case len(b.letters) >= b.max:
+	case len(b.letters) >= most:
 		return ErrMailboxFull
 	}
 	b.letters = append(b.letters, letter)
