@@ -86,6 +86,8 @@ type brokerSide struct {
 	topics map[string]*Topic // that the broker carries
 	later  []arrival         // waits for the next turn
 
+	batchBytesMax int // of JSON; the loop's configuration may not be read where batches arrive
+
 	mu      sync.Mutex
 	arrived []arrival // not taken by the loop yet
 	bytes   int       // of all arrivals that were not published yet, of arrivalsBytesMax
@@ -120,7 +122,9 @@ func newBrokerSide(l *loop) *brokerSide {
 	if l.cfg.Broker == nil {
 		return nil
 	}
-	return &brokerSide{loop: l, broker: l.cfg.Broker, topics: map[string]*Topic{}}
+	return &brokerSide{
+		loop: l, broker: l.cfg.Broker, topics: map[string]*Topic{}, batchBytesMax: l.cfg.LogBytesMax / 2,
+	}
 }
 
 // receive is a Receive.
@@ -132,7 +136,7 @@ func (k *brokerSide) receive(topic string, payload []byte) (int, error) {
 	a := arrival{topic, b}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.bytes+a.size() > arrivalsBytesMax || len(b.JSON) > k.loop.cfg.LogBytesMax/2 {
+	if k.bytes+a.size() > arrivalsBytesMax || len(b.JSON) > k.batchBytesMax {
 		return 0, ErrTooMuch
 	}
 	if len(k.arrived) == 0 { // one post a burst

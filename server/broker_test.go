@@ -252,6 +252,27 @@ func TestArrivalsAreBounded(t *testing.T) {
 	b.arrives(payload, 1, nil)
 }
 
+// Batches come on a goroutine of the broker, whatever else happens to the configuration.
+func TestReloadWhileBatchesArrive(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 100 {
+			if _, err := b.broker.receive("x", []byte(`["x"]`)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for n := range 20 {
+		if _, _, err := b.Reload(func(c *Config) { c.SessionsMax = 100 + n }); err != nil {
+			t.Error(err)
+		}
+	}
+	<-ended
+}
+
 // What arrives may use half of what a turn can send out; the rest waits for the next.
 func TestArrivalsWaitForTheNextTurn(t *testing.T) {
 	t.Parallel()

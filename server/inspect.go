@@ -76,10 +76,10 @@ func (s *Server) Topics(ctx context.Context) ([]TopicInfo, error) {
 // Publish sends messages, which are text and borrowed, to every subscriber of the topics with that name, all or none of
 // them, and reports how many subscribers that were. It may be called from anywhere.
 func (s *Server) Publish(ctx context.Context, topic string, messages [][]byte) (subscribers int, err error) {
-	owned := make([][]byte, len(messages))
+	owned, bytesMax := make([][]byte, len(messages)), s.inForce.Load().MessageBytesMax
 	for i, p := range messages {
 		switch {
-		case len(p) > s.cfg.MessageBytesMax:
+		case len(p) > bytesMax:
 			return 0, ErrMessageTooLarge
 		case !utf8.Valid(p):
 			return 0, ErrNotText

@@ -67,6 +67,20 @@ func TestSessionsAndTopics(t *testing.T) {
 	}
 }
 
+// fillMailbox keeps the loop from a mailbox of one, which is full, until leave is called.
+func (r *running) fillMailbox(t *testing.T) (leave func()) {
+	t.Helper()
+	entered, left := make(chan struct{}), make(chan struct{})
+	if err := r.Post(func() { close(entered); <-left }); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	if err := r.Post(func() {}); err != nil {
+		t.Fatal(err)
+	}
+	return func() { close(left) }
+}
+
 // What is published from outside goes to all subscribers, and nothing of it if a part may not.
 func TestPublishFromOutside(t *testing.T) {
 	t.Parallel()
@@ -96,18 +110,11 @@ func TestPublishFromOutside(t *testing.T) {
 	}
 	c.expect(`a["one","\"two\""]`)
 
-	entered, leave := make(chan struct{}), make(chan struct{})
-	if err := r.Post(func() { close(entered); <-leave }); err != nil {
-		t.Fatal(err)
-	}
-	<-entered
-	if err := r.Post(func() {}); err != nil {
-		t.Fatal(err)
-	}
+	leave := r.fillMailbox(t)
 	if _, err := publish("broadcast", "too many"); !errors.Is(err, server.ErrMailboxFull) {
 		t.Errorf("with a full mailbox: %v", err)
 	}
-	close(leave)
+	leave()
 }
 
 // tardy is a service that takes its time for each message.
@@ -153,18 +160,11 @@ func TestDrainWithAFullMailbox(t *testing.T) {
 	t.Parallel()
 	r := start(t, server.Config{MailboxMax: 1})
 	c := r.join(t, "/broadcast")
-	entered, leave := make(chan struct{}), make(chan struct{})
-	if err := r.Post(func() { close(entered); <-leave }); err != nil {
-		t.Fatal(err)
-	}
-	<-entered
-	if err := r.Post(func() {}); err != nil {
-		t.Fatal(err)
-	}
+	leave := r.fillMailbox(t)
 	drained := make(chan error, 1)
 	go func() { drained <- r.Shutdown(t.Context()) }()
 	<-r.Draining()
-	close(leave)
+	leave()
 	c.expect(`c[3000,"Go away!"]`)
 	_ = c.Close()
 	if err := <-drained; err != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 )
@@ -79,24 +80,15 @@ func (s *Server) Reload(change func(*Config)) (changed, needsRestart []string, e
 
 // apply hands a configuration to the loop, and waits until it is in force.
 func (s *Server) apply(c Config, changed []string) error {
-	done := make(chan struct{})
-	err := s.Post(func() {
-		s.loop.cfg = c
+	_, err := ask(context.Background(), s, func(l *loop) struct{} {
+		l.cfg = c
 		for _, name := range changed {
-			reloadable[name](s.loop)
+			reloadable[name](l)
 		}
 		s.inForce.Store(&c)
-		close(done)
+		return struct{}{}
 	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-done:
-		return nil
-	case <-s.stopped:
-		return ErrNotRunning
-	}
+	return err
 }
 
 // differing are the names of the fields in which two configurations differ, but for those that are no values: the

@@ -94,6 +94,23 @@ func TestReloadMessageBounds(t *testing.T) {
 	}
 }
 
+// What is published from outside has the bound in force.
+func TestReloadBoundsWhatIsPublishedFromOutside(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{MessageBytesMax: 10})
+	publish := func(bytes int) error {
+		_, err := s.Publish(t.Context(), "broadcast", [][]byte{[]byte(strings.Repeat("x", bytes))})
+		return err
+	}
+	if err := publish(11); !errors.Is(err, server.ErrMessageTooLarge) {
+		t.Errorf("before: %v", err)
+	}
+	s.reload(t, func(c *server.Config) { c.MessageBytesMax = 11 }, "MessageBytesMax")
+	if err := publish(11); err != nil {
+		t.Errorf("after: %v", err)
+	}
+}
+
 func TestReloadPublishRate(t *testing.T) {
 	t.Parallel()
 	s := start(t, server.Config{})

@@ -1,6 +1,10 @@
 package results
 
-import "strconv"
+import (
+	"maps"
+	"slices"
+	"strconv"
+)
 
 // Wall is how many bytes a second one thread can hand to sockets of the machine when it does nothing else: no server
 // can send more from one CPU.
@@ -23,29 +27,20 @@ type Wall struct {
 // WallFile is the file of a folder of results that has the walls.
 const WallFile = "wall.jsonl"
 
-// wallOf is the most bytes a second of a level in a block, whatever the size of a send; 0 is not measured.
-func (m *Measurement) wallOf(connections, block int) (most float64) {
-	for _, w := range m.KernelWalls {
-		if w.Connections == connections && w.Block == block {
-			most = max(most, w.BytesRate)
-		}
-	}
-	return most
-}
-
-// Wall is the median over the blocks of the most bytes a second that can be sent at a level; 0 is not measured.
-func (m *Measurement) Wall(connections int) float64 {
+// wallsAt are the most bytes a second of a level, by block, whatever the size of a send.
+func (m *Measurement) wallsAt(connections int) map[int]float64 {
 	blocks := map[int]float64{}
 	for _, w := range m.KernelWalls {
 		if w.Connections == connections {
 			blocks[w.Block] = max(blocks[w.Block], w.BytesRate)
 		}
 	}
-	var all []float64
-	for _, b := range sortedKeys(blocks) {
-		all = append(all, blocks[b])
-	}
-	return Median(all...)
+	return blocks
+}
+
+// Wall is the median over the blocks of the most bytes a second that can be sent at a level; 0 is not measured.
+func (m *Measurement) Wall(connections int) float64 {
+	return Median(slices.Collect(maps.Values(m.wallsAt(connections)))...)
 }
 
 // WallMessages is that many bytes a second as messages of the size that the base server sends: what the wall is in
@@ -65,9 +60,10 @@ func (m *Measurement) WallMessages(connections int) float64 {
 // wallCell says how much of the wall a server sent when most was delivered, in the median of the blocks.
 func (m *Measurement) wallCell(s *Server, x *LevelSummary) string {
 	var shares []float64
+	walls := m.wallsAt(x.Connections)
 	for i := range x.Searches {
 		f := &x.Searches[i]
-		if t, w := s.fullest(f), m.wallOf(f.Connections, f.Block); t != nil && w > 0 {
+		if t, w := s.fullest(f), walls[f.Block]; t != nil && w > 0 {
 			shares = append(shares, t.Delivered*t.BytesPerMessage/w)
 		}
 	}
