@@ -8,6 +8,7 @@ type BrokerStats struct {
 	Connected   bool
 	Since       time.Time // of this state
 	LastError   string    // what went wrong last; empty if nothing has
+	QueueBytes  int       // memory of what waits to be sent, to be confirmed, or to be received
 	Disconnects uint64    // times that the connection was lost: what others published meanwhile is missed
 
 	BatchesOut, MessagesOut, BytesOut uint64 // that the broker has confirmed; bytes of JSON

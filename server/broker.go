@@ -12,17 +12,19 @@ import (
 )
 
 // Broker carries what is published to topics to the servers of other processes, and what is published there to this
-// one: Config.Broker. It knows a topic by its name. Publish, Subscribe and Unsubscribe are called on the loop: they may
-// not block. What they cannot do at once they do later, or count as not done.
+// one: Config.Broker. It knows a topic by its name. Publish, Subscribe, Unsubscribe and Stats are called on the loop:
+// they may not block. What they cannot do at once they do later, or count as not done.
 type Broker interface {
 	// Open starts the broker. From then on it hands what others published to receive, and counts what receive returns.
-	Open(receive Receive) error
+	// Of what is published it may keep about queueBytesMax bytes until it is sent, and of each topic as much of what
+	// comes: BrokerStats.QueueBytes says how much that is, and counts against Config.MemoryBytesMax.
+	Open(receive Receive, queueBytesMax int) error
 	// Publish carries a batch of at least one message to all others that subscribe to the topic. It is borrowed.
 	Publish(topic string, b codec.Batch)
 	// Subscribe asks for what others publish to the topic from now on, and Unsubscribe for no more of it.
 	Subscribe(topic string)
 	Unsubscribe(topic string)
-	// Stats may be called from any goroutine.
+	// Stats may be called from any goroutine at any time.
 	Stats() BrokerStats
 	// Close sends what was published, for as long as ctx allows, and ends the broker. The error says what was not sent.
 	Close(ctx context.Context) error
@@ -41,11 +43,13 @@ type BrokerStats = broadcast.BrokerStats
 var ErrTooMuch = errors.New("server: more comes from the broker than the loop can take")
 
 const (
-	// arrivalsBytesMax bounds what has come from the broker and was not published yet, in bytes of memory: see
-	// arrival.size. It is what a loop can publish to some subscribers within 10 ms.
-	arrivalsBytesMax = 8 << 20
-	// waitingBytesMax bounds what of that waits for the readers of one topic, so that the others have room.
-	waitingBytesMax = arrivalsBytesMax / 4
+	// brokerQueueBytesMax bounds what waits on its way to the broker, and what has come from it and was not published
+	// yet (see arrival.size), each: what a loop can publish to some subscribers within 10 ms. It is less where it would
+	// be more than brokerQueueShare of the budget.
+	brokerQueueBytesMax = 8 << 20
+	brokerQueueShare    = 16
+	// waitingShare is the part of it that may wait for the readers of one topic, so that the others have room.
+	waitingShare = 4
 	// arrivalBytes is what an arrival takes beside its messages, in bytes.
 	arrivalBytes = 128
 	// joinedBytesMax is the size up to which an arrival takes in the next of its topic: a turn is not much exceeded.
@@ -86,11 +90,14 @@ type brokerSide struct {
 	topics map[string]*Topic // that the broker carries
 	later  []arrival         // waits for the next turn
 
+	charged       int // of what waits on either side, as the budget knows it
+	queued        int // of it, what the broker keeps
+	queueBytesMax int
 	batchBytesMax int // of JSON; the loop's configuration may not be read where batches arrive
 
 	mu      sync.Mutex
 	arrived []arrival // not taken by the loop yet
-	bytes   int       // of all arrivals that were not published yet, of arrivalsBytesMax
+	bytes   int       // of all arrivals that were not published yet, of queueBytesMax
 	dropped uint64    // arrivals that waited for room in the log of a topic, too many of them
 }
 
@@ -124,7 +131,30 @@ func newBrokerSide(l *loop) *brokerSide {
 	}
 	return &brokerSide{
 		loop: l, broker: l.cfg.Broker, topics: map[string]*Topic{}, batchBytesMax: l.cfg.LogBytesMax / 2,
+		queueBytesMax: min(brokerQueueBytesMax, l.cfg.MemoryBytesMax/brokerQueueShare),
 	}
+}
+
+// open starts the broker.
+func (k *brokerSide) open() error { return k.broker.Open(k.receive, k.queueBytesMax) }
+
+// tick asks the broker what it keeps.
+func (k *brokerSide) tick() {
+	if k != nil {
+		k.queued = k.broker.Stats().QueueBytes
+	}
+}
+
+// charge tells the budget what waits on its way to other processes and from them.
+func (k *brokerSide) charge() {
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	kept := k.bytes + k.queued
+	k.mu.Unlock()
+	k.loop.memory.broker.Charge(kept - k.charged)
+	k.charged = kept
 }
 
 // receive is a Receive.
@@ -136,7 +166,7 @@ func (k *brokerSide) receive(topic string, payload []byte) (int, error) {
 	a := arrival{topic, b}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.bytes+a.size() > arrivalsBytesMax || len(b.JSON) > k.batchBytesMax {
+	if k.bytes+a.size() > k.queueBytesMax || len(b.JSON) > k.batchBytesMax {
 		return 0, ErrTooMuch
 	}
 	if len(k.arrived) == 0 { // one post a burst
@@ -253,7 +283,7 @@ type remote struct {
 	own     codec.Batch // what was published here in this turn, however often the topic was sealed
 	kept    int         // memory of own, as charged to the logs
 	waiting []arrival   // for room in the log
-	bytes   int         // of them, of waitingBytesMax
+	bytes   int         // of them, of a part of what may wait in all
 }
 
 // occupied tells the broker whether anybody here listens.
@@ -290,7 +320,7 @@ func (r *remote) account() {
 
 // wait keeps an arrival until there is room in the log, as if its publisher was held.
 func (r *remote) wait(a arrival) {
-	if r.bytes+a.size() > waitingBytesMax {
+	if r.bytes+a.size() > r.side.queueBytesMax/waitingShare {
 		r.side.release(&a)
 		r.side.drop()
 		return

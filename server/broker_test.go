@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 type noted struct {
 	receive Receive
 	fails   error // of Open and Close
+	queued  atomic.Int64
 
 	mu   sync.Mutex
 	told []string
@@ -33,7 +36,7 @@ func (n *noted) note(format string, args ...any) {
 	n.told = append(n.told, fmt.Sprintf(format, args...))
 }
 
-func (n *noted) Open(receive Receive) error {
+func (n *noted) Open(receive Receive, _ int) error {
 	n.receive = receive
 	n.note("open")
 	return n.fails
@@ -42,8 +45,10 @@ func (n *noted) Open(receive Receive) error {
 func (n *noted) Publish(topic string, b codec.Batch) { n.note("%s %s", topic, b.Elements()) }
 func (n *noted) Subscribe(topic string)              { n.note("subscribe %s", topic) }
 func (n *noted) Unsubscribe(topic string)            { n.note("unsubscribe %s", topic) }
-func (n *noted) Stats() BrokerStats                  { return BrokerStats{BatchesDropped: 1} }
-func (n *noted) Close(context.Context) error         { n.note("close"); return n.fails }
+func (n *noted) Stats() BrokerStats {
+	return BrokerStats{BatchesDropped: 1, QueueBytes: int(n.queued.Load())}
+}
+func (n *noted) Close(context.Context) error { n.note("close"); return n.fails }
 
 // expect waits until the broker has been told so, and nothing else.
 func (n *noted) expect(t *testing.T, want ...string) {
@@ -310,7 +315,7 @@ func TestSmallArrivalsCountWithAllTheyTake(t *testing.T) {
 		}
 		kept--
 	})
-	if kept < arrivalsBytesMax/(2*arrivalBytes) || kept > arrivalsBytesMax/arrivalBytes {
+	if kept < brokerQueueBytesMax/(2*arrivalBytes) || kept > brokerQueueBytesMax/arrivalBytes {
 		t.Errorf("%d are kept", kept)
 	}
 	for range kept / 2 {
@@ -366,6 +371,36 @@ func TestArrivalsCountTheirMemory(t *testing.T) {
 	})
 }
 
+// What the broker itself keeps counts against the budget too, and neither side may keep more than a part of it.
+func TestBrokerQueuesAreOfTheBudget(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{PongTimeout: 50 * time.Millisecond, MemoryBytesMax: 16 << 20})
+	b.broker.queued.Store(15 << 20)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		st, err := b.Stats(t.Context())
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%+v %v", st, err)
+		}
+		if st.BrokerBytes == 15<<20 && st.MemoryBytes >= st.BrokerBytes {
+			break
+		}
+	}
+	if res, err := http.Get("http://" + b.Addr().String() + "/x"); err != nil ||
+		res.StatusCode != http.StatusServiceUnavailable || res.Body.Close() != nil {
+		t.Errorf("a newcomer is welcome: %v %v", res, err)
+	}
+	b.broker.queued.Store(0)
+	b.here(func() {
+		kept := 0
+		for err := error(nil); err == nil; kept++ {
+			_, err = b.broker.receive([]string{"x", "nobody"}[kept%2], []byte(`[""]`))
+		}
+		if kept > (16<<20)/brokerQueueShare/arrivalBytes+1 {
+			t.Errorf("%d arrivals are kept", kept)
+		}
+	})
+}
+
 // What arrives for a topic whose log is full waits as a publisher would, and nobody is cut off; what is too much is
 // counted.
 func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
@@ -402,8 +437,12 @@ func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
 		}
 	}
 	b.here(func() {
-		if len(b.topic.remote.waiting) == 0 || b.topic.remote.bytes > waitingBytesMax {
-			t.Errorf("%d arrivals wait, with %d bytes", len(b.topic.remote.waiting), b.topic.remote.bytes)
+		r := b.topic.remote
+		if len(r.waiting) == 0 || r.bytes > brokerQueueBytesMax/waitingShare {
+			t.Errorf("%d arrivals wait, with %d bytes", len(r.waiting), r.bytes)
+		}
+		if charged := b.loop.memory.broker.Bytes(); charged < r.bytes {
+			t.Errorf("%d bytes wait, and the budget knows of %d", r.bytes, charged)
 		}
 	})
 	close(hurry)

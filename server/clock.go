@@ -44,6 +44,7 @@ func (l *loop) tick() {
 	}
 	l.lookAtSaturation()
 	l.listenAgain()
+	l.brokerSide.tick()
 	l.giveBack()
 	l.arm()
 }

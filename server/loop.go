@@ -220,6 +220,7 @@ func (l *loop) flush() {
 	l.stats.Turns++
 	l.deliver()
 	l.closeDead()
+	l.brokerSide.charge()
 	l.shed()
 	l.memory.collector.adjust(l.memory.budget.Used())
 	l.makeRoom()

@@ -25,6 +25,7 @@ type memory struct {
 	inputs      *budget.Account // begun requests and frames, what waits for its turn, and responses that have not left
 	outboxes    *budget.Account // what is meant for one session alone
 	logs        *budget.Account // of topics, with their tables and spare segments
+	broker      *budget.Account // what waits on its way to other processes and from them
 
 	collector collector
 }
@@ -32,7 +33,8 @@ type memory struct {
 func (m *memory) init(bytesMax int) {
 	m.budget.BytesMax = bytesMax
 	m.connections, m.sessions = m.budget.Account(), m.budget.Account()
-	m.inputs, m.outboxes, m.logs = m.budget.Account(), m.budget.Account(), m.budget.Account()
+	m.inputs, m.outboxes = m.budget.Account(), m.budget.Account()
+	m.logs, m.broker = m.budget.Account(), m.budget.Account()
 	m.collector = collector{busy: make(chan struct{}, 1), percent: 100}
 }
 
@@ -50,6 +52,7 @@ func (m *memory) report(st *Stats) {
 	st.InputBytes = m.inputs.Bytes()
 	st.OutboxesBytes = m.outboxes.Bytes()
 	st.LogsBytes = m.logs.Bytes()
+	st.BrokerBytes = m.broker.Bytes()
 }
 
 // holder is something that can be ended or cut for what it keeps.

@@ -117,7 +117,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("server: %w", err)
 	}
 	if s.cfg.Broker != nil {
-		if err := s.cfg.Broker.Open(s.loop.brokerSide.receive); err != nil {
+		if err := s.loop.brokerSide.open(); err != nil {
 			return fmt.Errorf("server: broker: %w", err)
 		}
 		defer s.closeBroker()

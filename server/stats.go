@@ -25,6 +25,7 @@ type Stats struct {
 	InputBytes       int // begun requests and frames, what waits for its turn, and responses that have not left
 	OutboxesBytes    int // what is meant for one session alone
 	LogsBytes        int // logs of topics, with their tables and spare segments
+	BrokerBytes      int // what waits on its way to other processes and from them
 
 	ConnectionsAccepted    uint64
 	ConnectionsRefused     uint64 // beyond ConnectionsMax, or because memory was nearly spent

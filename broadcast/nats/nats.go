@@ -36,16 +36,11 @@ type Config struct {
 	CA          string // a PEM file with the certificates that the broker's may be signed by; it turns TLS on
 	Logger      *slog.Logger
 
-	queueBytesMax int           // default: queueBytesMax
-	roundTimeout  time.Duration // default: roundTimeout
-	pingInterval  time.Duration // default: pingInterval
+	roundTimeout time.Duration // default: roundTimeout
+	pingInterval time.Duration // default: pingInterval
 }
 
 const (
-	// queueBytesMax bounds what was published and is not confirmed, in bytes, with 9 for each message beside its JSON
-	// and outgoingCost for each batch; beyond it messages are not sent, and counted. It is what may be published in two
-	// round trips. Batches grow while they wait, so the memory may be up to twice as much.
-	queueBytesMax = 8 << 20
 	// outgoingCost is what a batch in the queue takes beside its messages and its topic's name, in bytes.
 	outgoingCost = 128
 	// roundTimeout is how long the broker may take to confirm what it was sent, before the connection is given up.
@@ -58,9 +53,9 @@ const (
 	connectTimeout = 2 * time.Second
 	// backoffMin and backoffMax are the pauses between two attempts, half of it at random.
 	backoffMin, backoffMax = 100 * time.Millisecond, 10 * time.Second
-	// subscriptionBatchesMax and subscriptionBytesMax bound what one subscription has read and receive was not called
-	// with yet, in NATS messages and bytes of their payloads.
-	subscriptionBatchesMax, subscriptionBytesMax = 64 << 10, 8 << 20
+	// subscriptionBatchesMax bounds what one subscription has read and receive was not called with yet, in NATS
+	// messages.
+	subscriptionBatchesMax = 64 << 10
 	// followInterval is the pause before a subscription that failed is tried again.
 	followInterval = time.Second
 	// logInterval is how often the same kind of trouble is logged at most.
@@ -73,9 +68,15 @@ type Broker struct {
 	config  Config
 	options []nats.Option
 	receive func(topic string, batch []byte) (messages int, err error)
-	cancel  context.CancelFunc // ends the sender's waiting, and all connections
-	ended   chan struct{}      // closed when the sender has ended
-	wake    chan struct{}      // holds a token when there is something to do
+	// queueBytesMax bounds what was published and is not confirmed, in bytes, with 9 for each message beside its JSON
+	// and outgoingCost for each batch; beyond it messages are not sent, and counted. Batches grow while they wait, so
+	// the memory may be up to twice as much. It also bounds the payloads that one subscription has read and receive was
+	// not called with yet.
+	queueBytesMax int
+
+	cancel context.CancelFunc // ends the sender's waiting, and all connections
+	ended  chan struct{}      // closed when the sender has ended
+	wake   chan struct{}      // holds a token when there is something to do
 
 	connections chan *nats.Conn // new ones, for the sender
 	closed      chan struct{}   // holds a token when the client has ended the connection for good
@@ -109,7 +110,6 @@ type outgoing struct {
 // New checks the configuration; nothing is connected yet.
 func New(c Config) (*Broker, error) {
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	c.queueBytesMax = cmp.Or(c.queueBytesMax, queueBytesMax)
 	c.roundTimeout = cmp.Or(c.roundTimeout, roundTimeout)
 	c.pingInterval = cmp.Or(c.pingInterval, pingInterval)
 	if err := c.check(); err != nil {
@@ -196,9 +196,10 @@ func backoff(attempts int) time.Duration {
 }
 
 // Open starts to connect, and returns at once. receive is handed what comes, in order for each topic, and must not
-// block; the batch is borrowed. It does not fail: New has checked the configuration.
-func (b *Broker) Open(receive func(topic string, batch []byte) (messages int, err error)) error {
-	b.receive = receive
+// block; the batch is borrowed. queueBytesMax bounds what was published and is not confirmed, and of each topic what
+// has come and was not received. It does not fail: New has checked the configuration.
+func (b *Broker) Open(receive func(topic string, batch []byte) (messages int, err error), queueBytesMax int) error {
+	b.receive, b.queueBytesMax = receive, queueBytesMax
 	ctx, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
 	go b.connect(ctx, 0)
@@ -216,7 +217,7 @@ func (b *Broker) Publish(topic string, batch codec.Batch) {
 	if !waits {
 		cost += outgoingCost + len(topic)
 	}
-	if b.closing || b.bytes+cost > b.config.queueBytesMax {
+	if b.closing || b.bytes+cost > b.queueBytesMax {
 		b.notSent(batch.Len())
 		return
 	}
@@ -260,11 +261,15 @@ func (b *Broker) Stats() broadcast.BrokerStats {
 	b.counting.Lock()
 	st := b.stats
 	b.counting.Unlock()
+	b.mu.Lock()
+	st.QueueBytes = b.bytes
+	b.mu.Unlock()
 	b.following.Lock()
 	defer b.following.Unlock()
 	st.BatchesDropped += b.dropped
 	for _, s := range b.subscriptions {
 		st.BatchesDropped += dropped(s)
+		st.QueueBytes += pending(s)
 	}
 	return st
 }
@@ -276,6 +281,15 @@ func dropped(s *nats.Subscription) uint64 {
 		return 0 // it has just ended
 	}
 	return uint64(n)
+}
+
+// pending is what was read for a subscription and not received yet, in bytes.
+func pending(s *nats.Subscription) int {
+	_, n, err := s.Pending()
+	if err != nil {
+		return 0 // it has just ended
+	}
+	return n
 }
 
 // notSent counts messages that are not handed to the broker.

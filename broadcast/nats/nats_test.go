@@ -41,6 +41,9 @@ type process struct {
 	batches chan string // topic and payload
 }
 
+// queueBytesMax is what a broker may have waiting, unless a test is about it.
+const queueBytesMax = 8 << 20
+
 // open runs a broker until the test ends, and waits until it is connected.
 func open(t *testing.T, c Config) *process {
 	t.Helper()
@@ -57,7 +60,7 @@ func begin(t *testing.T, c Config) *process {
 		t.Fatal(err)
 	}
 	p := &process{b, t, make(chan string, 1000)}
-	if err := b.Open(p.receive); err != nil {
+	if err := b.Open(p.receive, queueBytesMax); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.close() }) // tests that are about it look at its error
@@ -261,7 +264,7 @@ func TestWhatIsReadTooFastIsCounted(t *testing.T) {
 		if err := b.Open(func(topic string, batch []byte) (int, error) {
 			<-goOn
 			return p.receive(topic, batch)
-		}); err != nil {
+		}, queueBytesMax); err != nil {
 			t.Fatal(err)
 		}
 		p.follows("t")
@@ -425,7 +428,7 @@ func TestOpenAndCloseDoNotWaitForServers(t *testing.T) {
 	}
 	begun := time.Now()
 	p := &process{b, t, nil}
-	if err := b.Open(p.receive); err != nil {
+	if err := b.Open(p.receive, queueBytesMax); err != nil {
 		t.Fatal(err)
 	}
 	c, err := ln.Accept() // it is connecting
@@ -468,7 +471,8 @@ func TestQueueIsBounded(t *testing.T) {
 	const more, first = len(`""`) + 9, len(`""`) + 9 + outgoingCost + len("t")
 	s := natstest.Start(t)
 	proxy := natstest.StartProxy(t, s.Addr)
-	a := open(t, Config{URL: "nats://" + proxy.Addr, queueBytesMax: 2*first + 2*more + more - 1})
+	a := open(t, Config{URL: "nats://" + proxy.Addr})
+	a.queueBytesMax = 2*first + 2*more + more - 1
 	b := open(t, Config{URL: s.URL()})
 	b.follows("t")
 	proxy.Hold()
@@ -481,7 +485,7 @@ func TestQueueIsBounded(t *testing.T) {
 	for range 4 {
 		a.publish("t", "")
 	}
-	if st := a.Stats(); st.MessagesNotSent != 1 { // the round and three more fit
+	if st := a.Stats(); st.MessagesNotSent != 1 || st.QueueBytes != 2*first+2*more { // the round and three more fit
 		t.Errorf("%+v", st)
 	}
 	proxy.Release()
@@ -508,7 +512,7 @@ func TestStatsBeforeOpen(t *testing.T) {
 	p := &process{b, t, make(chan string, 1)}
 	asked := make(chan struct{})
 	go func() { defer close(asked); b.Stats() }()
-	if err := b.Open(p.receive); err != nil {
+	if err := b.Open(p.receive, queueBytesMax); err != nil {
 		t.Fatal(err)
 	}
 	<-asked

@@ -129,7 +129,7 @@ func (b *Broker) subscribe(topic string) (*nats.Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.SetPendingLimits(subscriptionBatchesMax, subscriptionBytesMax)
+	return s, s.SetPendingLimits(subscriptionBatchesMax, b.queueBytesMax)
 }
 
 // arrived gives the server a batch, and counts what becomes of it.

@@ -89,7 +89,7 @@ func TestBroker(t *testing.T) {
 // silent is a broker that carries nothing; its metrics are there all the same.
 type silent struct{}
 
-func (silent) Open(server.Receive) error      { return nil }
+func (silent) Open(server.Receive, int) error { return nil }
 func (silent) Publish(string, codec.Batch)    {}
 func (silent) Subscribe(string)               {}
 func (silent) Unsubscribe(string)             {}

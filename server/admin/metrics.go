@@ -107,6 +107,7 @@ var metrics = []metric{
 			return map[string]float64{
 				"connections": float64(s.ConnectionsBytes), "sessions": float64(s.SessionsBytes),
 				"input": float64(s.InputBytes), "outboxes": float64(s.OutboxesBytes), "logs": float64(s.LogsBytes),
+				"broker": float64(s.BrokerBytes),
 			}
 		}),
 	plain(gauge, "memory_max_bytes", "Bound of the sum of sockloop_memory_bytes, --memory-max.",
