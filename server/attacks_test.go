@@ -91,6 +91,25 @@ func TestAttackPipelinedRequests(t *testing.T) {
 	})
 }
 
+// Messages that take long to inflate and come to nothing leave the others their turn, though none can be divided.
+func TestAttackMessagesOfEmptyBlocks(t *testing.T) {
+	attack(t, prompt, settings{"Compress": true}, func(p *process) {
+		frames := strings.Repeat(emptyBlocks(12_000), 4)
+		for range 48 {
+			c, _ := p.offer(p.t, "/echo/websocket", deflateOffer)
+			go c.discard()
+			go func() {
+				for {
+					if _, err := io.WriteString(c, frames); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		time.Sleep(duration(3 * time.Second))
+	})
+}
+
 // What waits behind three polls, a megabyte each, runs when one broadcast answers them: not all at once.
 func TestAttackRequestsBehindAPoll(t *testing.T) {
 	attack(t, prompt, nil, func(p *process) {

@@ -62,7 +62,8 @@ type conn struct {
 	sent    int
 	charged int // of input, output and what the protocol keeps, as the budget knows it
 
-	wroteAt int64 // loop time of the last byte out
+	wroteAt     int64 // loop time of the last byte out
+	behindUntil int64 // loop time until which those who have had less come first
 
 	publishes   bool // its session published something in the last visit that handed it a message
 	dead        bool // nothing may be read or written any more
@@ -89,6 +90,8 @@ func (c *conn) becameReadable(failed bool) {
 	case c.hold == holdShare || c.hold == holdTurn: // it waits for longer than a turn: spare the poller the reminders
 		c.watchFor(c.watched &^ watchIn)
 	case held: // an event of before
+	case c.hold == holdNone && c.loop.now < c.behindUntil:
+		c.wait(holdShare)
 	case c.hold == holdNone && c.loop.share.spent():
 		c.hold = holdShare
 		c.loop.share.push(c, &c.loop.share.fresh)
@@ -144,8 +147,12 @@ func (c *conn) feed(data []byte) []byte {
 		data = c.protocol.receive(data)
 		c.loop.share.spend((before - len(data)) >> byteShift)
 	}
-	if s := &c.loop.share; s.handed {
+	s := &c.loop.share
+	if s.handed {
 		c.publishes = s.published
+	}
+	if over := -s.visit - visitCost; over > 0 {
+		c.behindUntil = c.loop.now + int64(over>>behindShift)
 	}
 	return data
 }

@@ -230,6 +230,64 @@ func (ordering) OnOpen(*server.Session)                           {}
 func (ordering) OnClose(*server.Session, server.CloseReason)      {}
 func (o ordering) OnMessage(_ *server.Session, m *server.Message) { o.came <- string(m.Text()) }
 
+// emptyBlocks is a frame whose message is x, behind so many empty blocks of five bytes.
+func emptyBlocks(n int) string {
+	const x = "\xaa\x00\x00" // RFC 7692: x as a block of its own, without the end of the flush
+	p := codec.AppendMaskedFrame(nil, ws.OpText, []byte(strings.Repeat("\x00\x00\x00\xff\xff", n)+x), [4]byte{})
+	p[0] |= 0x40
+	return string(p)
+}
+
+// gated notes which messages come, and holds the loop at the first until the gate is opened.
+type gated struct {
+	came chan string
+	gate chan struct{}
+}
+
+func (gated) OnOpen(*server.Session)                      {}
+func (gated) OnClose(*server.Session, server.CloseReason) {}
+func (g gated) OnMessage(_ *server.Session, m *server.Message) {
+	if g.came <- string(m.Text()); string(m.Text()) == "first" {
+		<-g.gate
+	}
+}
+
+// A message that takes several shares at once cannot be divided, so whoever sent it comes behind those who have had
+// less: a client with little to say does not wait for one such message of everybody.
+func TestInflatingMuchAtOnceComesBehindOthers(t *testing.T) {
+	t.Parallel()
+	const others = 16
+	g := gated{make(chan string, 100), make(chan struct{})}
+	r := start(t, server.Config{Compress: true}, "/gated", g)
+	var busy []*client
+	for range others {
+		c, _ := r.offer(t, "/gated/websocket", deflateOffer)
+		busy = append(busy, c)
+	}
+	modest, _ := r.offer(t, "/gated/websocket", "")
+	p := emptyBlocks(12_000) // as many as a read takes
+	entered, leave := make(chan struct{}), make(chan struct{})
+	if err := r.Post(func() { close(entered); <-leave }); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	for _, c := range busy {
+		c.say(strings.Repeat(p, 3))
+	}
+	modest.say(frame(ws.OpText, "first"))
+	close(leave)
+	for <-g.came != "first" {
+		continue
+	}
+	modest.say(frame(ws.OpText, "second"))
+	close(g.gate)
+	for n := 0; <-g.came != "second"; n++ {
+		if n >= others/2 {
+			t.Fatalf("%d messages came between", n)
+		}
+	}
+}
+
 // What costs is what is inflated, and not what comes of it: somebody who sends much that inflates to little has his
 // share of a turn, and others theirs.
 func TestInflatingIsCharged(t *testing.T) {
@@ -243,12 +301,8 @@ func TestInflatingIsCharged(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-entered
-	// Empty blocks, 5,000 bytes of them, and then an x.
 	const frames = 10
-	x := "\xaa\x00\x00" // RFC 7692: x as a block of its own, without the end of the flush
-	p := codec.AppendMaskedFrame(nil, ws.OpText, []byte(strings.Repeat("\x00\x00\x00\xff\xff", 1000)+x), [4]byte{})
-	p[0] |= 0x40
-	busy.say(strings.Repeat(string(p), frames))
+	busy.say(strings.Repeat(emptyBlocks(1000), frames))
 	other.say(frame(ws.OpText, "other"))
 	close(leave)
 	for n := 0; ; n++ {

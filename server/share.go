@@ -18,6 +18,10 @@ const (
 	// one of the turn, which is what they take.
 	sendVisitShift, sendTurnShift = 4, 7
 
+	// Whoever has done something in a visit that cannot be divided, and took more than two, comes behind the others for
+	// a millisecond for each 64 units more: some eighty times as long as it took.
+	behindShift = 6
+
 	// A KiB of broadcasts, counted for each subscriber, costs one of the visit: about what sending it takes.
 	fanOutShift = 10
 )
@@ -33,8 +37,9 @@ const (
 )
 
 // share is what is left of the present turn and of the present connection's part of it, and who waits for the next.
-// Those who found the turn spent come before those who have had a visit and want another, so a client whose requests
-// come one at a time does not wait for all that others have sent ahead. Each queue is first in, first out.
+// Those who found the turn spent come before those who have had a visit and want another, or took much more than one a
+// short while ago, so a client whose requests come one at a time does not wait for all that others have sent ahead.
+// Each queue is first in, first out.
 type share struct {
 	turn, visit  int
 	fanOut       int  // bytes, of fanOutMax
