@@ -189,8 +189,19 @@ func (s *serve) Run(i *invocation) error {
 		return plain(err)
 	}
 	logBroker(log, srv)
-	log.Info("stopped", "stats", fmt.Sprintf("%+v", srv.FinalStats()))
+	logStopped(log, srv.FinalStats())
 	return nil
+}
+
+// logStopped says at the end what the server did.
+func logStopped(log *slog.Logger, st server.Stats) {
+	log.Info("stopped", "sessions_opened", st.SessionsOpened, "connections_accepted", st.ConnectionsAccepted,
+		"messages_received", st.MessagesReceived, "messages_published", st.MessagesPublished,
+		"messages_delivered", st.MessagesDelivered, "bytes_received", st.BytesReceived, "bytes_sent", st.BytesSent,
+		"turns", st.Turns, "slow_consumers_closed", st.SlowConsumersClosed,
+		"slow_consumers_skipped", st.SlowConsumersSkipped, "refused_for_memory", st.RefusedForMemory,
+		"refused_for_load", st.RefusedForLoad, "protocol_errors", st.ProtocolErrors,
+		"handler_panics", st.HandlerPanics)
 }
 
 // config is what the flags say of the server.
