@@ -107,6 +107,10 @@ bench-echo: build ## Each connection hears itself. ARGS="--blocks 3"
 bench-overload: build ## Three times what a server can carry, and what it does then: ARGS="--rate 6e8"
 	$(GO) run ./benchmarks/overload $(ARGS)
 
+.PHONY: bench-operation
+bench-operation: build ## What scraping, a broker, and two and three processes cost (needs nats-server): ARGS="-blocks 3"
+	$(GO) run ./benchmarks/operation $(ARGS)
+
 .PHONY: test
 test: ## Run the tests, with the race detector where there is a C compiler
 	@./.ci/test

@@ -48,10 +48,14 @@ func draw(looks []look, from, until time.Duration) string {
 		if l.admit == http.StatusServiceUnavailable {
 			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="2" fill="#c0392b"/>`, x(l.at), top+plotHeight-4)
 		}
+		if l.ready == http.StatusServiceUnavailable {
+			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="2" fill="#b7791f"/>`, x(l.at), top+plotHeight-12)
+		}
 	}
 	label(&b, left+6, top+14, "#1f6fb2", "round trip of an echo")
 	label(&b, left+150, top+14, "#2a9d5c", "/info on a new connection")
 	label(&b, left+320, top+14, "#c0392b", "• a new session is refused")
+	label(&b, left+490, top+14, "#b7791f", "• /readyz says 503")
 	memoryTop := top + plotHeight + between
 	largest := 1.0
 	for _, l := range looks {

@@ -1,8 +1,8 @@
 // Command overload shows what a server does under several times the load that it can carry, and how soon it is itself
-// again. It starts sockloop on CPU 0, finds from CPU 1 what it
-// can carry, and then asks for several times that. It watches meanwhile, by connections of its own: the
-// round trip of an echo, whether /info is answered on a new connection, whether a new session is admitted or refused,
-// and the server's resident memory. It writes a line of CSV for each look, and a chart.
+// again. It starts sockloop on CPU 0, finds from CPU 1 what it can carry, and then asks for several times that. It
+// watches meanwhile, by connections of its own: the round trip of an echo, whether /info is answered on a new
+// connection, whether a new session is admitted or refused, whether /readyz sends newcomers here, and the server's
+// resident memory. It writes a line of CSV for each look, and a chart.
 package main
 
 import (
@@ -40,6 +40,7 @@ type look struct {
 	echo  time.Duration // round trip of an echo on an open connection; negative if it failed
 	info  time.Duration // of GET /info on a new connection, likewise
 	admit int           // status of a new session over HTTP, 0 if there was no answer
+	ready int           // status of /readyz, likewise
 	rss   int           // bytes
 }
 
@@ -61,7 +62,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	server := exec.Command(filepath.Join(*bin, "sockloop"), "--cpu", "0", "--addr", addr)
+	admin, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	server := exec.Command(filepath.Join(*bin, "sockloop"), "--cpu", "0", "--addr", addr, "--admin-addr", admin)
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
 		return err
@@ -85,7 +90,7 @@ func run() error {
 	fmt.Printf("capacity: %.3g deliveries/s to %d connections, %d of them lost\n", carried, *connections, capacity.lost)
 	l.rate, l.window = *times*carried, *window
 
-	w := watcher{addr: addr, pid: server.Process.Pid, start: time.Now()}
+	w := watcher{addr: addr, admin: admin, pid: server.Process.Pid, start: time.Now()}
 	time.Sleep(*calm)
 	w.start = time.Now()
 	var from, until time.Duration
@@ -140,6 +145,7 @@ func freeAddr() (string, error) {
 // watcher looks at a server.
 type watcher struct {
 	addr  string
+	admin string // address of the admin plane
 	pid   int
 	start time.Time
 	echo  *websocket.Conn
@@ -172,14 +178,15 @@ func (w *watcher) look() look {
 	all.Go(func() { l.echo = timed(w.roundTrip) })
 	all.Go(func() {
 		l.info = timed(func() error {
-			status, err := w.ask("GET", "/echo/info")
+			status, err := ask(w.addr, "GET", "/echo/info")
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("status %d", status)
 			}
 			return err
 		})
 	})
-	all.Go(func() { l.admit, _ = w.ask("POST", "/echo/0/newcomer"+strconv.Itoa(w.n)+"/xhr") })
+	all.Go(func() { l.admit, _ = ask(w.addr, "POST", "/echo/0/newcomer"+strconv.Itoa(w.n)+"/xhr") })
+	all.Go(func() { l.ready, _ = ask(w.admin, "GET", "/readyz") })
 	all.Wait()
 	return l
 }
@@ -214,14 +221,14 @@ func (w *watcher) roundTrip() (err error) {
 }
 
 // ask is the status of a request on a connection of its own.
-func (w *watcher) ask(method, path string) (int, error) {
-	c, err := net.DialTimeout("tcp", w.addr, patience)
+func ask(addr, method, path string) (int, error) {
+	c, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close() //nolint:errcheck // it has been read to the end
 	_ = c.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path)
+	fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path, addr)
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		return 0, err
@@ -251,11 +258,11 @@ func writeCSV(path string, looks []look) error {
 		return err
 	}
 	w := csv.NewWriter(f)
-	_ = w.Write([]string{"at_s", "echo_ms", "info_ms", "new_session_status", "rss_mb"})
+	_ = w.Write([]string{"at_s", "echo_ms", "info_ms", "new_session_status", "readyz_status", "rss_mb"})
 	for _, l := range looks {
 		_ = w.Write([]string{
 			fmt.Sprintf("%.2f", l.at.Seconds()), milliseconds(l.echo), milliseconds(l.info),
-			strconv.Itoa(l.admit), fmt.Sprintf("%.1f", float64(l.rss)/1e6),
+			strconv.Itoa(l.admit), strconv.Itoa(l.ready), fmt.Sprintf("%.1f", float64(l.rss)/1e6),
 		})
 	}
 	w.Flush()
@@ -279,7 +286,7 @@ func summarize(to io.Writer, looks []look, from, until time.Duration) {
 		name     string
 		from, to time.Duration
 	}{{"before", 0, from}, {"under load", from, until}, {"5 s after and later", until + 5*time.Second, 1 << 62}} {
-		var n, echoes, infos, admitted, refused, memory int
+		var n, echoes, infos, admitted, refused, ready, memory int
 		var mean time.Duration
 		for _, l := range looks {
 			if l.at < phase.from || l.at >= phase.to {
@@ -299,11 +306,14 @@ func summarize(to io.Writer, looks []look, from, until time.Duration) {
 			case http.StatusServiceUnavailable:
 				refused++
 			}
+			if l.ready == http.StatusOK {
+				ready++
+			}
 			memory = max(memory, l.rss)
 		}
 		fmt.Fprintf(to, "%-20s %3d looks: echo answered %d, mean %.2f ms; /info answered %d; sessions admitted %d, "+
-			"refused %d; RSS at most %.1f MB\n",
+			"refused %d; /readyz 200 %d; RSS at most %.1f MB\n",
 			phase.name, n, echoes, float64(mean.Microseconds())/1000/float64(max(echoes, 1)), infos, admitted, refused,
-			float64(memory)/1e6)
+			ready, float64(memory)/1e6)
 	}
 }

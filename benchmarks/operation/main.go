@@ -1,0 +1,197 @@
+// Command operation measures what it costs to operate sockloop: to have its metrics scraped every second, a broker
+// beside it, and its connections divided among two and three processes that the broker joins. The same load goes to
+// each setup in turn, block by block. All processes of a setup share one port and one CPU, so what they cost can be
+// added up. The load client and nats-server are on another CPU.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sockloop/sockloop/loadclient/results"
+	"github.com/sockloop/sockloop/tuning"
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	cancel()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "operation:", err)
+		os.Exit(1)
+	}
+}
+
+// setup is what the load goes to.
+type setup struct {
+	name      string
+	processes int
+	broker    bool
+	scraped   bool // the admin plane listens, and its metrics are read every second
+}
+
+var setups = []setup{
+	{name: "alone", processes: 1},
+	{name: "scraped", processes: 1, scraped: true},
+	{name: "with a broker", processes: 1, broker: true},
+	{name: "two processes", processes: 2, broker: true},
+	{name: "three processes", processes: 3, broker: true},
+}
+
+// record is one trial of a setup.
+type record struct {
+	Setup     string `json:"setup"`
+	Block     int    `json:"block"`
+	Processes int    `json:"processes"`
+	// ServerCPU and BrokerCPU are what all processes of sockloop and nats-server used from before the connections were
+	// opened until they were closed, in seconds.
+	ServerCPU float64       `json:"server_cpu_s"`
+	BrokerCPU float64       `json:"broker_cpu_s,omitempty"`
+	RSS       []int         `json:"rss_bytes"` // of each process of sockloop, after that
+	Trial     results.Trial `json:"trial"`
+}
+
+type bench struct {
+	bin         string
+	connections int
+	window      time.Duration
+	serverCPU   int
+	clientCPU   int
+	out         *os.File
+}
+
+func run(ctx context.Context) error {
+	b := bench{}
+	flag.StringVar(&b.bin, "bin", "bin", "folder of sockloop and sockload")
+	flag.IntVar(&b.connections, "connections", 2000, "connections of the load")
+	flag.DurationVar(&b.window, "window", 5*time.Second, "length of a trial")
+	flag.IntVar(&b.serverCPU, "server-cpu", 0, "CPU of all processes of sockloop")
+	flag.IntVar(&b.clientCPU, "client-cpu", 1, "CPU of the load client and of nats-server")
+	blocks := flag.Int("blocks", 3, "times that every setup is measured at every rate, in turn")
+	rates := flag.String("rates", "100000,1000000,10000000", "nominal messages a second")
+	out := flag.String("out", "operation.jsonl", "file that the records are appended to")
+	flag.Parse()
+	if _, err := exec.LookPath("nats-server"); err != nil {
+		return errors.New("there is no nats-server: install the Debian package nats-server")
+	}
+	if _, _, err := tuning.Pin(tuning.CPUs{b.clientCPU}); err != nil {
+		return err
+	}
+	var err error
+	if b.out, err = os.OpenFile(*out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		return err
+	}
+	var all []record
+	for block := 1; block <= *blocks; block++ {
+		for rate := range strings.SplitSeq(*rates, ",") {
+			for _, s := range setups {
+				r, err := b.measure(ctx, s, rate)
+				if err != nil {
+					return fmt.Errorf("%s at %s/s: %w", s.name, rate, err)
+				}
+				r.Block = block
+				if err := json.NewEncoder(b.out).Encode(r); err != nil {
+					return err
+				}
+				fmt.Printf("block %d, %8s/s, %-15s  mean %7.2f ms  p99 %7.2f ms  CPU %5.2f s, of the broker %5.2f s  %s\n",
+					block, rate, s.name, r.Trial.RTT.Mean, r.Trial.RTT.P99, r.ServerCPU, r.BrokerCPU, r.Trial.Verdict)
+				all = append(all, r)
+			}
+		}
+	}
+	summarize(os.Stdout, all)
+	return b.out.Close()
+}
+
+// measure starts what a setup has, loads it, and ends it.
+func (b *bench) measure(ctx context.Context, s setup, rate string) (r record, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r = record{Setup: s.name, Processes: s.processes}
+	var broker *program
+	var args []string
+	if s.broker {
+		addr, err := freeAddr()
+		if err != nil {
+			return r, err
+		}
+		host, port, _ := strings.Cut(addr, ":")
+		if broker, err = start(ctx, addr, "nats-server", "-a", host, "-p", port); err != nil {
+			return r, err
+		}
+		defer broker.stop()
+		args = append(args, "--broker", "nats://"+addr)
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return r, err
+	}
+	var servers []*program
+	for range s.processes {
+		admin := "off"
+		if s.scraped {
+			if admin, err = freeAddr(); err != nil {
+				return r, err
+			}
+		}
+		p, err := start(ctx, addr, filepath.Join(b.bin, "sockloop"), append([]string{
+			"--addr", addr, "--cpu", strconv.Itoa(b.serverCPU), "--share-port", "--admin-addr", admin}, args...)...)
+		if err != nil {
+			return r, err
+		}
+		defer p.stop()
+		if s.scraped {
+			if err := await(ctx, admin); err != nil {
+				return r, err
+			}
+			go scrape(ctx, admin)
+		}
+		servers = append(servers, p)
+	}
+	time.Sleep(settling)
+	r.ServerCPU, r.BrokerCPU = -cpuOf(servers...), -cpuOf(broker)
+	if r.Trial, err = b.load(ctx, addr, rate); err != nil {
+		return r, err
+	}
+	r.ServerCPU += cpuOf(servers...)
+	r.BrokerCPU += cpuOf(broker)
+	for _, p := range servers {
+		r.RSS = append(r.RSS, p.rss())
+	}
+	return r, nil
+}
+
+// settling is what processes have to start up and find their broker before the load begins.
+const settling = time.Second
+
+// load is one trial of sockload.
+func (b *bench) load(ctx context.Context, addr, rate string) (t results.Trial, err error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "sockload"), "trial", "--json", "--target",
+		"ws://"+addr+"/broadcast", "--connections", strconv.Itoa(b.connections), "--rate", rate,
+		"--window", b.window.String(), "--cpus", strconv.Itoa(b.clientCPU))
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 3 { // the record says so itself
+		err = nil
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &t)
+	}
+	if err != nil {
+		return t, fmt.Errorf("sockload: %w: %s", err, bytes.TrimSpace(said.Bytes()))
+	}
+	return t, nil
+}
