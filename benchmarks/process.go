@@ -3,13 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,7 +55,7 @@ func (b *bench) start(ctx context.Context, c *contestant, more ...string) (*proc
 	}
 	p := &process{cmd: cmd, addr: addr, said: &bytes.Buffer{}, ended: make(chan struct{})}
 	cmd.Stderr = p.said
-	if err := startOn(tuning.CPUs{b.ServerCPU}, cmd); err != nil {
+	if err := tuning.Start(cmd, tuning.CPUs{b.ServerCPU}); err != nil {
 		return nil, err
 	}
 	go func() {
@@ -80,20 +78,6 @@ func (b *bench) start(ctx context.Context, c *contestant, more ...string) (*proc
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// startOn starts a program whose threads all stay on a set of CPUs: a child inherits its parent thread's.
-func startOn(set tuning.CPUs, cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before, err := tuning.Allowed()
-	if err != nil {
-		return err
-	}
-	if err := tuning.PinThread(set); err != nil {
-		return err
-	}
-	return errors.Join(cmd.Start(), tuning.PinThread(before))
 }
 
 // explain adds to an error what the server said last, if it ended.

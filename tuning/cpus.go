@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
@@ -119,6 +120,20 @@ func (c CPUs) mask() *unix.CPUSet {
 // PinThread keeps the calling goroutine's thread on the set; it must be locked to the thread.
 func PinThread(set CPUs) error {
 	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, set.mask()))
+}
+
+// Start starts a program whose threads all stay on the set: a child inherits its parent thread's.
+func Start(cmd *exec.Cmd, set CPUs) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := Allowed()
+	if err != nil {
+		return err
+	}
+	if err := PinThread(set); err != nil {
+		return err
+	}
+	return errors.Join(cmd.Start(), PinThread(before))
 }
 
 // PinProcess keeps every thread of the process on the set, and threads made later inherit it. GOMAXPROCS becomes one

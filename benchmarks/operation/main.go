@@ -105,7 +105,7 @@ func run(ctx context.Context) error {
 				if err := json.NewEncoder(b.out).Encode(r); err != nil {
 					return err
 				}
-				fmt.Printf("block %d, %8s/s, %-15s  mean %7.2f ms  p99 %7.2f ms  CPU %5.2f s, of the broker %5.2f s  %s\n",
+				fmt.Printf("block %d, %8s/s, %-15s  mean %7.2f ms  p99 %7.2f ms  CPU %5.2f s  broker %5.2f s  %s\n",
 					block, rate, s.name, r.Trial.RTT.Mean, r.Trial.RTT.P99, r.ServerCPU, r.BrokerCPU, r.Trial.Verdict)
 				all = append(all, r)
 			}
@@ -128,7 +128,7 @@ func (b *bench) measure(ctx context.Context, s setup, rate string) (r record, er
 			return r, err
 		}
 		host, port, _ := strings.Cut(addr, ":")
-		if broker, err = start(ctx, addr, "nats-server", "-a", host, "-p", port); err != nil {
+		if broker, err = start(ctx, b.clientCPU, addr, "nats-server", "-a", host, "-p", port); err != nil {
 			return r, err
 		}
 		defer broker.stop()
@@ -146,7 +146,7 @@ func (b *bench) measure(ctx context.Context, s setup, rate string) (r record, er
 				return r, err
 			}
 		}
-		p, err := start(ctx, addr, filepath.Join(b.bin, "sockloop"), append([]string{
+		p, err := start(ctx, b.serverCPU, addr, filepath.Join(b.bin, "sockloop"), append([]string{
 			"--addr", addr, "--cpu", strconv.Itoa(b.serverCPU), "--share-port", "--admin-addr", admin}, args...)...)
 		if err != nil {
 			return r, err

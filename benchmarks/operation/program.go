@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // program is a process that was started.
@@ -20,12 +22,12 @@ type program struct {
 	proc procfs.Proc
 }
 
-// start starts a program and waits until it listens.
-func start(ctx context.Context, addr, path string, args ...string) (*program, error) {
+// start starts a program on a CPU and waits until it listens.
+func start(ctx context.Context, cpu int, addr, path string, args ...string) (*program, error) {
 	cmd := exec.Command(path, args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
+	if err := tuning.Start(cmd, tuning.CPUs{cpu}); err != nil {
 		return nil, err
 	}
 	p := &program{cmd: cmd}
