@@ -55,7 +55,8 @@ func (s *socket) write(p []byte) error {
 	return s.push(s.unsent)
 }
 
-// push gives the socket p, which is unsent with more behind it, as it is to be on the wire.
+// push gives the socket p, which is unsent with more behind it, as it is to be on the wire. What p has grown to is kept
+// for the next: memory that is made anew for each send costs more than the send.
 func (s *socket) push(p []byte) error {
 	n, err := rawcall.Write(s.fd, p)
 	switch err {
@@ -65,7 +66,7 @@ func (s *socket) push(p []byte) error {
 	default:
 		return fmt.Errorf("sending: %w", err)
 	}
-	s.unsent = append(s.unsent[:0], p[n:]...)
+	s.unsent = append(p[:0], p[n:]...)
 	if blocked := len(s.unsent) > 0; blocked != s.waiting {
 		s.waiting = blocked
 		return s.c.w.watch(s)

@@ -332,18 +332,17 @@ func (w *worker) recordArrival(ns int64) {
 	_ = w.results.arrival.RecordValue(min(max(ns/1000, 1), rttMax))
 }
 
-// The schedule rests after each look at it, so that messages that become due on one connection meanwhile share a write.
-// They keep the time at which they were due: the rest is part of the round trips that are measured.
+// The schedule rests from one look at it to the next, so that messages that become due on one connection meanwhile
+// share a write. They keep the time at which they were due: the rest is part of the round trips that are measured.
 const (
 	// restShare is of the mean round trip so far. An overloaded server makes the round trips long, and the client has
 	// the most to receive just then.
 	restShare = 1. / 40
-	// restPerWrite lets a worker make 100,000 writes a second at most, which takes it a quarter of its time. One that
-	// wrote every message by itself fell behind with reading at three times that, for tenths of a second, and the
-	// server was blamed. Below 100,000 messages a second no message waits for it, beyond it one waits 10 µs for each of
-	// the worker's connections at most.
-	restPerWrite = 10 * time.Microsecond
-	restMax      = 10 * time.Millisecond
+	// restWrites is of the time that the writes of the last look took, so that a worker writes for a third of its time
+	// and has the rest to read. One that wrote every message by itself fell behind with reading, for tenths of a
+	// second, and the server was blamed. A look that finds one message due rests for some 10 or 20 µs.
+	restWrites = 3
+	restMax    = 10 * time.Millisecond
 )
 
 // lastRest is how long before the end of the window the schedule rests no more.
@@ -357,14 +356,19 @@ func (w *worker) sendDue(now time.Duration) error {
 	}
 	from := w.next
 	w.next = due
-	writes := min(due-from, w.plan.schedule.connections) * len(w.senders) / w.plan.schedule.connections
-	rest := time.Duration(writes) * restPerWrite
+	err := w.sendRange(from, due, now)
+	rest := restWrites * (time.Since(w.start) - now)
 	if w.returned > 0 {
 		rest = max(rest, time.Duration(float64(w.rttSum)/float64(w.returned)*restShare))
 	}
 	rest = min(rest, restMax)
 	w.rested = min(now+rest, w.window-lastRest) // what is due in the window is sent in it
 	w.results.rest = max(w.results.rest, rest)
+	return err
+}
+
+// sendRange sends the messages of the schedule from one up to another, which became due by now.
+func (w *worker) sendRange(from, due int, now time.Duration) error {
 	stamp := w.start.Add(now).UnixMilli()
 	if due-from >= w.plan.schedule.connections {
 		for _, c := range w.senders {
