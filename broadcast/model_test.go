@@ -637,6 +637,11 @@ func (m *model) check() {
 	for _, r := range m.readers {
 		outboxes += cap(r.outbox.bytes) + parcelSize*cap(r.outbox.parcels)
 		begun := r.planned > 0 || len(r.due) > 0 && r.due[0].begun
+		for t := range r.movedAt {
+			if got, want := r.Unread(t.Topic), r.unreadOf(t); got != want && !r.lost {
+				m.failf("%d bytes of a topic are unread, not %d", got, want)
+			}
+		}
 		if begun && !r.Begun() || r.Len() != len(r.movedAt) || r.Lost() != r.lost || r.Begun() && len(r.due) == 0 {
 			m.failf("begun %v, not %v; %d topics; lost: %v", r.Begun(), begun, r.Len(), r.Lost())
 		}
@@ -644,6 +649,16 @@ func (m *model) check() {
 	if m.logs.Bytes() != logs || m.outboxes.Bytes() != outboxes {
 		m.failf("charged are %d and %d, not %d and %d", m.logs.Bytes(), m.outboxes.Bytes(), logs, outboxes)
 	}
+}
+
+// unreadOf counts what of a topic's log the reader has not taken.
+func (r *modelReader) unreadOf(t *modelTopic) (bytes int) {
+	for _, c := range r.subscriptions {
+		for at, off := c.at, c.off; c.topic == t.Topic && at != nil; at, off = at.next, 0 {
+			bytes += len(at.data) - off
+		}
+	}
+	return bytes
 }
 
 // act does something at random.

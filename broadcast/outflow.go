@@ -186,6 +186,16 @@ func (o *Outflow) Lag() uint64 {
 	return n
 }
 
+// Unread is what of the topic's log has not left for it, in bytes; 0 if it does not subscribe.
+func (o *Outflow) Unread(t *Topic) int {
+	for _, c := range o.subscriptions {
+		if c.topic == t && c.at != nil {
+			return int(c.stream.bytes - c.at.start - uint64(c.off))
+		}
+	}
+	return 0
+}
+
 // Memory is what the outbox occupies, in bytes.
 func (o *Outflow) Memory() int { return o.outbox.kept }
 

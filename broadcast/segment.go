@@ -8,6 +8,7 @@ type segment struct {
 	data      []byte
 	entries   []entry
 	before    uint64 // messages of the stream before it
+	start     uint64 // bytes of the stream before it
 	next      *segment
 	resting   *cursor  // the first of the cursors in this segment, which are a list
 	madeAt    int64    // on the clock of Pace

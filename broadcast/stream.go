@@ -23,6 +23,7 @@ type stream struct {
 	kept        int    // memory of the segments, of the spare ones too, as charged
 	cursors     int    // subscribers of this wire
 	messages    uint64 // messages appended so far
+	bytes       uint64 // of elements or frames, likewise
 	seq         uint64 // of the newest batch
 	apart       bool   // the next batch is not merged with the newest: something stands between them for a subscriber
 }
@@ -106,6 +107,7 @@ func (s *stream) append(x *scratch, seq uint64, mixed bool) {
 	}
 	s.keep(entrySize * (cap(at.entries) - table))
 	s.messages += uint64(x.messages)
+	s.bytes += uint64(len(x.bytes))
 	s.seq, s.apart = seq, false
 	s.evict()
 }
@@ -128,7 +130,7 @@ func (s *stream) grow(n int) *segment {
 
 // link makes at the newest segment.
 func (s *stream) link(at *segment) {
-	at.before, at.madeAt = s.messages, *s.pace.now
+	at.before, at.start, at.madeAt = s.messages, s.bytes, *s.pace.now
 	if s.last == nil {
 		s.first = at
 	} else {

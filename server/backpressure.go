@@ -10,19 +10,43 @@ import (
 // pacerInterval is how often those who wait for their rate, or for room in a log, are looked at.
 const pacerInterval = 10 * time.Millisecond
 
-// backpressure is what a session's next message has to wait for: room in the log of a topic, or its rate; zero is
-// nothing.
+// backpressure is what a session's next message has to wait for: room in the log of a topic, its rate, or that its own
+// client takes what has been published; zero is nothing.
 type backpressure struct {
-	topic *Topic
-	rate  *rate
+	topic  *Topic
+	rate   *rate
+	behind *Session
 }
 
 func (b backpressure) none() bool { return b == backpressure{} }
 
-// publisher is a connection that waits until its session's rate lets it publish again.
+// over tells that the wait for a rate, or for the session's own client, has ended.
+func (b backpressure) over(now int64) bool {
+	if b.rate != nil {
+		b.rate.fill(now)
+		return b.rate.has()
+	}
+	return !b.behind.isBehind(b.behind.published)
+}
+
+// publisher is a connection that waits until its session may publish again.
 type publisher struct {
-	c    *conn
-	rate *rate
+	c     *conn
+	until backpressure
+}
+
+func (p *publisher) release() {
+	p.c.release(holdPublisher)
+	p.c.release(holdReader)
+}
+
+// behindShare is the part of a log by which a session that publishes may be behind with its own reading. Readers are
+// judged when a log is full: nobody is to fall off one that he fills himself, with a client that sends before it reads.
+const behindShare = 2
+
+// isBehind tells whether the session's client has that much of a topic left to take; nil is none.
+func (s *Session) isBehind(t *Topic) bool {
+	return t != nil && s.outflow.Unread(t.log) > s.loop.cfg.LogBytesMax/behindShare
 }
 
 // holdBack lets a connection wait whose session published too fast. It is not read meanwhile, so TCP slows its peer,
@@ -32,12 +56,14 @@ func (l *loop) holdBack(c *conn, b backpressure) {
 		return
 	}
 	l.stats.PublishersHeld++
-	c.wait(holdPublisher)
-	if b.topic != nil {
+	switch c.wait(holdPublisher); {
+	case b.topic != nil:
 		l.awaitRoom(b.topic, c)
 		return
+	case b.behind != nil:
+		c.wait(holdReader)
 	}
-	l.paced = append(l.paced, publisher{c, b.rate})
+	l.paced = append(l.paced, publisher{c, b})
 	l.startPacer()
 }
 
@@ -80,12 +106,12 @@ func (l *loop) pacerTick() {
 	}
 }
 
-// releasePaced releases the publishers whose rate allows them to go on.
+// releasePaced releases the publishers whose rate allows them to go on, or whose clients have taken what was published.
 func (l *loop) releasePaced() {
 	waiting := l.paced[:0]
 	for _, p := range l.paced {
-		if p.rate.fill(l.now); p.rate.has() || p.c.dead {
-			p.c.release(holdPublisher)
+		if p.c.dead || p.until.over(l.now) {
+			p.release()
 		} else {
 			waiting = append(waiting, p)
 		}
@@ -116,8 +142,8 @@ func (t *Topic) forgetGone() {
 
 // releaseHeld lets all publishers go on.
 func (l *loop) releaseHeld() {
-	for _, p := range l.paced {
-		p.c.release(holdPublisher)
+	for i := range l.paced {
+		l.paced[i].release()
 	}
 	for _, t := range l.fullTopics {
 		t.release()

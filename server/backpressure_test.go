@@ -102,6 +102,74 @@ func TestDeadPublishersAreLetGoOf(t *testing.T) {
 	})
 }
 
+// A client that publishes before it reads what everybody hears, as one does that is busy, is not read for a while; it
+// falls off no log.
+func TestPublishersReadBeforeTheyGoOn(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10})
+	c := b.dial("/local")
+	const messages = 100
+	text := []byte(strings.Repeat("x", 60_000))
+	sent := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < messages && err == nil; i++ {
+			err = wsutil.WriteClientText(c, text)
+		}
+		sent <- err
+	}()
+	b.held(1)
+	for range messages {
+		if p, err := wsutil.ReadServerText(c); err != nil || len(p) != len(text) {
+			t.Fatalf("%d bytes, %v", len(p), err)
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	if st, err := b.Stats(t.Context()); err != nil || st.SlowConsumersClosed > 0 {
+		t.Errorf("%+v %v", st, err)
+	}
+}
+
+// held waits until so many publishers were held.
+func (b *brokered) held(n uint64) {
+	b.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		st, err := b.Stats(b.t.Context())
+		if err != nil || time.Now().After(end) {
+			b.t.Fatalf("nobody is held: %+v %v", st, err)
+		}
+		if st.PublishersHeld >= n {
+			return
+		}
+	}
+}
+
+// Whoever is to read first and does not is given up as any silent peer, though what it says is not read.
+func TestPublishersThatNeverReadAreGivenUp(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{
+		LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10, PongTimeout: 50 * time.Millisecond,
+		Options: Options{HeartbeatDelay: time.Second},
+	})
+	c := b.dial("/local")
+	go func() {
+		for text := []byte(strings.Repeat("x", 60_000)); wsutil.WriteClientText(c, text) == nil; {
+		}
+	}()
+	b.held(1)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		st, err := b.Stats(t.Context())
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("it is still there: %+v %v", st, err)
+		}
+		if st.PongTimeouts == 1 && st.Sessions == 0 {
+			return
+		}
+	}
+}
+
 // smallBuffer gives a connection a receive buffer that is soon full.
 func smallBuffer(_, _ string, raw syscall.RawConn) (err error) {
 	if e := raw.Control(func(fd uintptr) {

@@ -41,6 +41,7 @@ const (
 	holdResponse       // behind a response on its way; what comes is still read, up to a bound
 	holdSocket         // what it was answered has not left: its socket is full
 	holdPublisher      // its session publishes faster than it may, or than a topic's readers read
+	holdReader         // its session publishes, and does not take what was published
 )
 
 // conn is one TCP connection. It reads into the loop's buffer, which all connections share, and keeps only what must
@@ -194,6 +195,9 @@ func (c *conn) wait(why hold) {
 		c.loop.share.publishers = append(c.loop.share.publishers, c)
 	}
 }
+
+// publishing tells that the connection's session has published something and waits until it may again.
+func (c *conn) publishing() bool { return c.hold == holdPublisher || c.hold == holdReader }
 
 // release ends the wait for one reason: the connection goes on when it has its share.
 func (c *conn) release(why hold) {

@@ -115,7 +115,7 @@ func (h *httpProtocol) tick() {
 		h.pending.tick()
 		return
 	case h.posting != nil: // it is we who let it wait; but it is not read, so nobody else would notice that it is gone
-		if h.c.hold == holdPublisher && h.c.peerGone() {
+		if h.c.publishing() && h.c.peerGone() {
 			h.c.lost()
 		}
 		return

@@ -55,7 +55,7 @@ func (x *exchange) takeMessages(r *route, session string, payload []byte, owned 
 // handedOn answers a request whose messages have all been handed on.
 func (h *httpProtocol) handedOn() {
 	p := h.posting
-	if p.waiting() || h.c.hold == holdPublisher {
+	if p.waiting() || h.c.publishing() {
 		return
 	}
 	h.posting = nil

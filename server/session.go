@@ -274,8 +274,11 @@ func (s *Session) moved() {
 // wait looks at the log that the session published to last: as long as that is full it publishes nothing more, however
 // many others have published to it since.
 func (s *Session) wait() backpressure {
-	if t := s.published; t != nil && t.awaited {
+	switch t := s.published; {
+	case t != nil && t.awaited:
 		return backpressure{topic: t}
+	case s.isBehind(t):
+		return backpressure{behind: s}
 	}
 	return backpressure{}
 }
@@ -294,6 +297,8 @@ func (s *Session) message(m *Message) backpressure {
 		return backpressure{topic: l.foundFull}
 	case !within:
 		return backpressure{rate: &s.rate}
+	case s.isBehind(s.published):
+		return backpressure{behind: s}
 	}
 	return backpressure{}
 }

@@ -335,10 +335,14 @@ func (w *webSocket) closed() {
 // tick sends heartbeats and gives up on the silent. Whoever is held back has said something that we have not read.
 func (w *webSocket) tick() {
 	l := w.c.loop
-	if w.c.hold != holdNone {
+	switch w.c.hold {
+	case holdNone:
+	case holdReader: // it is to read, and must be seen to
+		w.heardAt = max(w.heardAt, w.c.wroteAt)
+	default:
 		w.heardAt = l.now
 	}
-	if w.c.hold == holdPublisher && w.c.peerGone() { // it is not read, so nobody else would notice
+	if w.c.publishing() && w.c.peerGone() { // it is not read, so nobody else would notice
 		w.c.lost()
 		return
 	}
