@@ -32,6 +32,7 @@ func Examine() Findings {
 		m.descriptors(),
 		m.somaxconn(),
 		m.portRange(),
+		m.congestion(),
 		m.governor(),
 		m.steal(),
 	}
@@ -126,6 +127,19 @@ func (m machine) portRange() Finding {
 	}
 	if f.Value = fmt.Sprintf("%d-%d", from, to); to-from < descriptorsWanted {
 		f.Advice = "few connections from one address: sysctl -w net.ipv4.ip_local_port_range='10000 65535'"
+	}
+	return f
+}
+
+// congestion is TCP's congestion control. BBR (draft-ietf-ccwg-bbr) paces what it sends, on loopback too.
+func (m machine) congestion() Finding {
+	f := Finding{Name: "congestion control", Value: m.read("proc/sys/net/ipv4/tcp_congestion_control")}
+	switch f.Value {
+	case "":
+		f.Value = unknown
+	case "bbr":
+		f.Advice = "it paces on loopback and fast networks too, where few connections carry much: " +
+			"sysctl -w net.ipv4.tcp_congestion_control=cubic"
 	}
 	return f
 }

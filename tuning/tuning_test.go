@@ -117,20 +117,22 @@ func fake(t *testing.T, files map[string]string) machine {
 func TestDoctorAdvises(t *testing.T) {
 	t.Parallel()
 	bad := fake(t, map[string]string{
-		"proc/sys/net/core/somaxconn":                          "128\n",
-		"proc/sys/net/ipv4/ip_local_port_range":                "32768\t40000\n",
-		"proc/stat":                                            "cpu 100 0 100 700 0 0 0 100 0 0\ncpu0 1\n",
+		"proc/sys/net/core/somaxconn":              "128\n",
+		"proc/sys/net/ipv4/ip_local_port_range":    "32768\t40000\n",
+		"proc/sys/net/ipv4/tcp_congestion_control": "bbr\n",
+		"proc/stat": "cpu 100 0 100 700 0 0 0 100 0 0\ncpu0 1\n",
 		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
 	})
 	good := fake(t, map[string]string{
-		"proc/sys/net/core/somaxconn":                          "4096\n",
-		"proc/sys/net/ipv4/ip_local_port_range":                "10000 65535\n",
-		"proc/stat":                                            "cpu 100 0 100 800 0 0 0 1 0 0\n",
+		"proc/sys/net/core/somaxconn":              "4096\n",
+		"proc/sys/net/ipv4/ip_local_port_range":    "10000 65535\n",
+		"proc/sys/net/ipv4/tcp_congestion_control": "cubic\n",
+		"proc/stat": "cpu 100 0 100 800 0 0 0 1 0 0\n",
 		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
 	})
 	empty := fake(t, nil)
 	for _, look := range []func(machine) Finding{
-		machine.somaxconn, machine.portRange, machine.governor, machine.steal,
+		machine.somaxconn, machine.portRange, machine.congestion, machine.governor, machine.steal,
 	} {
 		if f := look(bad); f.Advice == "" || f.Value == "" {
 			t.Errorf("nothing to say of %+v", f)
@@ -154,7 +156,7 @@ func TestReport(t *testing.T) {
 	if want := "ok    a  1  \nlook  b  2  make it 3\n1 of 2 settings deserve a look\n"; b.String() != want {
 		t.Errorf("got %q", b.String())
 	}
-	if len(Examine()) < 7 {
+	if len(Examine()) < 8 {
 		t.Error("settings are missing")
 	}
 }
