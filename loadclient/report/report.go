@@ -75,7 +75,7 @@ type table struct {
 	Rows             [][]string
 }
 
-// tables are the loads that were equal for all, and the walls.
+// tables are the loads that were equal for all, the walls, and what single agents measured.
 func tables(r *results.Measurement) (all []table) {
 	if head, rows := r.WallsTable(); len(rows) > 0 {
 		all = append(all, table{"walls", "What comes in and what goes out", results.WallsText, head, rows})
@@ -99,6 +99,9 @@ func tables(r *results.Measurement) (all []table) {
 			t.Rows = append(t.Rows, e.Rows[k].Cells())
 		}
 		all = append(all, t)
+	}
+	if rows := r.AgentsTable(); len(rows) > 0 {
+		all = append(all, table{"agents", "Load clients", results.AgentsText, results.AgentsHead, rows})
 	}
 	return all
 }

@@ -373,3 +373,49 @@ func TestRamp(t *testing.T) {
 		t.Errorf("the summary lacks %s:\n%s", row, summary.String())
 	}
 }
+
+// Of several load clients each has a row, for the trial that counts.
+func TestAgents(t *testing.T) {
+	t.Parallel()
+	found, trials := search(1, 100, 1e6)
+	for i := range 2 {
+		found.Best.Agents = append(found.Best.Agents, results.Agent{
+			Addr: fmt.Sprintf("10.0.0.%d:7070", i), Connections: 50, Verdict: results.OK, Delivered: 4.9e5,
+			RTT: results.Latency{Mean: 10.5, P99: 31}, LagP99: 0.2, ClientBusy: []float64{0.25, 0.5},
+		})
+	}
+	file := filepath.Join(t.TempDir(), "sockloop.jsonl")
+	var b, page, summary bytes.Buffer
+	w := results.NewWriter(&b)
+	for i := range trials {
+		if err := w.Write(results.Record{Trial: &trials[i]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Write(results.Record{Saturation: &found}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := results.Load(results.Options{}, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(&page, m); err != nil {
+		t.Fatal(err)
+	}
+	m.WriteMarkdown(&summary)
+	for i := range 2 {
+		cells := []string{
+			"sockloop", "100", "1", "980 thousand", fmt.Sprintf("10.0.0.%d:7070", i), "50", "490 thousand", "10.5", "31",
+			"0.2", "0.5", "OK",
+		}
+		if row := "<td>" + strings.Join(cells, "</td><td>") + "</td>"; !strings.Contains(page.String(), row) {
+			t.Errorf("the page lacks %s", row)
+		}
+		if row := "| " + strings.Join(cells, " | ") + " |"; !strings.Contains(summary.String(), row) {
+			t.Errorf("the summary lacks %s:\n%s", row, summary.String())
+		}
+	}
+}

@@ -22,6 +22,7 @@ func (m *Measurement) WriteMarkdown(w io.Writer) {
 	m.writeEqual(w)
 	m.writeRamps(w)
 	m.writeMemory(w)
+	m.writeAgents(w)
 	m.writeControls(w)
 	for _, s := range f.Servers {
 		if s.Skipped != "" {
