@@ -449,6 +449,37 @@ func TestOpenAndCloseDoNotWaitForServers(t *testing.T) {
 	}
 }
 
+// Of a cluster another server takes over when one is gone, and what is published there reaches everybody.
+func TestClusterGoesOnWithoutOneServer(t *testing.T) {
+	t.Parallel()
+	const cluster = "cluster { name: c, host: 127.0.0.1, port: -1, routes: [%s] }\n"
+	first := natstest.Start(t, "-c", config(t, fmt.Sprintf(cluster, "")))
+	second := natstest.Start(t, "-c", config(t, fmt.Sprintf(cluster, first.RouteURL())))
+	a := open(t, Config{URL: first.URL()}) // it learns of the other from this one
+	b := open(t, Config{URL: second.URL()})
+	b.follows("t")
+	for heard := false; !heard; { // until the servers know each other, and who subscribes
+		a.publish("t", "before")
+		select {
+		case got := <-b.batches:
+			heard = got == `t ["before"]`
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	first.Kill()
+	a.eventually("with the other", func(st broadcast.BrokerStats) bool {
+		return st.Connected && st.Disconnects > 0 && a.connection().ConnectedUrl() == second.URL()
+	})
+	a.publish("t", "after")
+	for got := ""; got != `t ["after"]`; {
+		select {
+		case got = <-b.batches:
+		case <-time.After(patience):
+			t.Fatal("what was published is not heard")
+		}
+	}
+}
+
 // A server that takes what it is sent and answers nothing is given up, and what it was sent is not counted as sent.
 func TestServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	t.Parallel()

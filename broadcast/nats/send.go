@@ -220,6 +220,9 @@ func (b *Broker) confirm(ctx context.Context, n sent) error {
 	ctx, cancel := context.WithTimeout(ctx, b.config.roundTimeout)
 	defer cancel()
 	err := b.conn.FlushWithContext(ctx)
+	if cause := b.conn.LastError(); errors.Is(err, nats.ErrConnectionClosed) && cause != nil {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		_ = b.conn.ForceReconnect() // an error is that it has ended
 		return fmt.Errorf("no answer in %v", b.config.roundTimeout)

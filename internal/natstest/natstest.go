@@ -19,12 +19,14 @@ type Server struct {
 	args []string
 	cmd  *exec.Cmd
 	read chan struct{} // closed when its log has ended
+
+	routes chan string // where it listens for other servers of its cluster
 }
 
 // patience is how long a server may take to start.
 const patience = 30 * time.Second
 
-var listening = regexp.MustCompile(`Listening for client connections on (\S+)`)
+var listening = regexp.MustCompile(`Listening for (client|route) connections on (\S+)`)
 
 // Start runs nats-server on a free port of this machine until the test ends. It skips the test when there is none.
 func Start(t *testing.T, args ...string) *Server {
@@ -32,7 +34,7 @@ func Start(t *testing.T, args ...string) *Server {
 	if _, err := exec.LookPath("nats-server"); err != nil {
 		t.Skip("there is no nats-server: install the Debian package nats-server")
 	}
-	s := &Server{t: t, args: args}
+	s := &Server{t: t, args: args, routes: make(chan string, 1)}
 	s.start("-1")
 	t.Cleanup(s.Kill)
 	return s
@@ -40,6 +42,19 @@ func Start(t *testing.T, args ...string) *Server {
 
 // URL is what clients are told.
 func (s *Server) URL() string { return "nats://" + s.Addr }
+
+// RouteURL is what other servers of its cluster are told; its configuration must have a cluster.
+func (s *Server) RouteURL() string {
+	s.t.Helper()
+	select {
+	case addr := <-s.routes:
+		s.routes <- addr
+		return "nats://" + addr
+	case <-time.After(patience):
+		s.t.Fatal("nats-server does not listen for others of its cluster")
+		return ""
+	}
+}
 
 // Kill ends the server at once, as SIGKILL does, if it runs.
 func (s *Server) Kill() {
@@ -97,8 +112,12 @@ func (s *Server) follow(log io.Reader, ready chan<- string) {
 	defer close(ready)
 	addr := ""
 	for lines := bufio.NewScanner(log); lines.Scan(); {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-			addr = m[1]
+		switch m := listening.FindStringSubmatch(lines.Text()); {
+		case m == nil:
+		case m[1] == "client":
+			addr = m[2]
+		case len(s.routes) == 0:
+			s.routes <- m[2]
 		}
 		if strings.Contains(lines.Text(), "Server is ready") {
 			ready <- addr
