@@ -274,11 +274,8 @@ func (s *Session) moved() {
 // wait looks at the log that the session published to last: as long as that is full it publishes nothing more, however
 // many others have published to it since.
 func (s *Session) wait() backpressure {
-	switch t := s.published; {
-	case t != nil && t.awaited:
+	if t := s.published; t != nil && t.awaited {
 		return backpressure{topic: t}
-	case s.isBehind(t):
-		return backpressure{behind: s}
 	}
 	return backpressure{}
 }

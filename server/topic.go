@@ -102,12 +102,13 @@ func (t *Topic) Publish(m *Message) {
 	l.stats.MessagesPublished++
 	l.published = t
 	t.begin(m.Len())
+	opened := !t.dirty
 	size := t.log.Publish(m)
 	if t.remote != nil {
 		t.remote.published(m)
 	}
 	t.appended(size)
-	if t.awaited || t.log.Full() {
+	if t.awaited || (opened || !t.dirty) && t.log.Full() { // a log grows when a batch leaves
 		l.foundFull = t
 	}
 }
