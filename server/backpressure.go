@@ -56,12 +56,13 @@ func (l *loop) holdBack(c *conn, b backpressure) {
 		return
 	}
 	l.stats.PublishersHeld++
-	switch c.wait(holdPublisher); {
-	case b.topic != nil:
+	why := holdPublisher
+	if b.behind != nil {
+		why = holdReader
+	}
+	if c.wait(why); b.topic != nil {
 		l.awaitRoom(b.topic, c)
 		return
-	case b.behind != nil:
-		c.wait(holdReader)
 	}
 	l.paced = append(l.paced, publisher{c, b})
 	l.startPacer()

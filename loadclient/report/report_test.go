@@ -408,8 +408,8 @@ func TestAgents(t *testing.T) {
 	m.WriteMarkdown(&summary)
 	for i := range 2 {
 		cells := []string{
-			"sockloop", "100", "1", "980 thousand", fmt.Sprintf("10.0.0.%d:7070", i), "50", "490 thousand", "10.5", "31",
-			"0.2", "0.5", "OK",
+			"sockloop", "100", "1", "980 thousand", fmt.Sprintf("10.0.0.%d:7070", i), "50", "490 thousand", "10.5",
+			"31", "0.2", "0.5", "OK",
 		}
 		if row := "<td>" + strings.Join(cells, "</td><td>") + "</td>"; !strings.Contains(page.String(), row) {
 			t.Errorf("the page lacks %s", row)
