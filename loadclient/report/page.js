@@ -198,15 +198,17 @@
         const last = s.points.reduce((a, b) => (b.x > a.x ? b : a));
         return { name: s.name, color: s.color, y: c.valToPos(last.y, 'y', true) };
       }).sort((a, b) => a.y - b.y);
-      for (let i = 1; i < ends.length; i++) ends[i].at = Math.max(ends[i].y, (ends[i - 1].at ?? ends[i - 1].y) + height);
-      const below = Math.max(0, (ends[ends.length - 1].at ?? 0) - c.bbox.top - c.bbox.height);
+      let from = -Infinity;
+      for (const e of ends) from = (e.at = Math.max(e.y, from)) + height;
+      let to = c.bbox.top + c.bbox.height;
+      for (const e of ends.toReversed()) to = (e.at = Math.min(e.at, to)) - height;
       g.save();
       g.font = `${13 * ratio}px system-ui, sans-serif`;
       g.textAlign = 'left';
       g.textBaseline = 'middle';
       for (const e of ends) {
         g.fillStyle = e.color;
-        g.fillText(e.name, c.bbox.left + c.bbox.width + 10 * ratio, (e.at ?? e.y) - below);
+        g.fillText(e.name, c.bbox.left + c.bbox.width + 10 * ratio, e.at);
       }
       g.restore();
     };

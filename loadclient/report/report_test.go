@@ -319,6 +319,9 @@ func TestPictures(t *testing.T) {
 		tab.Do(t, "dispatchEvent(new Event('resize'))")
 		tab.Until(t, "Math.abs(document.querySelector('.uplot').offsetWidth - "+
 			"document.querySelector('.plot').clientWidth) < 2")
+		if _, err := chromium.Await[bool](tab, "new Promise((r) => setTimeout(() => r(true), 500))"); err != nil {
+			t.Fatal(err) // the colours follow an event of the browser's
+		}
 		file := name + "-" + strings.TrimPrefix(l.Name, "wide-") + ".png"
 		if err := os.WriteFile(filepath.Join(*picturesTo, file), tab.Screenshot(t), 0o600); err != nil {
 			t.Fatal(err)
