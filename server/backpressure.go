@@ -44,9 +44,9 @@ func (p *publisher) release() {
 // judged when a log is full: nobody is to fall off one that he fills himself, with a client that sends before it reads.
 const behindShare = 2
 
-// isBehind tells whether the session's client has that much of a topic left to take; nil is none.
+// isBehind tells whether the client of a session that is open has that much of a topic left to take; nil is none.
 func (s *Session) isBehind(t *Topic) bool {
-	return t != nil && s.outflow.Unread(t.log) > s.loop.cfg.LogBytesMax/behindShare
+	return t != nil && s.state == open && s.outflow.Unread(t.log) > s.loop.cfg.LogBytesMax/behindShare
 }
 
 // holdBack lets a connection wait whose session published too fast. It is not read meanwhile, so TCP slows its peer,

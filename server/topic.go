@@ -19,6 +19,7 @@ type Topic struct {
 	options TopicOptions
 	remote  *remote  // nil unless the broker carries the topic
 	awaited bool     // among the loop's full topics
+	full    bool     // its log was when the last batch was sealed
 	waiting []waiter // publishers that wait for room in the log
 
 	gathering bool          // dirty, and among the loop's gathering
@@ -102,13 +103,12 @@ func (t *Topic) Publish(m *Message) {
 	l.stats.MessagesPublished++
 	l.published = t
 	t.begin(m.Len())
-	opened := !t.dirty
 	size := t.log.Publish(m)
 	if t.remote != nil {
 		t.remote.published(m)
 	}
 	t.appended(size)
-	if t.awaited || (opened || !t.dirty) && t.log.Full() { // a log grows when a batch leaves
+	if t.awaited || t.full && t.log.Full() {
 		l.foundFull = t
 	}
 }
@@ -176,6 +176,7 @@ func (t *Topic) seal() {
 	if t.log.IsOpen() {
 		before := t.log.Published()
 		t.log.Seal(t.loop.nextSeq())
+		t.full = t.log.Full() // it grows here and nowhere else
 		n := t.log.Published() - before
 		t.loop.stats.MessagesDelivered += n * uint64(t.log.Len())
 		t.loop.stats.BatchMessages.observe(float64(n))

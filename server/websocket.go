@@ -338,7 +338,9 @@ func (w *webSocket) tick() {
 	switch w.c.hold {
 	case holdNone:
 	case holdReader: // it is to read, and must be seen to
-		w.heardAt = max(w.heardAt, w.c.wroteAt)
+		if w.c.wroteAt > w.heardAt {
+			w.heardAt, w.pinged = w.c.wroteAt, false
+		}
 	default:
 		w.heardAt = l.now
 	}
