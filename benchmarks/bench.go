@@ -305,7 +305,7 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	l := loading{b: b, c: c, s: s, level: level, block: block}
 	if err := l.trial(ctx, results.PhaseIdle, level, 0, b.idle); err != nil {
 		return err
@@ -328,7 +328,7 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 	}
 	search = append(search, b.Search...)
 	if err := b.sockload(ctx, search...); err != nil {
-		return s.explain(err)
+		return s.Explain(err)
 	}
 	if light {
 		return l.trial(ctx, results.PhaseRecovered, level, results.LightRate, recovery)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sockloop/sockloop/benchmarks/internal/process"
 	"github.com/sockloop/sockloop/loadclient/results"
 )
 
@@ -18,15 +19,15 @@ import (
 type loading struct {
 	b            *bench
 	c            *contestant
-	s            *process
+	s            *process.Process
 	level, block int
 }
 
 // args are sockload's.
 func (l *loading) args() []string {
 	return slices.Concat([]string{
-		"--target", "ws://" + l.s.addr + l.c.Path, "--protocol", string(l.c.Protocol), "--cpus", l.b.cpus.String(),
-		"--server-pid", strconv.Itoa(l.s.cmd.Process.Pid), "--server-version", l.c.version,
+		"--target", "ws://" + l.s.Addr + l.c.Path, "--protocol", string(l.c.Protocol), "--cpus", l.b.cpus.String(),
+		"--server-pid", strconv.Itoa(l.s.PID()), "--server-version", l.c.version,
 		"--block", strconv.Itoa(l.block + 1),
 	}, l.b.suite.load, l.c.Load)
 }
@@ -37,7 +38,7 @@ func (l *loading) trial(
 ) error {
 	t, err := l.try(ctx, phase, connections, rate, window)
 	if err != nil {
-		return l.s.explain(err)
+		return l.s.Explain(err)
 	}
 	return l.b.append(l.c, results.Record{Trial: &t})
 }
@@ -81,7 +82,7 @@ func (l *loading) rates(ctx context.Context) error {
 	for _, rate := range l.b.suite.rates {
 		t, err := l.equal(ctx, rate)
 		if err != nil {
-			return l.s.explain(err)
+			return l.s.Explain(err)
 		}
 		if err := l.b.append(l.c, results.Record{Trial: &t}); err != nil || t.Says() && !t.Carried() {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/sockloop/sockloop/benchmarks/internal/process"
 	"github.com/sockloop/sockloop/loadclient/results"
 )
 
@@ -124,14 +125,9 @@ func (p *peer) install(ctx context.Context) error {
 		return err
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(p.Install, " "), err, lastLine(out))
+		return fmt.Errorf("%s: %w: %s", strings.Join(p.Install, " "), err, process.LastLine(out))
 	}
 	return nil
-}
-
-func lastLine(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1]
 }
 
 var (

@@ -48,9 +48,9 @@ func TestPeers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(s.stop)
+				t.Cleanup(s.Stop)
 				got := load(t, b, append([]string{
-					"--target", "ws://" + s.addr + c.Path, "--protocol", string(c.Protocol),
+					"--target", "ws://" + s.Addr + c.Path, "--protocol", string(c.Protocol),
 					"--connections", "20", "--rate", "10000", "--window", "500ms",
 				}, c.Load...)...)
 				sent := 250

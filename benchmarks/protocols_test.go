@@ -97,11 +97,11 @@ func TestProtocols(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(s.stop)
-				target := "ws://" + s.addr + "/broadcast"
+				t.Cleanup(s.Stop)
+				target := "ws://" + s.Addr + "/broadcast"
 				args := tt.client
 				if strings.HasSuffix(tt.name, "over TLS") {
-					proxy, ca := behindTLS(t, s.addr)
+					proxy, ca := behindTLS(t, s.Addr)
 					target, args = "wss://"+proxy+"/broadcast", append([]string{"--ca", ca}, args...)
 				}
 				if protocol == string(results.WebSocket) {
@@ -143,8 +143,8 @@ func TestIdleConnections(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(s.stop)
-			steps, hold, err := idle(b, "--target", "ws://"+s.addr+target, "--protocol", protocol,
+			t.Cleanup(s.Stop)
+			steps, hold, err := idle(b, "--target", "ws://"+s.Addr+target, "--protocol", protocol,
 				"--connections", "300", "--step", "150", "--hold", "1500ms")
 			if err != nil || len(steps) != 3 || hold == nil || hold.Connections != 300 || hold.Lost != 0 {
 				t.Fatalf("%v %+v %+v", err, steps, hold)
@@ -152,7 +152,7 @@ func TestIdleConnections(t *testing.T) {
 			if last := steps[2]; last.Connections != 300 || last.PerConnection == nil || last.PerConnection.RSS <= 0 {
 				t.Errorf("%+v", last)
 			}
-			steps, _, err = idle(b, "--target", "ws://"+s.addr+target, "--protocol", protocol,
+			steps, _, err = idle(b, "--target", "ws://"+s.Addr+target, "--protocol", protocol,
 				"--connections", "700", "--step", "350", "--hold", "0s")
 			if err == nil || !strings.Contains(err.Error(), "it takes no more clients") {
 				t.Errorf("%v %+v", err, steps)

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sockloop/sockloop/benchmarks/internal/process"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -120,57 +121,75 @@ func (b *bench) measure(ctx context.Context, s setup, rate string) (r record, er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r = record{Setup: s.name, Processes: s.processes}
-	var broker *program
-	var args []string
-	if s.broker {
-		addr, err := freeAddr()
+	var running []*process.Process
+	defer func() {
+		for _, p := range running {
+			p.Stop()
+		}
+	}()
+	start := func(cpu int, addr, path string, args ...string) error {
+		p, err := process.Start(ctx, exec.Command(path, args...), tuning.CPUs{cpu}, addr)
 		if err != nil {
-			return r, err
+			return fmt.Errorf("%s: %w", path, err)
 		}
-		host, port, _ := strings.Cut(addr, ":")
-		if broker, err = start(ctx, b.clientCPU, addr, "nats-server", "-a", host, "-p", port); err != nil {
-			return r, err
-		}
-		defer broker.stop()
-		args = append(args, "--broker", "nats://"+addr)
+		running = append(running, p)
+		return nil
 	}
-	addr, err := freeAddr()
+	addr, err := process.FreeAddr()
 	if err != nil {
 		return r, err
 	}
-	var servers []*program
-	for range s.processes {
-		admin := "off"
-		if s.scraped {
-			if admin, err = freeAddr(); err != nil {
-				return r, err
-			}
-		}
-		p, err := start(ctx, b.serverCPU, addr, filepath.Join(b.bin, "sockloop"), append([]string{
-			"--addr", addr, "--cpu", strconv.Itoa(b.serverCPU), "--share-port", "--admin-addr", admin}, args...)...)
+	common := []string{"--addr", addr, "--cpu", strconv.Itoa(b.serverCPU), "--share-port"}
+	if s.broker {
+		broker, err := process.FreeAddr()
 		if err != nil {
 			return r, err
 		}
-		defer p.stop()
+		host, port, _ := strings.Cut(broker, ":")
+		if err := start(b.clientCPU, broker, "nats-server", "-a", host, "-p", port); err != nil {
+			return r, err
+		}
+		common = append(common, "--broker", "nats://"+broker)
+	}
+	brokers := len(running)
+	for range s.processes {
+		admin := "off"
 		if s.scraped {
-			if err := await(ctx, admin); err != nil {
+			if admin, err = process.FreeAddr(); err != nil {
 				return r, err
 			}
 			go scrape(ctx, admin)
 		}
-		servers = append(servers, p)
+		path := filepath.Join(b.bin, "sockloop")
+		if err := start(b.serverCPU, addr, path, append(common, "--admin-addr", admin)...); err != nil {
+			return r, err
+		}
 	}
 	time.Sleep(settling)
-	r.ServerCPU, r.BrokerCPU = -cpuOf(servers...), -cpuOf(broker)
+	before := cpuOf(running)
 	if r.Trial, err = b.load(ctx, addr, rate); err != nil {
 		return r, err
 	}
-	r.ServerCPU += cpuOf(servers...)
-	r.BrokerCPU += cpuOf(broker)
-	for _, p := range servers {
-		r.RSS = append(r.RSS, p.rss())
+	for i, p := range running {
+		if err := p.Ended(); err != nil { // its part of the port is another's then
+			return r, err
+		}
+		if used := p.CPU() - before[i]; i < brokers {
+			r.BrokerCPU += used
+		} else {
+			r.ServerCPU += used
+			r.RSS = append(r.RSS, p.RSS())
+		}
 	}
 	return r, nil
+}
+
+// cpuOf is what each has used, in seconds.
+func cpuOf(running []*process.Process) (seconds []float64) {
+	for _, p := range running {
+		seconds = append(seconds, p.CPU())
+	}
+	return seconds
 }
 
 // settling is what processes have to start up and find their broker before the load begins.

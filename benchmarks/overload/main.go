@@ -7,6 +7,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/csv"
 	"flag"
 	"fmt"
@@ -17,13 +18,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/sockloop/sockloop/benchmarks/internal/process"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -58,27 +58,22 @@ func run() error {
 	window := flag.Duration("window", 30*time.Second, "length of the load")
 	out := flag.String("out", "benchmarks/results/overload", "folder for overload.csv and overload.svg")
 	flag.Parse()
-	addr, err := freeAddr()
+	addr, err := process.FreeAddr()
 	if err != nil {
 		return err
 	}
-	admin, err := freeAddr()
+	admin, err := process.FreeAddr()
 	if err != nil {
 		return err
 	}
-	server := exec.Command(filepath.Join(*bin, "sockloop"), "--cpu", "0", "--addr", addr, "--admin-addr", admin)
-	server.Stderr = os.Stderr
-	if err := server.Start(); err != nil {
+	cmd := exec.Command(filepath.Join(*bin, "sockloop"), "--cpu", "0", "--addr", addr, "--admin-addr", admin)
+	cmd.Stderr = os.Stderr
+	server, err := process.Start(context.Background(), cmd, tuning.CPUs{0}, addr)
+	if err != nil {
 		return err
 	}
-	defer func() {
-		_ = server.Process.Signal(syscall.SIGTERM)
-		_ = server.Wait()
-	}()
+	defer server.Stop()
 	if _, _, err := tuning.Pin(tuning.CPUs{1}); err != nil {
-		return err
-	}
-	if err := await(addr); err != nil {
 		return err
 	}
 	l := load{addr: addr, connections: *connections, publishers: *publishers, rate: 1e10, window: capacityWindow}
@@ -90,7 +85,7 @@ func run() error {
 	fmt.Printf("capacity: %.3g deliveries/s to %d connections, %d of them lost\n", carried, *connections, capacity.lost)
 	l.rate, l.window = *times*carried, *window
 
-	w := watcher{addr: addr, admin: admin, pid: server.Process.Pid, start: time.Now()}
+	w := watcher{addr: addr, admin: admin, server: server, start: time.Now()}
 	time.Sleep(*calm)
 	w.start = time.Now()
 	var from, until time.Duration
@@ -122,34 +117,14 @@ func run() error {
 // capacityWindow is how long the server is given more than it can carry, to see what that is.
 const capacityWindow = 5 * time.Second
 
-// await waits until the server listens.
-func await(addr string) (err error) {
-	for range 100 {
-		var c net.Conn
-		if c, err = net.Dial("tcp", addr); err == nil {
-			return c.Close()
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return err
-}
-
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return ln.Addr().String(), ln.Close()
-}
-
 // watcher looks at a server.
 type watcher struct {
-	addr  string
-	admin string // address of the admin plane
-	pid   int
-	start time.Time
-	echo  *websocket.Conn
-	n     int
+	addr   string
+	admin  string // address of the admin plane
+	server *process.Process
+	start  time.Time
+	echo   *websocket.Conn
+	n      int
 }
 
 // watch looks until the load has ended and a calm time has passed.
@@ -172,7 +147,7 @@ func (w *watcher) watch(loadEnds <-chan struct{}, calm time.Duration) []look {
 
 // look asks everything at once, since each answer may take long.
 func (w *watcher) look() look {
-	l := look{at: time.Since(w.start), rss: rss(w.pid)}
+	l := look{at: time.Since(w.start), rss: w.server.RSS()}
 	w.n++
 	var all sync.WaitGroup
 	all.Go(func() { l.echo = timed(w.roundTrip) })
@@ -235,21 +210,6 @@ func ask(addr, method, path string) (int, error) {
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode, err
-}
-
-// rss is a process's resident memory, in bytes; 0 if it cannot be read.
-func rss(pid int) int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.SplitSeq(string(status), "\n") {
-		var kb int
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kb); n == 1 {
-			return kb << 10
-		}
-	}
-	return 0
 }
 
 func writeCSV(path string, looks []look) error {
