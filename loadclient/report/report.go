@@ -89,16 +89,12 @@ func tables(r *results.Measurement) (all []table) {
 		})
 	}
 	for i, e := range r.Equal() {
-		t := table{
+		all = append(all, table{
 			fmt.Sprintf("equal-%d", i+1), "Equal load: " + e.String(),
 			"The medians of the blocks in which the rate was carried. Memory is anonymous + file-backed; the " +
 				"kernel's is that of all TCP sockets of the machine.",
-			results.EqualHead, nil,
-		}
-		for k := range e.Rows {
-			t.Rows = append(t.Rows, e.Rows[k].Cells())
-		}
-		all = append(all, t)
+			results.EqualHead, e.Table(),
+		})
 	}
 	if rows := r.AgentsTable(); len(rows) > 0 {
 		all = append(all, table{"agents", "Load clients", results.AgentsText, results.AgentsHead, rows})

@@ -332,8 +332,7 @@ func TestPictures(t *testing.T) {
 // A ramp of connections that do nothing is a table, under a question of its own.
 func TestRamp(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "sockloop.jsonl")
-	var b bytes.Buffer
+	var records []results.Record
 	for i, n := range []int{0, 1000, 2000} {
 		step := results.IdleStep{
 			Provenance: made(1), Step: i, Connections: n, Opened: min(n, 1000), Rate: 12_345, Failed: i,
@@ -343,7 +342,34 @@ func TestRamp(t *testing.T) {
 		if i > 0 {
 			step.PerConnection = &results.ConnectionMemory{Anon: 1700, KernelSockets: 3400}
 		}
-		if err := results.NewWriter(&b).Write(results.Record{Idle: &step}); err != nil {
+		records = append(records, results.Record{Idle: &step})
+	}
+	page, summary := written(t, records)
+	for _, want := range []string{
+		"<h1>Connections that do nothing</h1>", "How many connections a second",
+		"<td>sockloop</td><td>2000</td><td>12345</td><td>1.5</td><td>7</td><td>2</td><td>0</td>" +
+			"<td>12 (8 &#43; 4)</td><td>1.7</td><td>3.4</td>",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(page, "0 of 0") {
+		t.Error("trials are counted that nobody made")
+	}
+	row := "| sockloop | 1000 | 12345 | 1.5 | 7 | 1 | 0 | 12 (8 + 4) | 1.7 | 3.4 |"
+	if !strings.Contains(summary, row) {
+		t.Errorf("the summary lacks %s:\n%s", row, summary)
+	}
+}
+
+// written is what records make: the report and the summary.
+func written(t *testing.T, records []results.Record) (page, summary string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "sockloop.jsonl")
+	var b, p, s bytes.Buffer
+	for _, r := range records {
+		if err := results.NewWriter(&b).Write(r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -354,27 +380,11 @@ func TestRamp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var page, summary bytes.Buffer
-	if err := Write(&page, m); err != nil {
+	if err := Write(&p, m); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{
-		"<h1>Connections that do nothing</h1>", "How many connections a second",
-		"<td>sockloop</td><td>2000</td><td>12345</td><td>1.5</td><td>7</td><td>2</td><td>0</td>" +
-			"<td>12 (8 &#43; 4)</td><td>1.7</td><td>3.4</td>",
-	} {
-		if !strings.Contains(page.String(), want) {
-			t.Errorf("the page lacks %s", want)
-		}
-	}
-	if strings.Contains(page.String(), "0 of 0") {
-		t.Error("trials are counted that nobody made")
-	}
-	m.WriteMarkdown(&summary)
-	row := "| sockloop | 1000 | 12345 | 1.5 | 7 | 1 | 0 | 12 (8 + 4) | 1.7 | 3.4 |"
-	if !strings.Contains(summary.String(), row) {
-		t.Errorf("the summary lacks %s:\n%s", row, summary.String())
-	}
+	m.WriteMarkdown(&s)
+	return p.String(), s.String()
 }
 
 // Of several load clients each has a row, for the trial that counts.
@@ -387,38 +397,21 @@ func TestAgents(t *testing.T) {
 			RTT: results.Latency{Mean: 10.5, P99: 31}, LagP99: 0.2, ClientBusy: []float64{0.25, 0.5},
 		})
 	}
-	file := filepath.Join(t.TempDir(), "sockloop.jsonl")
-	var b, page, summary bytes.Buffer
-	w := results.NewWriter(&b)
+	records := []results.Record{{Saturation: &found}}
 	for i := range trials {
-		if err := w.Write(results.Record{Trial: &trials[i]}); err != nil {
-			t.Fatal(err)
-		}
+		records = append(records, results.Record{Trial: &trials[i]})
 	}
-	if err := w.Write(results.Record{Saturation: &found}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := results.Load(results.Options{}, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := Write(&page, m); err != nil {
-		t.Fatal(err)
-	}
-	m.WriteMarkdown(&summary)
+	page, summary := written(t, records)
 	for i := range 2 {
 		cells := []string{
 			"sockloop", "100", "1", "980 thousand", fmt.Sprintf("10.0.0.%d:7070", i), "50", "490 thousand", "10.5",
 			"31", "0.2", "0.5", "OK",
 		}
-		if row := "<td>" + strings.Join(cells, "</td><td>") + "</td>"; !strings.Contains(page.String(), row) {
+		if row := "<td>" + strings.Join(cells, "</td><td>") + "</td>"; !strings.Contains(page, row) {
 			t.Errorf("the page lacks %s", row)
 		}
-		if row := "| " + strings.Join(cells, " | ") + " |"; !strings.Contains(summary.String(), row) {
-			t.Errorf("the summary lacks %s:\n%s", row, summary.String())
+		if row := "| " + strings.Join(cells, " | ") + " |"; !strings.Contains(summary, row) {
+			t.Errorf("the summary lacks %s:\n%s", row, summary)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package results
 
 import (
 	"fmt"
-	"io"
 	"slices"
 )
 
@@ -46,17 +45,4 @@ func (t *Trial) agentRows(server string) (rows [][]string) {
 		})
 	}
 	return rows
-}
-
-// writeAgents writes that table, if there were agents.
-func (m *Measurement) writeAgents(w io.Writer) {
-	rows := m.AgentsTable()
-	if len(rows) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\n%s\n\n", AgentsText)
-	head(w, 1, AgentsHead...)
-	for _, cells := range rows {
-		row(w, cells...)
-	}
 }

@@ -105,11 +105,7 @@ func equalLoad(name string, blocks map[int]*Trial) EqualLoad {
 // writeEqual writes a table for each rate with which all were loaded.
 func (m *Measurement) writeEqual(w io.Writer) {
 	for _, e := range m.Equal() {
-		fmt.Fprintf(w, "\n%s (memory: anonymous + file-backed):\n\n", e.String())
-		head(w, 1, EqualHead...)
-		for i := range e.Rows {
-			row(w, e.Rows[i].Cells()...)
-		}
+		table(w, e.String()+" (memory: anonymous + file-backed):", 1, EqualHead, e.Table())
 	}
 }
 
@@ -118,13 +114,21 @@ func (e *EqualLoads) String() string {
 	return fmt.Sprintf("%s messages a second, nominal, at %d connections", long(e.Rate), e.Connections)
 }
 
-// EqualHead are the names of the columns of Cells.
+// Table is a row for each server.
+func (e *EqualLoads) Table() (rows [][]string) {
+	for i := range e.Rows {
+		rows = append(rows, e.Rows[i].cells())
+	}
+	return rows
+}
+
+// EqualHead are the names of the columns of Table.
 var EqualHead = []string{
 	"server", "mean, ms", "p50", "p99", "p99.9", "server CPU, cores", "memory, MB", "kernel's sockets, MB", "blocks",
 }
 
-// Cells are the row of a table.
-func (e *EqualLoad) Cells() []string {
+// cells are the row of a table.
+func (e *EqualLoad) cells() []string {
 	blocks := fmt.Sprint(e.Blocks)
 	if e.Failed > 0 {
 		blocks += fmt.Sprintf(", not carried in %d", e.Failed)

@@ -2,7 +2,6 @@ package results
 
 import (
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -80,19 +79,6 @@ func (m *Measurement) RampTable() (rows [][]string) {
 		}
 	}
 	return rows
-}
-
-// writeRamps writes a row for each step of a ramp.
-func (m *Measurement) writeRamps(w io.Writer) {
-	rows := m.RampTable()
-	if len(rows) == 0 {
-		return
-	}
-	fmt.Fprint(w, "\nConnections that do nothing (memory: anonymous + file-backed):\n\n")
-	head(w, 1, RampHead...)
-	for _, cells := range rows {
-		row(w, cells...)
-	}
 }
 
 func (s *IdleStep) cells() []string {

@@ -18,11 +18,12 @@ func (m *Measurement) WriteMarkdown(w io.Writer) {
 	m.writeOverview(w)
 	m.writeSaturations(w)
 	m.writeNotes(w)
-	m.writeWalls(w)
+	names, walls := m.WallsTable()
+	table(w, WallsText, 2, names, walls)
 	m.writeEqual(w)
-	m.writeRamps(w)
+	table(w, "Connections that do nothing (memory: anonymous + file-backed):", 1, RampHead, m.RampTable())
 	m.writeMemory(w)
-	m.writeAgents(w)
+	table(w, AgentsText, 1, AgentsHead, m.AgentsTable())
 	m.writeControls(w)
 	for _, s := range f.Servers {
 		if s.Skipped != "" {
@@ -46,6 +47,18 @@ func row(w io.Writer, cells ...string) { fmt.Fprintf(w, "| %s |\n", strings.Join
 func head(w io.Writer, text int, cells ...string) {
 	row(w, cells...)
 	fmt.Fprintf(w, "|%s%s\n", strings.Repeat("---|", text), strings.Repeat("---:|", len(cells)-text))
+}
+
+// table writes a table with what it is about, whose first columns are text; without rows nothing.
+func table(w io.Writer, about string, text int, names []string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n\n", about)
+	head(w, text, names...)
+	for _, cells := range rows {
+		row(w, cells...)
+	}
 }
 
 // writeOverview writes a row a server, the fastest first: where it saturates at the levels that all were measured at,

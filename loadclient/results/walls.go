@@ -2,7 +2,6 @@ package results
 
 import (
 	"fmt"
-	"io"
 )
 
 // inputWall is how many times more a server must carry when few connections send for what comes in to have been its
@@ -90,15 +89,3 @@ func (m *Measurement) WallsTable() (head []string, rows [][]string) {
 // WallsText explains that table.
 var WallsText = fmt.Sprintf("What comes in is messages a second, what goes out is bytes, when most was delivered. "+
 	"A server that saturates %v times as late when few connections send stood at what comes in.", inputWall)
-
-func (m *Measurement) writeWalls(w io.Writer) {
-	names, rows := m.WallsTable()
-	if len(rows) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\n%s\n\n", WallsText)
-	head(w, 2, names...)
-	for _, cells := range rows {
-		row(w, cells...)
-	}
-}
