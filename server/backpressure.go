@@ -7,15 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pacerInterval is how often those who wait for their rate, or for room in a log, are looked at.
+// pacerInterval is how often those who wait for their rate, for room in a log, or for their own client are looked at.
 const pacerInterval = 10 * time.Millisecond
 
-// backpressure is what a session's next message has to wait for: room in the log of a topic, its rate, or that its own
-// client takes what has been published; zero is nothing.
+// backpressure is what a session's next message has to wait for: its rate, room in a log, or its own client; zero is
+// nothing.
 type backpressure struct {
-	topic  *Topic
-	rate   *rate
-	behind *Session
+	rate   *rate    // that must allow it
+	full   *Topic   // whose log must have room
+	unread *Topic   // that the client of behind must take
+	behind *Session // nil if unread is
 }
 
 func (b backpressure) none() bool { return b == backpressure{} }
@@ -26,7 +27,7 @@ func (b backpressure) over(now int64) bool {
 		b.rate.fill(now)
 		return b.rate.has()
 	}
-	return !b.behind.isBehind(b.behind.published)
+	return !b.behind.isBehind(b.unread, caughtUpShare)
 }
 
 // publisher is a connection that waits until its session may publish again.
@@ -40,13 +41,17 @@ func (p *publisher) release() {
 	p.c.release(holdReader)
 }
 
-// behindShare is the part of a log by which a session that publishes may be behind with its own reading. Readers are
-// judged when a log is full: nobody is to fall off one that he fills himself, with a client that sends before it reads.
-const behindShare = 2
+// A session that publishes may be behind with its own reading by a part of a log, and goes on when it is behind by a
+// smaller one. Readers are judged when a log is full: nobody is to fall off one that he fills himself, with a client
+// that sends before it reads.
+const (
+	behindShare   = 2
+	caughtUpShare = 4
+)
 
-// isBehind tells whether the client of a session that is open has that much of a topic left to take; nil is none.
-func (s *Session) isBehind(t *Topic) bool {
-	return t != nil && s.state == open && s.outflow.Unread(t.log) > s.loop.cfg.LogBytesMax/behindShare
+// isBehind tells whether the client of a session that is open has more than that part of a topic's log left to take.
+func (s *Session) isBehind(t *Topic, share int) bool {
+	return s.state == open && s.outflow.Unread(t.log) > s.loop.cfg.LogBytesMax/share
 }
 
 // holdBack lets a connection wait whose session published too fast. It is not read meanwhile, so TCP slows its peer,
@@ -60,8 +65,8 @@ func (l *loop) holdBack(c *conn, b backpressure) {
 	if b.behind != nil {
 		why = holdReader
 	}
-	if c.wait(why); b.topic != nil {
-		l.awaitRoom(b.topic, c)
+	if c.wait(why); b.full != nil {
+		l.awaitRoom(b.full, c)
 		return
 	}
 	l.paced = append(l.paced, publisher{c, b})

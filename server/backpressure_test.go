@@ -132,6 +132,84 @@ func TestPublishersReadBeforeTheyGoOn(t *testing.T) {
 	}
 }
 
+// Whoever is behind with its own reading goes on when it has caught up by half of that, not when one message has left.
+func TestPublishersCatchUpBeforeTheyGoOn(t *testing.T) {
+	t.Parallel()
+	const log = 8 << 20 // several times what lies in sockets
+	b := startBrokered(t, Config{LogBytesMax: log, UnsentBytesMax: 16 << 10})
+	c := b.dial("/local")
+	look := func() (unread int, held bool, received uint64) {
+		b.here(func() {
+			b.loop.releasePaced() // as it does by itself every pacerInterval
+			for _, of := range b.loop.conns {
+				held = of.hold == holdReader
+				unread = of.protocol.(*webSocket).session.(*Session).outflow.Unread(b.local.log)
+			}
+			received = b.loop.stats.MessagesReceived
+		})
+		return unread, held, received
+	}
+	sent := uint64(0)
+	for held := false; !held; {
+		if err := wsutil.WriteClientText(c, []byte(strings.Repeat("x", 60_000))); err != nil {
+			t.Fatal(err)
+		}
+		sent++
+		for received := uint64(0); received < sent && !held; {
+			_, held, received = look()
+		}
+	}
+	for range sent {
+		unread, held, _ := look()
+		if !held && unread > log/caughtUpShare {
+			t.Fatalf("it may go on, %d bytes behind", unread)
+		}
+		if _, err := wsutil.ReadServerText(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		_, held, _ := look()
+		if !held {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("it has read everything and waits")
+		}
+	}
+}
+
+// Whoever is behind and is closed by its service is read again, so that it can answer.
+func TestClosedPublishersAreReadAgain(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10, CloseTimeout: time.Minute})
+	c := b.dial("/local")
+	go func() {
+		for text := []byte(strings.Repeat("x", 60_000)); wsutil.WriteClientText(c, text) == nil; {
+		}
+	}()
+	b.held(1)
+	b.here(func() {
+		for _, of := range b.loop.conns {
+			of.protocol.(*webSocket).session.(*Session).Close(4000, "enough")
+		}
+	})
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		held := false
+		b.here(func() {
+			for _, of := range b.loop.conns {
+				held = of.hold == holdReader
+			}
+		})
+		if !held {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("it still waits for a client that is to end")
+		}
+	}
+}
+
 // held waits until so many publishers were held.
 func (b *brokered) held(n uint64) {
 	b.t.Helper()

@@ -48,8 +48,10 @@ const (
 	// be more than brokerQueueShare of the budget.
 	brokerQueueBytesMax = 8 << 20
 	brokerQueueShare    = 16
-	// waitingShare is the part of it that may wait for the readers of one topic, so that the others have room.
+	// waitingShare is the part of it that may wait for the readers of one topic, so that the others have room, and
+	// flushShare the part that one batch for the broker may take, so that several fit where it arrives.
 	waitingShare = 4
+	flushShare   = 8
 	// arrivalBytes is what an arrival takes beside its messages, in bytes.
 	arrivalBytes = 128
 	// joinedBytesMax is the size up to which an arrival takes in the next of its topic: a turn is not much exceeded.
@@ -299,7 +301,7 @@ func (r *remote) occupied(occupied bool) {
 func (r *remote) published(m *Message) {
 	r.own.Append(m)
 	r.account()
-	if len(r.own.JSON) >= r.side.loop.cfg.BatchBytesMax {
+	if len(r.own.JSON)+8*len(r.own.Ends) >= min(r.side.loop.cfg.BatchBytesMax, r.side.queueBytesMax/flushShare) {
 		r.flush()
 	}
 }

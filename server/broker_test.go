@@ -72,7 +72,8 @@ type brokered struct {
 	*Server
 	t      *testing.T
 	broker *noted
-	topic  *Topic
+	topic  *Topic // x
+	local  *Topic
 	end    func()
 }
 
@@ -85,8 +86,9 @@ func startBrokered(t *testing.T, c Config) *brokered {
 		t.Fatal(err)
 	}
 	b.topic = b.NewTopic("x")
+	b.local = b.NewTopic("local", func(o *TopicOptions) { o.Local = true })
 	err = errors.Join(b.Handle("/x", &chatting{b.topic}), b.Handle("/publish", &publishing{b.topic}),
-		b.Handle("/local", &chatting{b.NewTopic("local", func(o *TopicOptions) { o.Local = true })}))
+		b.Handle("/local", &chatting{b.local}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +179,41 @@ func TestBrokerIsHandedWhatWasPublishedHere(t *testing.T) {
 	b.hears(c, "from", "another")
 	b.here(func() { b.publish("4") })
 	b.broker.expect(t, "open", "subscribe x", `x "1","2","\"3\""`, `x "4"`)
+}
+
+// A batch of the largest messages and one of the smallest fit the queues of the process that it comes to, also where
+// these are small for lack of memory.
+func TestBatchesForTheBrokerFitItsQueues(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
+	queue := b.loop.brokerSide.queueBytesMax
+	b.here(func() {
+		for range 4 * queue / 9 { // a number is two bytes in the batch and eight in the table of its ends
+			b.publish("7")
+		}
+		for range 2 * queue / 60_000 {
+			b.publish(strings.Repeat("x", 60_000))
+		}
+		b.topic.seal()
+	})
+	b.end()
+	b.broker.mu.Lock()
+	defer b.broker.mu.Unlock()
+	batches := 0
+	for _, told := range b.broker.told {
+		elements, ok := strings.CutPrefix(told, "x ")
+		if !ok {
+			continue
+		}
+		batches++
+		batch, err := readBatch([]byte("[" + elements + "]"))
+		if a := (arrival{"x", batch}); err != nil || a.size() > queue/waitingShare {
+			t.Errorf("%d messages take %d bytes of a queue of %d, %v", batch.Len(), a.size(), queue, err)
+		}
+	}
+	if batches < 2*flushShare {
+		t.Errorf("only %d batches, so this shows nothing", batches)
+	}
 }
 
 // A batch of many bytes leaves within the turn, also if the topic is sealed all the time.
@@ -402,8 +439,8 @@ func TestBrokerQueuesAreOfTheBudget(t *testing.T) {
 		for err := error(nil); err == nil; kept++ {
 			_, err = b.broker.receive([]string{"x", "nobody"}[kept%2], []byte(`[""]`))
 		}
-		if kept > (16<<20)/brokerQueueShare/arrivalBytes+1 {
-			t.Errorf("%d arrivals are kept", kept)
+		if most := (16 << 20) / brokerQueueShare / arrivalBytes; kept > most+1 || kept < most/2 {
+			t.Errorf("%d arrivals are kept, of at most %d", kept, most)
 		}
 	})
 }

@@ -271,11 +271,15 @@ func (s *Session) moved() {
 	s.loop.stats.SessionsOf[s.countedAs]++
 }
 
-// wait looks at the log that the session published to last: as long as that is full it publishes nothing more, however
-// many others have published to it since.
+// wait looks at the topic that the session published to last: it publishes nothing more as long as that topic's log is
+// full, however many others have published to it since, or as its own client is behind with it.
 func (s *Session) wait() backpressure {
-	if t := s.published; t != nil && t.awaited {
-		return backpressure{topic: t}
+	switch t := s.published; {
+	case t == nil:
+	case t.awaited:
+		return backpressure{full: t}
+	case s.isBehind(t, behindShare):
+		return backpressure{unread: t, behind: s}
 	}
 	return backpressure{}
 }
@@ -291,13 +295,11 @@ func (s *Session) message(m *Message) backpressure {
 	within := s.rate.spend(size, l.now)
 	switch {
 	case l.foundFull != nil:
-		return backpressure{topic: l.foundFull}
+		return backpressure{full: l.foundFull}
 	case !within:
 		return backpressure{rate: &s.rate}
-	case s.isBehind(s.published):
-		return backpressure{behind: s}
 	}
-	return backpressure{}
+	return s.wait()
 }
 
 func (s *Session) beginClosing() {

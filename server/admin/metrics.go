@@ -148,7 +148,8 @@ var metrics = []metric{
 		}),
 	plain(counter, "logs_cut_total", "Times that the slowest readers of a topic were ended because memory was spent.",
 		func(s *server.Stats) uint64 { return s.LogsCutForMemory }),
-	plain(counter, "publishers_held_total", "Times that a client was not read because it published too fast.",
+	plain(counter, "publishers_held_total", "Times that a client was not read "+
+		"because it published faster than it may, or than others or it itself read.",
 		func(s *server.Stats) uint64 { return s.PublishersHeld }),
 	plain(counter, "requests_total", "HTTP requests of clients, handshakes included.",
 		func(s *server.Stats) uint64 { return s.Requests }),
