@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,29 +24,35 @@ func Memory() (int, error) {
 	return total, nil
 }
 
-// cgroupMemory is the least memory.max from the process's cgroup up to the root (cgroup v2). A container often sees its
-// own as the root.
+// cgroupMemory is the least limit from the process's cgroup up to the root, in version 2 (memory.max) and in version 1
+// (memory.limit_in_bytes), see cgroups(7). A container often sees its own cgroup as the root.
 func cgroupMemory(self, root string) (int, error) {
 	content, err := os.ReadFile(self)
 	if err != nil {
 		return 0, err
 	}
-	_, path, ok := strings.Cut(strings.TrimSpace(string(content)), "0::")
-	if !ok {
-		return 0, fmt.Errorf("%s: no cgroup of version 2", self)
-	}
-	path, _, _ = strings.Cut(path, "\n")
 	least := -1
-	for at := filepath.Clean("/" + path); ; at = filepath.Dir(at) {
-		if n, err := readLimit(filepath.Join(root, at, "memory.max")); err == nil && (least < 0 || n < least) {
-			least = n
+	for line := range strings.Lines(string(content)) {
+		_, of, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, path, _ := strings.Cut(of, ":")
+		folder, file := root, "memory.max"
+		if controllers != "" { // version 1
+			if !slices.Contains(strings.Split(controllers, ","), "memory") {
+				continue
+			}
+			folder, file = filepath.Join(root, "memory"), "memory.limit_in_bytes"
 		}
-		if at == "/" {
-			break
+		for at := filepath.Clean("/" + path); ; at = filepath.Dir(at) {
+			if n, err := readLimit(filepath.Join(folder, at, file)); err == nil && (least < 0 || n < least) {
+				least = n
+			}
+			if at == "/" {
+				break
+			}
 		}
 	}
 	if least < 0 {
-		return 0, fmt.Errorf("%s: no limit", path)
+		return 0, fmt.Errorf("%s: no limit of memory", self)
 	}
 	return least, nil
 }

@@ -32,12 +32,37 @@ func TestMemoryIsTheLeastOfTheCgroups(t *testing.T) {
 	if n, err := cgroupMemory(self, root); n != 1024 || err != nil {
 		t.Errorf("%d %v, want the inner cgroup's limit", n, err)
 	}
-	if err := os.WriteFile(self, []byte("4:memory:/x\n"), 0o600); err != nil {
+	if err := os.WriteFile(self, []byte("2:cpu,cpuacct:/system.slice\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := cgroupMemory(self, root); err == nil {
-		t.Errorf("%d of a cgroup of version 1", n)
+		t.Errorf("%d of a cgroup that is not of memory", n)
 	}
+}
+
+// Version 1 has a tree for each controller, and a container sees its own cgroup as the root of it.
+func TestMemoryOfACgroupOfVersion1(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "memory"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	self := filepath.Join(root, "self")
+	for file, content := range map[string]string{
+		self: "5:hugetlb,memory:/docker/3f61\n2:cpu:/docker/3f61\n0::/docker/3f61\n",
+		filepath.Join(root, "memory", "memory.limit_in_bytes"): "8192\n",
+	} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := cgroupMemory(self, root); n != 8192 || err != nil {
+		t.Errorf("%d %v, want the container's limit", n, err)
+	}
+}
+
+func TestMemoryOfThisMachine(t *testing.T) {
+	t.Parallel()
 	if n, err := Memory(); n < 64<<20 || err != nil {
 		t.Errorf("this machine has %d bytes (%v)", n, err)
 	}
