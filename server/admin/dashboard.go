@@ -2,7 +2,6 @@ package admin
 
 import (
 	"embed"
-	"mime"
 	"net/http"
 	"path"
 
@@ -41,12 +40,19 @@ func pages() map[string][]byte {
 // pagePaths is what is at which path.
 var pagePaths = pages()
 
+// pageTypes are the media types of the dashboard's files. Package mime would read the system's table of a thousand.
+var pageTypes = map[string]string{
+	"":     "text/html; charset=utf-8",
+	".css": "text/css; charset=utf-8",
+	".js":  "text/javascript; charset=utf-8",
+}
+
 // servePages adds the dashboard to a mux.
 func servePages(mux *http.ServeMux) {
 	for at, text := range pagePaths {
-		kind := mime.TypeByExtension(path.Ext(at))
+		kind := pageTypes[path.Ext(at)]
 		if at == "/" {
-			kind, at = "text/html; charset=utf-8", "/{$}"
+			at = "/{$}"
 		}
 		mux.HandleFunc("GET "+at, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", kind)
