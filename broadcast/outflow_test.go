@@ -736,3 +736,27 @@ func TestTopicsCanBeLeftEarly(t *testing.T) {
 		t.Errorf("%d topics", n)
 	}
 }
+
+// A reader lags by the messages of all its topics that have not left for it.
+func TestLagIsOfAllTopics(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(Config{Wires: []Encoder{lines}, FrameBytesMax: 8})
+	r := newReader(&OutflowConfig{}, one, two)
+	if n := r.Lag(); n != 0 {
+		t.Errorf("%d messages behind, and nothing was published", n)
+	}
+	seal(one, 2, "first")
+	seal(two, 3, "second")
+	seal(one, 4, "third")
+	if n := r.Lag(); n != 3 {
+		t.Errorf("%d messages behind, want 3", n)
+	}
+	r.expect(t, 6, "first\n")
+	if n := r.Lag(); n != 2 {
+		t.Errorf("%d messages behind, want 2", n)
+	}
+	r.expect(t, all, "second\nthird\n")
+	if n := r.Lag(); n != 0 {
+		t.Errorf("%d messages behind, and everything has left", n)
+	}
+}

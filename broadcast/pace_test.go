@@ -428,3 +428,33 @@ func TestPaceWithoutAClockIsNone(t *testing.T) {
 		t.Errorf("lost: %v, full: %v", r.Lost(), topic.Full())
 	}
 }
+
+// Whom a full log waits for can be changed, and holds at once: nobody, if no pace is fast enough.
+func TestPaceCanBeChanged(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	c := OutflowConfig{}
+	r := newReader(&c, topic)
+	for seq := uint64(2); !topic.Full(); seq++ {
+		publishBytes(topic, seq, 15_000)
+		r.read(5_000)
+		*now++
+	}
+	topic.SetPace(Pace{Now: now, BytesMax: 2 << 20, BytesPerSecond: 1 << 20, WindowMS: 300}, 0)
+	if topic.Full() {
+		t.Error("the log is full of half of what it may keep now")
+	}
+}
+
+// What a batch of another process takes is charged as that of messages is.
+func TestBatchesAreCharged(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}})
+	var b codec.Batch
+	m := codec.Text([]byte(strings.Repeat("x", 5000)))
+	b.Append(&m)
+	before := topic.LogBytes()
+	if topic.PublishBatch(&b); topic.LogBytes()-before < 5000 {
+		t.Errorf("%d bytes are charged for a message of 5000", topic.LogBytes()-before)
+	}
+}

@@ -342,3 +342,71 @@ func BenchmarkDeflate(b *testing.B) {
 		}
 	}
 }
+
+// What is smaller than the bound is not tried, and what does not shrink leaves as it is.
+func TestDeflateWhatIsWorthIt(t *testing.T) {
+	t.Parallel()
+	d := deflater(t, 100)
+	noise := make([]byte, 200)
+	random := rand.NewChaCha8([32]byte{1})
+	_, _ = random.Read(noise)
+	for name, tt := range map[string]struct {
+		payload    []byte
+		compressed bool
+	}{
+		"99 bytes":  {bytes.Repeat([]byte("a"), 99), false},
+		"101 bytes": {bytes.Repeat([]byte("a"), 101), true},
+		"noise":     {noise, false},
+	} {
+		if p := d.AppendFrame(nil, ws.OpBinary, tt.payload); p[0]&rsv1 != 0 != tt.compressed {
+			t.Errorf("%s: compressed is %v", name, !tt.compressed)
+		}
+	}
+	for _, size := range []int{99, 101} { // of the array, with its five bytes of brackets and quotes
+		var b Batch
+		m := Text(bytes.Repeat([]byte("a"), size-5))
+		b.Append(&m)
+		if p := d.AppendArray(nil, b); p[0]&rsv1 != 0 != (size > 100) {
+			t.Errorf("an array of %d bytes: compressed is %v", size, size <= 100)
+		}
+	}
+}
+
+func TestDeflateLevels(t *testing.T) {
+	t.Parallel()
+	for level, legal := range map[int]bool{0: false, 1: true, 6: true, 7: false} {
+		if _, err := NewDeflater(level, 0); (err == nil) != legal {
+			t.Errorf("level %d: %v", level, err)
+		}
+	}
+}
+
+// A line that cannot be parsed offers nothing, whatever it begins with, and the next one is looked at.
+func TestOffersThatCannotBeParsed(t *testing.T) {
+	t.Parallel()
+	const broken = "permessage-deflate, ="
+	if AcceptsDeflate([]string{broken}) {
+		t.Error("half a line is an offer")
+	}
+	if !AcceptsDeflate([]string{broken, "permessage-deflate"}) {
+		t.Error("the line behind it is none")
+	}
+}
+
+// Inflating is paid by the bytes that were compressed, and a result has nothing of the one before.
+func TestInflaterCountsItsWork(t *testing.T) {
+	t.Parallel()
+	const hello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
+	var f Inflater
+	for range 2 {
+		if p, err := f.Inflate([]byte(hello), 100); string(p) != "Hello" || err != nil {
+			t.Errorf("%q %v", p, err)
+		}
+	}
+	if n := f.TakeWork(); n != 2*len(hello) {
+		t.Errorf("%d bytes were inflated, want %d", n, 2*len(hello))
+	}
+	if n := f.TakeWork(); n != 0 {
+		t.Errorf("%d bytes were inflated since", n)
+	}
+}

@@ -102,6 +102,40 @@ func TestDeadPublishersAreLetGoOf(t *testing.T) {
 	})
 }
 
+// Who waits for a full log goes on when its readers have read, and nothing is lost.
+func TestPublishersGoOnWhenThereIsRoom(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1, UnsentBytesMax: 16 << 10})
+	reader, c := b.dial("/x"), b.dial("/publish")
+	const messages = 400 // several logs, grown
+	text := []byte(strings.Repeat("x", 60_000))
+	sent := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < messages && err == nil; i++ {
+			err = wsutil.WriteClientText(c, text)
+		}
+		sent <- err
+	}()
+	held := false
+	for i := range messages {
+		if p, err := wsutil.ReadServerText(reader); err != nil || len(p) != len(text) {
+			t.Fatalf("message %d: %d bytes, %v", i, len(p), err)
+		}
+		if !held { // slowly, but so that it is waited for
+			time.Sleep(5 * time.Millisecond)
+			st, err := b.Stats(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = st.PublishersHeld > 0
+		}
+	}
+	if err := <-sent; err != nil || !held {
+		t.Errorf("held: %v, %v", held, err)
+	}
+}
+
 // A client that publishes before it reads what everybody hears, as one does that is busy, is not read for a while; it
 // falls off no log.
 func TestPublishersReadBeforeTheyGoOn(t *testing.T) {

@@ -181,6 +181,36 @@ func TestBrokerIsHandedWhatWasPublishedHere(t *testing.T) {
 	b.broker.expect(t, "open", "subscribe x", `x "1","2","\"3\""`, `x "4"`)
 }
 
+// What waits for the broker is charged as it grows, and what waits for a topic that is closed is forgotten.
+func TestClosedTopicsKeepNothingForTheBroker(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.here(func() {
+		r, k := b.topic.remote, b.loop.brokerSide
+		m := Text([]byte(strings.Repeat("x", 60_000)))
+		r.published(&m)
+		if r.kept < 60_000 {
+			t.Errorf("%d bytes are charged for a message of 60,000", r.kept)
+		}
+		r.own.Reset() // nobody is to hear it
+		batch, err := readBatch([]byte(`["one","two"]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := arrival{"x", batch}
+		k.mu.Lock()
+		k.bytes += a.size()
+		k.mu.Unlock()
+		r.wait(a)
+		b.topic.Close()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.bytes != 0 || r.kept != 0 {
+			t.Errorf("%d bytes wait for a topic that is closed, and %d are charged", k.bytes, r.kept)
+		}
+	})
+}
+
 // A batch of the largest messages and one of the smallest fit the queues of the process that it comes to, also where
 // these are small for lack of memory.
 func TestBatchesForTheBrokerFitItsQueues(t *testing.T) {

@@ -25,16 +25,15 @@ func (m *messages) kept() int { return cap(m.whole) }
 // handOn hands on the messages of the loop's array, as many as the connection's share allows, and keeps the others.
 func (m *messages) handOn(c *conn, to recipient) {
 	l := c.loop
-	if !l.mustWait(c, to) {
-		for l.share.visit > 0 && c.hold == holdNone && to.hears() {
-			next := l.array.Next()
-			if next == nil {
-				break
-			}
-			l.share.spend(messageOf(len(next.JSON())))
-			if wait := to.message(next); !wait.none() {
-				l.holdBack(c, wait)
-			}
+	l.waitFirst(c, to)
+	for l.share.visit > 0 && c.hold == holdNone && to.hears() {
+		next := l.array.Next()
+		if next == nil {
+			break
+		}
+		l.share.spend(messageOf(len(next.JSON())))
+		if wait := to.message(next); !wait.none() {
+			l.holdBack(c, wait)
 		}
 	}
 	if rest := l.array.Rest(); to.hears() {
@@ -63,12 +62,9 @@ func (m *messages) keep(rest []byte) {
 	}
 }
 
-// mustWait holds the connection if the session may not publish now.
-func (l *loop) mustWait(c *conn, to recipient) bool {
-	wait := to.wait()
-	if wait.none() || !to.hears() || l.departure.begun {
-		return false
+// waitFirst holds the connection if the session may not publish now.
+func (l *loop) waitFirst(c *conn, to recipient) {
+	if wait := to.wait(); !wait.none() && to.hears() {
+		l.holdBack(c, wait)
 	}
-	l.holdBack(c, wait)
-	return true
 }

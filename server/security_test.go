@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -60,8 +61,9 @@ func TestOrigins(t *testing.T) {
 				t.Errorf("%s %s lets a page of %s read the refusal", tt.method, path, from.value)
 			}
 			if strings.Contains(path, "iframe") && from.ok &&
-				resp.Header.Get("Content-Security-Policy") != "frame-ancestors https://other.example:8443 "+allowed {
-				t.Errorf("who may frame the page? %v", resp.Header)
+				(resp.Header.Get("Content-Security-Policy") != "frame-ancestors https://other.example:8443 "+allowed ||
+					resp.Header.Get("Vary") != "Origin, Referer") {
+				t.Errorf("who may frame the page, and for whom may it be kept? %v", resp.Header)
 			}
 		}
 	}
@@ -199,14 +201,30 @@ func TestOptions(t *testing.T) {
 	if err := srv.HandlePage("/page.txt", "text/plain", "hello"); err != nil {
 		t.Fatal(err)
 	}
+	if err := srv.HandlePage("/", "text/html", "home"); err != nil {
+		t.Fatal(err)
+	}
 	s := serve(t, srv)
 	c := s.dial(t)
+	for _, tt := range []struct{ method, path, cookie, name, want string }{
+		{"GET", "/rt", "", "Location", "/rt/"},
+		{"POST", "/rt/echo/0/one/xhr", "", "Set-Cookie", "JSESSIONID=dummy; path=/"},
+		{"POST", "/rt/echo/0/two/xhr", "a=b; JSESSIONID=node-7", "Set-Cookie", "JSESSIONID=node-7; path=/"},
+		{"POST", "/rt/few/0/three/xhr", "JSESSIONID=node-7", "Set-Cookie", ""},
+	} {
+		resp := c.ask(tt.method, tt.path, "", "Cookie", tt.cookie)
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Header.Get(tt.name) != tt.want {
+			t.Errorf("%s with the cookie %q: %s %s: %q %v, want %q", tt.path, tt.cookie, resp.Status, tt.name,
+				resp.Header.Get(tt.name), err, tt.want)
+		}
+	}
 	for _, tt := range []struct {
 		method, path string
 		status       int
 		body         string
 	}{
 		{"GET", "/echo", 404, ""}, {"GET", "/rt/echo", 200, "Welcome"}, {"GET", "/rt/page.txt", 200, "hello"},
+		{"GET", "/rt", 301, ""}, {"GET", "/rt/", 200, "home"},
 		{"GET", "/page.txt", 404, ""}, {"POST", "/rt/page.txt", 405, ""},
 		{"GET", "/rt/echo/info", 200, `"base_url":"https://cdn.example/rt"`},
 		{"GET", "/rt/echo/info", 200, `"cookie_needed":true`},

@@ -278,7 +278,7 @@ func (s *Session) wait() backpressure {
 	case t == nil:
 	case t.awaited:
 		return backpressure{full: t}
-	case s.isBehind(t, behindShare):
+	case t.deep && s.isBehind(t, behindShare):
 		return backpressure{unread: t, behind: s}
 	}
 	return backpressure{}

@@ -20,6 +20,7 @@ type Topic struct {
 	remote  *remote  // nil unless the broker carries the topic
 	awaited bool     // among the loop's full topics
 	full    bool     // its log was when the last batch was sealed
+	deep    bool     // its log was so large then that somebody may be behind, see behindShare
 	waiting []waiter // publishers that wait for room in the log
 
 	gathering bool          // dirty, and among the loop's gathering
@@ -177,6 +178,7 @@ func (t *Topic) seal() {
 		before := t.log.Published()
 		t.log.Seal(t.loop.nextSeq())
 		t.full = t.log.Full() // it grows here and nowhere else
+		t.deep = t.log.LogBytes() > t.loop.cfg.LogBytesMax/behindShare
 		n := t.log.Published() - before
 		t.loop.stats.MessagesDelivered += n * uint64(t.log.Len())
 		t.loop.stats.BatchMessages.observe(float64(n))

@@ -119,8 +119,8 @@ func (w *webSocket) receive(data []byte) []byte {
 
 // mayTakeFrame tells whether another frame may be looked at now.
 func (w *webSocket) mayTakeFrame() bool {
-	if w.raw && w.c.hold == holdNone && w.c.loop.mustWait(w.c, w) {
-		return false
+	if w.raw && w.c.hold == holdNone {
+		w.c.loop.waitFirst(w.c, w)
 	}
 	return !w.finished && !w.c.dead && w.c.hold == holdNone && w.c.loop.share.visit > 0
 }

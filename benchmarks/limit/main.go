@@ -24,6 +24,7 @@ type flags struct {
 	Connections []int         `help:"Connections." default:"25,100,500,2000" placeholder:"N,…"`
 	Bytes       []int         `help:"Bytes a send." default:"16,4096,65536,262144" placeholder:"N,…"`
 	Window      time.Duration `help:"How long each pair is measured." default:"2s"`
+	Rounds      int           `help:"Rounds a second: a send to each socket, and a rest. Default: one after the other." placeholder:"N"`
 	CPU         int           `help:"CPU of the sender." name:"cpu" default:"0"`
 	ReaderCPU   int           `help:"CPU of the reader." name:"reader-cpu" default:"1"`
 }
@@ -50,6 +51,9 @@ func (f flags) check() error {
 		if n < 1 || n > sendBytesMax {
 			return fmt.Errorf("--bytes %d: want 1 to %d", n, sendBytesMax)
 		}
+	}
+	if f.Rounds < 0 || f.Rounds > 1e6 {
+		return fmt.Errorf("--rounds %d: want 1 to a million, or 0 for as many as possible", f.Rounds)
 	}
 	if f.Window <= 0 {
 		return errors.New("--window: want more than nothing")

@@ -50,6 +50,20 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// Rounds are sent at their rate, and not faster.
+func TestRounds(t *testing.T) {
+	f := small(t)
+	f.Connections, f.Bytes, f.Rounds, f.Window = []int{5}, []int{26}, 1000, 100*time.Millisecond
+	var out bytes.Buffer
+	if err := run(&out, f); err != nil {
+		t.Fatal(err)
+	}
+	var r results.Wall
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Rounds != 1000 || r.SendsRate <= 0 || r.SendsRate > 7000 {
+		t.Errorf("%+v %v, want 5000 sends a second", r, err)
+	}
+}
+
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1000, 0)
@@ -69,6 +83,7 @@ func TestFlagsThatAreWrong(t *testing.T) {
 	for want, change := range map[string]func(f *flags){
 		"--connections 0": func(f *flags) { f.Connections = []int{0} },
 		"--bytes 0":       func(f *flags) { f.Bytes = []int{0} },
+		"--rounds -1":     func(f *flags) { f.Rounds = -1 },
 		"--window":        func(f *flags) { f.Window = 0 },
 		"no CPU":          func(f *flags) { f.ReaderCPU = 1023 },
 		"descriptors":     func(f *flags) { f.Connections = []int{1 << 30} },

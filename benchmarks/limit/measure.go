@@ -42,6 +42,9 @@ func measure(connections, bytes int, f flags) (r results.Wall, err error) {
 		defer closeAll(near) // which ends the reader
 		last = onThread(f.CPU, func() (count, error) {
 			s := sender{sockets: near, payload: make([]byte, bytes), left: make([]int, connections)}
+			if f.Rounds > 0 {
+				s.every, s.due = time.Second/time.Duration(f.Rounds), time.Now()
+			}
 			for i := range s.payload {
 				s.payload[i] = byte(i)
 			}
@@ -60,7 +63,9 @@ func measure(connections, bytes int, f flags) (r results.Wall, err error) {
 	if got.bytes != last.bytes {
 		return r, fmt.Errorf("the reader got %d bytes of %d", got.bytes, last.bytes)
 	}
-	return summary(connections, bytes, first, last, got), nil
+	r = summary(connections, bytes, first, last, got)
+	r.Rounds = f.Rounds
+	return r, nil
 }
 
 // summary is the difference of two counts of the sender.
@@ -96,9 +101,11 @@ func threadTime() (time.Duration, error) {
 type sender struct {
 	sockets []int
 	payload []byte
-	left    []int // what a full socket did not take of the payload, by socket
-	at      int   // the socket whose turn it is
-	idle    int   // sockets in a row that were full
+	left    []int         // what a full socket did not take of the payload, by socket
+	at      int           // the socket whose turn it is
+	idle    int           // sockets in a row that were full
+	every   time.Duration // from the beginning of a round to that of the next; 0 is that there is no rest between
+	due     time.Time     // when this round was to begin
 	count
 }
 
@@ -126,6 +133,11 @@ func (s *sender) run(during time.Duration) (count, error) {
 // send sends to the next socket. One that is full has its turn again later; when all are, it waits for one.
 func (s *sender) send() error {
 	i := s.at
+	if i == 0 && s.every > 0 {
+		if err := s.rest(); err != nil {
+			return err
+		}
+	}
 	if s.at++; s.at == len(s.sockets) {
 		s.at = 0
 	}
@@ -158,6 +170,20 @@ func (s *sender) leftOf(i int) int {
 		return s.left[i]
 	}
 	return len(s.payload)
+}
+
+// rest waits until the next round is due; one that is late begins at once.
+func (s *sender) rest() error {
+	s.due = s.due.Add(s.every)
+	left := time.Until(s.due)
+	if left <= 0 {
+		return nil
+	}
+	t := unix.NsecToTimespec(left.Nanoseconds())
+	if err := unix.Nanosleep(&t, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return os.NewSyscallError("nanosleep", err)
+	}
+	return nil
 }
 
 // wait waits until a socket has room, a millisecond at most: others may have room before.

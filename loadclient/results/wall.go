@@ -11,7 +11,8 @@ import (
 type Wall struct {
 	Block       int     `json:"block,omitempty"`
 	Connections int     `json:"connections"`
-	Bytes       int     `json:"send_bytes"` // of a send
+	Bytes       int     `json:"send_bytes"`       // of a send
+	Rounds      int     `json:"rounds,omitempty"` // a second, of a send to each; 0 is one after the other
 	Window      float64 `json:"window_s"`
 	BytesRate   float64 `json:"bytes_rate"` // sent a second
 	SendsRate   float64 `json:"sends_rate"` // that took something, whole or in part
