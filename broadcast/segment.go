@@ -26,7 +26,7 @@ type entry struct {
 const (
 	entrySize = 16 // bytes of memory
 	// mergeBytes is the size below which an entry takes in the next frame. So tables cost a sixteenth of their
-	// segments.
+	// segments, unless order keeps small batches apart.
 	mergeBytes = 256
 )
 

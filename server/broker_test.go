@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ type brokered struct {
 func startBrokered(t *testing.T, c Config) *brokered {
 	t.Helper()
 	b := &brokered{t: t, broker: &noted{}}
-	c.Addr, c.ConnectionsMax, c.Broker = "127.0.0.1:0", 100, b.broker
+	c.Addr, c.ConnectionsMax, c.Broker = "127.0.0.1:0", cmp.Or(c.ConnectionsMax, 100), b.broker
 	var err error
 	if b.Server, err = New(c); err != nil {
 		t.Fatal(err)
@@ -462,6 +463,10 @@ func TestBrokerQueuesAreOfTheBudget(t *testing.T) {
 	res, err := http.ReadResponse(bufio.NewReader(newcomer), nil) // which need not ask to be refused
 	if err != nil || res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a newcomer is welcome: %v %v", res, err)
+	}
+	if st, err := b.Stats(t.Context()); err != nil || st.RefusedForMemory != 1 || st.ConnectionsRefused != 1 {
+		t.Errorf("a newcomer was refused, and %d for memory of %d are counted (%v)", st.RefusedForMemory,
+			st.ConnectionsRefused, err)
 	}
 	b.broker.queued.Store(0)
 	b.here(func() {

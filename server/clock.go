@@ -6,14 +6,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stepMax is how much of the time between two readings of the clock counts against readers, in milliseconds.
-const stepMax = 250
+const (
+	// stallMax is how much of the time between two readings of the clock is loop time, by which all timeouts go. The
+	// tick comes more often, so what is beyond it the process did not run: the machine was suspended, or somebody
+	// stopped it. What clients have said meanwhile is still to be read.
+	stallMax = time.Second
+	// stepMax is how much of it counts against readers, in milliseconds.
+	stepMax = 250
+)
 
-// readClock takes the time. A reader is not slow because the loop was: what a turn took beyond stepMax does not count
-// against those who could be sent nothing meanwhile.
+// readClock takes the time. Nobody is silent or slow because the loop was: what a turn took beyond stepMax does not
+// count against readers, who could be sent nothing meanwhile, and what it took beyond stallMax against nobody.
 func (l *loop) readClock(sinceStart time.Duration) {
+	l.time += min(sinceStart-l.elapsed, stallMax)
 	l.elapsed = sinceStart
-	now := sinceStart.Milliseconds()
+	now := l.time.Milliseconds()
 	l.readerClock += min(now-l.now, stepMax)
 	l.now = now
 }

@@ -36,8 +36,9 @@ type loop struct {
 	pacing      bool          // it runs
 	tid         atomic.Int64  // thread of the loop
 	readerClock int64         // the clock by which readers are judged, in milliseconds, see readClock
-	now         int64         // milliseconds since start, as of the last flush, tick or look at those who wait
-	elapsed     time.Duration // the same, exactly
+	elapsed     time.Duration // since start, when the clock was read last, see readClock
+	time        time.Duration // loop time: the same without stalls
+	now         int64         // loop time, in milliseconds
 	start       time.Time
 
 	conns         []*conn

@@ -61,29 +61,35 @@ type holder struct {
 	end   func(excess int) (freed int) // some of it when the turn ends
 }
 
-// holderBytesMin is what is too little to be worth ending anybody for.
-const holderBytesMin = 4 << 10
+// largeBytes is from what on somebody is ended before those who keep less.
+const largeBytes = 4 << 10
 
-// shed ends the largest holders when the budget is spent, until newcomers are welcome again.
+// shed ends the largest holders when the budget is spent, until newcomers are welcome again. If they do not keep
+// enough, it is many connections that keep little each, and it ends as many of those as it takes, in no order.
 func (l *loop) shed() {
 	if l.memory.budget.Used() <= l.memory.budget.BytesMax {
 		return
 	}
-	holders := l.holders()
-	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
 	excess := l.memory.budget.Used() - l.memory.low()
-	for i := 0; i < len(holders) && excess > 0; i++ {
-		excess -= holders[i].end(excess)
+	large := l.large()
+	slices.SortFunc(large, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
+	for i := 0; i < len(large) && excess > 0; i++ {
+		excess -= large[i].end(excess)
+	}
+	for i := 0; i < len(l.conns) && excess > 0; i++ {
+		if c := l.conns[i]; !c.dead {
+			excess -= c.holder().end(excess)
+		}
 	}
 	l.endEvicted()
 	l.closeDead()
 }
 
-// holders lists who keeps much: logs, connections, and sessions over HTTP, whose outbox outlives their connections.
-func (l *loop) holders() []holder {
+// large lists who keeps much: logs, connections, and sessions over HTTP, whose outbox outlives their connections.
+func (l *loop) large() []holder {
 	var all []holder
 	add := func(h holder) {
-		if h.bytes >= holderBytesMin {
+		if h.bytes >= largeBytes {
 			all = append(all, h)
 		}
 	}
@@ -112,7 +118,7 @@ func (t *Topic) holder() holder {
 }
 
 func (c *conn) holder() holder {
-	bytes := c.charged + c.protocol.outbox()
+	bytes := connBytes + c.charged + c.protocol.outbox()
 	return holder{bytes, func(int) int {
 		c.loop.stats.ConnectionsClosedForMemory++
 		c.drop()

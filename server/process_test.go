@@ -302,6 +302,14 @@ func (p *process) memory(name string) int {
 	return 0
 }
 
+// peak is the most that has been resident since it was last asked for, in bytes.
+func (p *process) peak() int {
+	n := p.memory("VmHWM")
+	// See proc(5): the high water mark is what is resident now. Where that is not allowed it is that since the start.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
+	return n
+}
+
 // cpu is the CPU time that the process has used, in ticks of 10 ms.
 func (p *process) cpu() time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))

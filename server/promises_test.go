@@ -16,7 +16,7 @@ func TestPromisesNameTheirTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all strings.Builder
-	for _, dir := range []string{".", "../broadcast", "../codec"} {
+	for _, dir := range []string{".", "../broadcast", "../codec", "../tuning"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -58,10 +58,12 @@ func (s *saturation) runTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// turnMayBegin notes the time of an event that may be the first of a turn to lead to a flush.
+// turnMayBegin takes the time of an event that may be the first of a turn to lead to a flush: nothing runs by a clock
+// that is older than its turn.
 func (l *loop) turnMayBegin() {
 	if !l.armed {
 		l.saturation.turnBegan = time.Since(l.start)
+		l.readClock(l.saturation.turnBegan)
 	}
 }
 

@@ -47,7 +47,7 @@ type Stats struct {
 	TurnSeconds            Histogram // how long turns took, from their first event until all was handed to the kernel
 	BatchMessages          Histogram // messages of a batch: of a topic, in a turn
 	SlowConsumersClosed    uint64
-	PublishersHeld         uint64 // times that a connection was not read because it published too fast: see holdPublisher, holdReader
+	PublishersHeld         uint64 // times that a connection was not read: holdPublisher, holdReader
 	SlowConsumersSkipped   uint64
 	MessagesSkipped        uint64 // never seen by slow consumers that skipped
 	RequestsRefused        uint64 // answered 4xx or 5xx, or cut for what they sent behind a poll

@@ -63,8 +63,8 @@ func (p *process) hardLimit(b bounds) int {
 	return memoryBytesMax + memorySlack
 }
 
-// watch looks at a process while something is done to it: its memory ten times a second, the round trips of an
-// established echo, and whether newcomers are answered.
+// watch looks at a process while something is done to it: the peaks of its memory, ten times a second, the round trips
+// of an established echo, and whether newcomers are answered.
 type watch struct {
 	p    *process
 	once sync.Once
@@ -118,6 +118,7 @@ func (w *watch) weigh() {
 	ask := func() { said <- w.p.stats().MemoryBytes }
 	go ask()
 	var before, peak int // the highest RSS since it was last said
+	w.p.peak()           // what its start took is over
 	settle := func(used int) {
 		w.used = max(w.used, used)
 		w.growth = max(w.growth, peak-w.p.rss)
@@ -127,7 +128,7 @@ func (w *watch) weigh() {
 	for ticks := time.NewTicker(100 * time.Millisecond); ; {
 		select {
 		case <-ticks.C:
-			peak = max(peak, w.p.memory("VmRSS"))
+			peak = max(peak, w.p.peak())
 			select {
 			case used := <-said:
 				settle(used)
