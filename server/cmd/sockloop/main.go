@@ -26,7 +26,6 @@ import (
 )
 
 func main() {
-	debug.SetGCPercent(startGCPercent)
 	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			fmt.Fprintln(os.Stderr, "sockloop:", line)
@@ -35,7 +34,7 @@ func main() {
 	}
 }
 
-// startGCPercent is the garbage collector's pace until the server listens: what starting it leaves behind is collected
+// startGCPercent is the garbage collector's pace until the server runs: what starting it leaves behind is collected
 // before it has spread over 4 MB, which the server's sessions would then share with it for good.
 const startGCPercent = 25
 
@@ -148,6 +147,7 @@ func (s *serve) Run(i *invocation) error {
 	for _, name := range i.strayVariables() {
 		log.Warn("a variable that looks like a flag's is none's, see sockloop serve --help", "name", name)
 	}
+	gcPercent := debug.SetGCPercent(startGCPercent)
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
 		return err
@@ -178,8 +178,6 @@ func (s *serve) Run(i *invocation) error {
 	go func() {
 		select {
 		case <-srv.Ready():
-			debug.FreeOSMemory()
-			debug.SetGCPercent(100) // from now on the server sees to it
 			c := srv.Config()
 			addr := srv.Addr().String()
 			log.Info("listening", "page", "http://"+addr+c.Prefix+"/", "addr", addr, "admin", adminAddr,
@@ -189,6 +187,8 @@ func (s *serve) Run(i *invocation) error {
 		case <-ctx.Done():
 		}
 	}()
+	debug.FreeOSMemory()
+	debug.SetGCPercent(gcPercent)
 	if err := srv.Run(ctx); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return fmt.Errorf("port of %s is in use: stop the other server, choose another with --addr, or share it "+
