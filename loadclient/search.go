@@ -391,8 +391,9 @@ func crossing(held, heldRTT, fell, fellRTT, threshold float64) float64 {
 const (
 	// sustainPrecision is the width of the bracket around what is sustained, as a share.
 	sustainPrecision = 0.1
-	// sustainDepth is the least share of what held that is tried.
-	sustainDepth = 1. / 32
+	// sustainDepth is the least share of what held that is tried, and unmeasuredDepth that below rates that could not
+	// be measured.
+	sustainDepth, unmeasuredDepth = 1. / 32, 1. / 4
 )
 
 // sustains tells whether a server carries a trial's rate with short round trips.
@@ -415,6 +416,9 @@ func (s *searcher) sustain(result *Saturation) error {
 		case hi > 0:
 			rate = hi / 2
 		}
+		if result.SustainedUnmeasured > 0 && rate < unmeasuredDepth*result.Held {
+			return nil
+		}
 		if rate < sustainDepth*result.Held {
 			s.warn("no rate could be sustained for %v, down to %.3g messages a second", s.Profile.Confirm, hi)
 			return nil
@@ -423,13 +427,12 @@ func (s *searcher) sustain(result *Saturation) error {
 		switch {
 		case err != nil:
 			return err
-		case best == nil && held:
-			result.Sustained = lo
-			return nil
+		case best == nil && held: // it says nothing of the server, but something lower may
+			hi, result.SustainedUnmeasured = rate, rate
 		case held:
 			lo, result.Best = rate, best
 		default:
-			hi = rate
+			hi, result.SustainedUnmeasured = rate, 0
 		}
 	}
 }

@@ -432,6 +432,32 @@ func TestSearchFindsWhatIsSustained(t *testing.T) {
 	}
 }
 
+// Where the client is the limit of the longer trials something lower is tried, and a lower bound found; where it always
+// is, nothing is known, and nothing has failed.
+func TestSearchOfWhatIsSustainedBeyondTheClient(t *testing.T) {
+	t.Parallel()
+	for _, clientsMost := range []float64{3e6, 1e3} {
+		s := &trials{server: func(nominal float64, window time.Duration, _ int) Trial {
+			switch {
+			case nominal > 7e6:
+				return slow()
+			case window > 5*time.Second && nominal > clientsMost:
+				return Trial{LagP99: 50, RTT: Latency{Mean: 3000}}
+			}
+			return fine()
+		}}
+		got, _, err := searchQueue(s, profile(t, "quick"), 2000)
+		switch {
+		case err != nil || got.SustainedUnmeasured <= clientsMost:
+			t.Errorf("%g could not be measured, of more than %g; %v", got.SustainedUnmeasured, clientsMost, err)
+		case clientsMost == 1e3 && (got.Sustained != 0 || got.SustainSought()):
+			t.Errorf("nothing could be measured, and sustained is %g", got.Sustained)
+		case clientsMost == 3e6 && (got.Sustained > 3e6 || got.Sustained < 3e6/(1+sustainPrecision)):
+			t.Errorf("sustained %g, of 3 million that could be measured", got.Sustained)
+		}
+	}
+}
+
 // On a busy machine trials say nothing now and then, and servers look slow: no bound moves down for it.
 func TestSearchOnABusyMachine(t *testing.T) {
 	t.Parallel()

@@ -17,6 +17,7 @@ type LevelSummary struct {
 	Strays     []int   // the places in Searches of those that are far from the median
 
 	Sustained          Figure
+	SustainedLeast     bool // a search ended above it at the client or the machine
 	SustainedDelivered float64
 	MaxDelivered       float64
 	In, Out            float64 // messages and bytes a second that came in and went out then
@@ -70,6 +71,9 @@ func (s *Server) At(level int) LevelSummary {
 	x.Rate = x.figure(func(f *Saturation) (float64, bool) { return f.Rate, true })
 	x.blocks()
 	x.Sustained = x.figure(func(f *Saturation) (float64, bool) { return f.Sustained, f.SustainSought() })
+	x.SustainedLeast = slices.ContainsFunc(x.Searches, func(s Saturation) bool {
+		return s.Sustained > 0 && s.SustainedUnmeasured > 0
+	})
 	x.SustainedDelivered = x.median(func(f *Saturation) (float64, bool) {
 		if f.Sustained == 0 || f.Best == nil {
 			return 0, f.SustainSought()

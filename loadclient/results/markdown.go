@@ -114,7 +114,7 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 			}
 			blocks := fmt.Sprintf("%d (%s–%s)", len(x.Searches), long(x.Low), long(x.High))
 			row(w, fmt.Sprint(n), s.Name, saturation(&x), blocks, measured(x.MaxDelivered), measured(x.In),
-				number(x.PerWrite), megabytes(x.Out), m.wallCell(s, &x), x.Sustained.String(),
+				number(x.PerWrite), megabytes(x.Out), m.wallCell(s, &x), sustained(&x),
 				measured(x.SustainedDelivered), number(x.P99Half), m.ratio(s, n), limits(x.Searches),
 				share(x.CeilingShare))
 		}
@@ -130,6 +130,14 @@ func (f Figure) String() string {
 		return fmt.Sprintf("%s (%d of %d failed)", long(f.Median), f.Failed, f.Of)
 	}
 	return long(f.Median)
+}
+
+// sustained writes what is sustained, with its mark.
+func sustained(x *LevelSummary) string {
+	if x.SustainedLeast {
+		return string(AtLeast) + " " + x.Sustained.String()
+	}
+	return x.Sustained.String()
 }
 
 // saturation writes where a server saturates, with its marks.

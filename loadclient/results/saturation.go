@@ -22,6 +22,9 @@ type Saturation struct {
 	// Sustained is the highest rate that the server was found to carry for 10 s with flat round trips; it does not
 	// depend on the window. 0 is that it carried none of those tried.
 	Sustained float64 `json:"sustained_rate"`
+	// SustainedUnmeasured is the lowest rate above it that could not be measured, because of the load client or the
+	// machine; 0 is that the server did not carry the next one. With it, what is sustained is a lower bound.
+	SustainedUnmeasured float64 `json:"sustained_unmeasured_rate,omitempty"`
 	// MaxDelivered is the most that was really received in a window.
 	MaxDelivered float64 `json:"max_delivered_rate"`
 	// Overload is the lowest rate at which a trial had to be given up: round trips of 1.5 s, an own message that did
@@ -75,7 +78,10 @@ var Shapes = []Shape{Single, Coalesced, Arrays}
 func (s *Saturation) LowerBound() bool { return s.Limit != Overloaded && s.Limit != TargetFailed }
 
 // SustainSought tells whether a rate that can be sustained was looked for: the ramp of 2011 does not.
-func (s *Saturation) SustainSought() bool { return s.Profile != "classic-2011" }
+// A search that could measure none of the rates that it tried says nothing.
+func (s *Saturation) SustainSought() bool {
+	return s.Profile != "classic-2011" && (s.Sustained > 0 || s.SustainedUnmeasured == 0)
+}
 
 // outcome is the rate, or why there is none.
 func (s *Saturation) outcome() string {
