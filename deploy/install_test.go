@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What is committed is a module from which `go install …@version` makes both programs, as README and docs say: nothing
-// that they need is missing from it, and go.mod has nothing that go refuses in a module of somebody else.
+// What git knows of here is a module from which `go install …@version` makes both programs, as README and docs say:
+// nothing that they need is missing from it, and go.mod has nothing that go refuses in a module of somebody else.
 func TestGoInstall(t *testing.T) {
 	t.Parallel()
 	git := look(t, "git", "git")
@@ -35,7 +35,8 @@ func TestGoInstall(t *testing.T) {
 	}
 	fetched, proxies, _ := strings.Cut(strings.TrimSpace(string(cache)), "\n")
 	bin := t.TempDir()
-	install := exec.Command("go", "install", module+"/server/cmd/sockloop@"+version, module+"/loadclient/cmd/sockload@"+version)
+	install := exec.Command("go", "install", module+"/server/cmd/sockloop@"+version,
+		module+"/loadclient/cmd/sockload@"+version)
 	install.Dir = bin
 	install.Env = append(os.Environ(), "GOBIN="+bin, "GOMODCACHE="+t.TempDir(), "GONOSUMDB="+module, "CGO_ENABLED=0",
 		"GOFLAGS=-trimpath -modcacherw",

@@ -59,7 +59,8 @@ func TestRounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r results.Wall
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Rounds != 1000 || r.SendsRate <= 0 || r.SendsRate > 7000 {
+	err := json.Unmarshal(out.Bytes(), &r)
+	if err != nil || r.Rounds != 1000 || r.SendsRate <= 0 || r.SendsRate > 7000 {
 		t.Errorf("%+v %v, want 5000 sends a second", r, err)
 	}
 }
