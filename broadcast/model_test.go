@@ -630,8 +630,8 @@ func (m *model) check() {
 				mixed++
 			}
 		}
-		if members != resting || mixed != t.mixed {
-			m.failf("%d subscribers in a topic, not %d; %d hear others, not %d", resting, members, t.mixed, mixed)
+		if members != resting || mixed != t.multiTopic {
+			m.failf("%d subscribers in a topic, not %d; %d hear others, not %d", resting, members, t.multiTopic, mixed)
 		}
 	}
 	for _, r := range m.readers {

@@ -70,10 +70,10 @@ func (o *Outflow) Subscribe(t *Topic, w Wire, seq uint64) bool {
 	switch len(o.subscriptions) {
 	case 1:
 	case 2:
-		o.subscriptions[0].topic.mixed++
-		t.mixed++
+		o.subscriptions[0].topic.multiTopic++
+		t.multiTopic++
 	default:
-		t.mixed++
+		t.multiTopic++
 	}
 	return true
 }
@@ -91,10 +91,10 @@ func (o *Outflow) Unsubscribe(t *Topic) {
 	switch len(o.subscriptions) {
 	case 0:
 	case 1:
-		o.subscriptions[0].topic.mixed--
-		t.mixed--
+		o.subscriptions[0].topic.multiTopic--
+		t.multiTopic--
 	default:
-		t.mixed--
+		t.multiTopic--
 	}
 	t.remove(c)
 }

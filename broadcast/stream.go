@@ -89,11 +89,11 @@ func (s *stream) place(c *cursor) {
 }
 
 // append adds a batch behind the newest one. It never spans segments, so whatever is appended in one turn is usually
-// one write. mixed tells that subscribers hear other topics too.
+// one write. multiTopic tells that subscribers hear other topics too.
 //
 // Small batches are merged into one entry when nothing that a subscriber is owed from elsewhere bears a number between
 // them. Outflows set apart when they are posted something; another topic's batches have taken a number.
-func (s *stream) append(x *scratch, seq uint64, mixed bool) {
+func (s *stream) append(x *scratch, seq uint64, multiTopic bool) {
 	at := s.last
 	if cap(at.data)-len(at.data) < len(x.bytes) {
 		at = s.grow(len(x.bytes))
@@ -101,7 +101,7 @@ func (s *stream) append(x *scratch, seq uint64, mixed bool) {
 	table := cap(at.entries)
 	from, messages := uint32(len(at.data)), uint32(s.messages-at.before)
 	at.data = append(at.data, x.bytes...)
-	merge := !s.apart && (!mixed || seq == s.seq+1)
+	merge := !s.apart && (!multiTopic || seq == s.seq+1)
 	for _, f := range x.frames {
 		at.add(entry{from + f.end, messages + f.messages, seq}, merge, s.frameBytesMax)
 	}

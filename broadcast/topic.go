@@ -77,17 +77,17 @@ type Receiver interface {
 type Topic struct {
 	Data any // for the owner to use
 
-	streams   []stream
-	members   []*cursor
-	open      codec.Batch
-	scratch   scratch
-	logs      *budget.Account
-	kept      int // memory of open and scratch, as charged
-	mixed     int // members whose outflows subscribe to several topics
-	published uint64
-	occupied  func(bool)
-	growth    float64 // what a byte of the last batch became on the wires, in the mean of the subscribers
-	closed    bool
+	streams    []stream
+	members    []*cursor
+	open       codec.Batch
+	scratch    scratch
+	logs       *budget.Account
+	kept       int // memory of open and scratch, as charged
+	multiTopic int // members whose outflows subscribe to several topics
+	published  uint64
+	occupied   func(bool)
+	growth     float64 // what a byte of the last batch became on the wires, in the mean of the subscribers
+	closed     bool
 }
 
 // NewTopic makes an empty topic.
@@ -166,7 +166,7 @@ func (t *Topic) Seal(seq uint64) {
 		if s := &t.streams[i]; s.cursors > 0 {
 			t.scratch.encode(s.encode, &t.open, s.frameBytesMax)
 			sent += len(t.scratch.bytes) * s.cursors
-			s.append(&t.scratch, seq, t.mixed > 0)
+			s.append(&t.scratch, seq, t.multiTopic > 0)
 		}
 	}
 	if n := len(t.members); n > 0 {
