@@ -503,7 +503,11 @@ func TestDeliveryBesideSlowReaders(t *testing.T) {
 			slow = append(slow, c)
 			go c.read(2000, 100*time.Millisecond, nil) // 20 KB/s
 		}
+		skipped := p.stats().SlowConsumersSkipped
 		p.eventually("they lag", func(st processStats) bool { return st.ConnectionsBlocked >= slowReaders })
+		p.eventually("they have had their second, and are not waited for any more", func(st processStats) bool {
+			return st.SlowConsumersSkipped >= skipped+slowReaders
+		})
 		with = append(with, measure())
 		for _, c := range slow {
 			_ = c.Close()
