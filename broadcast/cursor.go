@@ -5,16 +5,22 @@ type cursor struct {
 	owner      *Outflow
 	topic      *Topic
 	stream     *stream
-	at         *segment // nil when it has fallen off the log, or was taken out of the topic
+	at         *segment // nil when it has fallen off the log, stands aside, or was taken out of the topic
 	off        int
 	movedAt    int64   // when it last took something, on the clock of Pace
-	skipped    bool    // it has missed something, and taken nothing since
+	aside      bool    // it was skipped, and has no place in the log until its receiver can take something
+	missed     mark    // how far the stream was when it stepped aside
+	wentOnAt   int64   // when it had a place again
+	skipped    bool    // it was, and has not gone on for a window since
 	prev, next *cursor // among those in its segment
 	markAt     int64   // when the window began over which it is judged
 	took       int64   // bytes since then
 	slow       bool    // it took too little in the last window
 	index      int     // among the topic's members
 }
+
+// mark is a place in a stream.
+type mark struct{ messages, bytes uint64 }
 
 // NoSeq is a number higher than all.
 const NoSeq = ^uint64(0)
@@ -85,7 +91,8 @@ func (c *cursor) advance(n int) {
 	}
 	c.off += n
 	c.took += int64(n)
-	c.movedAt, c.skipped = *c.stream.pace.now, false
+	c.movedAt = *c.stream.pace.now
+	c.skipped = c.skipped && c.movedAt-c.wentOnAt < c.stream.pace.windowMS
 	if c.off == len(c.at.data) && c.at.next != nil {
 		c.settle()
 	}
@@ -116,13 +123,32 @@ func (c *cursor) begun() []byte {
 	return c.at.data[c.off:c.at.entries[i].end]
 }
 
-// skip moves a cursor that has begun nothing to the end of the log. It reports how many messages it missed, those that
-// bear the number cut or a higher one not counted.
-func (c *cursor) skip(cut uint64) uint64 {
-	missed := c.messagesBefore(cut) - c.at.messagesBefore(c.at.at(c.off))
-	c.stream.place(c)
+// stepAside takes a cursor that has begun nothing out of the log, which keeps nothing for it, until goOn. What comes
+// next is an entry of its own, since it may go on there.
+func (c *cursor) stepAside() {
+	c.leave()
+	c.aside, c.missed, c.stream.apart = true, c.stream.end(), true
 	c.stream.release()
-	return missed
+}
+
+// goOn gives a cursor that stands aside a place in the newest segment, which holds the last batch at least. It reports
+// how many messages it has missed meanwhile.
+func (c *cursor) goOn() (missed uint64) {
+	c.aside, c.wentOnAt = false, *c.stream.pace.now
+	at, off := c.stream.last, uint64(0)
+	if c.missed.bytes > at.start {
+		off = c.missed.bytes - at.start
+	}
+	c.rest(at, int(off))
+	return at.messagesBefore(at.at(c.off)) - c.missed.messages
+}
+
+// position is where the cursor is in its stream; false if it is nowhere.
+func (c *cursor) position() (mark, bool) {
+	if c.at == nil {
+		return c.missed, c.aside
+	}
+	return mark{c.at.messagesBefore(c.at.at(c.off)), c.at.start + uint64(c.off)}, true
 }
 
 // messagesBefore is the number of the stream's messages before the first that bears the number cut or a higher one, of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,7 +78,15 @@ type modelReader struct {
 	cut     uint64
 	lost    bool
 	movedAt map[*modelTopic]int64
-	skipped map[*modelTopic]bool // and has taken nothing since
+	skipped map[*modelTopic]*modelSkip // topics of which it has missed something, until it is waited for again
+	missed  uint64                     // messages, as it must be told
+	told    uint64
+}
+
+// modelSkip is what a reader has missed of a topic since it stepped aside, as it was told.
+type modelSkip struct {
+	aside    bool
+	wentOnAt int64
 }
 
 // model runs random operations on topics and outflows, and says what must come of them. What it takes from the
@@ -155,7 +164,7 @@ func (m *model) anyTopic() *modelTopic { return m.topics[m.r.IntN(len(m.topics))
 func (m *model) add() *modelReader {
 	r := &modelReader{
 		m: m, wire: Wire(m.r.IntN(3)), cut: NoSeq,
-		movedAt: map[*modelTopic]int64{}, skipped: map[*modelTopic]bool{},
+		movedAt: map[*modelTopic]int64{}, skipped: map[*modelTopic]*modelSkip{},
 	}
 	r.greed = []int{10, 100, 1000}[m.r.IntN(3)]
 	r.Init(&m.policies[m.r.IntN(2)], r)
@@ -248,7 +257,7 @@ func (m *model) sealTopics(r *modelReader) {
 }
 
 // Evicted checks that the eviction is legal, and removes from what is due what the reader will never see.
-func (r *modelReader) Evicted(skipped uint64) {
+func (r *modelReader) Evicted() {
 	m, t := r.m, r.m.current
 	if t == nil || !r.subscribed(t) || r.lost {
 		m.failf("an eviction out of place")
@@ -259,17 +268,51 @@ func (r *modelReader) Evicted(skipped uint64) {
 	if !r.config.Skip {
 		m.losses++
 		r.lost, r.due, r.planned = true, nil, 0
-		if skipped != 0 || !r.Lost() {
-			m.failf("lost: %v, skipped %d", r.Lost(), skipped)
+		if !r.Lost() {
+			m.failf("it is not lost")
 		}
 		return
 	}
 	m.skips++
 	missed := r.pin(func(i item) bool { return i.topic != t || i.seq == m.sealing && !included })
-	r.skipped[t] = true
-	if missed != skipped || skipped == 0 || r.Lost() {
-		m.failf("%d messages are missed, skipped %d", missed, skipped)
+	r.missed += missed
+	r.skipped[t] = &modelSkip{aside: true}
+	if missed == 0 || r.Lost() {
+		m.failf("%d messages are missed, lost: %v", missed, r.Lost())
 	}
+}
+
+func (r *modelReader) Missed(messages uint64) { r.told += messages }
+
+// goesOn is called before a reader takes something, or might: of topics of which it was skipped it has missed what came
+// since, but for what the newest segment holds.
+func (m *model) goesOn(r *modelReader) {
+	for t, skip := range r.skipped {
+		if !skip.aside {
+			continue
+		}
+		skip.aside, skip.wentOnAt = false, m.now
+		s := &t.streams[r.wire]
+		unread := r.unreadBytes(t)
+		r.due = slices.DeleteFunc(r.due, func(i item) bool {
+			if i.topic != t || unread <= len(s.last.data) {
+				return false
+			}
+			unread -= len(i.bytes)
+			r.missed += uint64(i.messages)
+			return true
+		})
+	}
+}
+
+// unreadBytes is what is due of a topic.
+func (r *modelReader) unreadBytes(t *modelTopic) (bytes int) {
+	for _, i := range r.due {
+		if i.topic == t {
+			bytes += len(i.bytes)
+		}
+	}
+	return bytes
 }
 
 // checkEviction holds an eviction against the rules, seen from outside: the log is too large, and the reader has taken
@@ -294,7 +337,7 @@ func (m *model) checkEviction(r *modelReader, t *modelTopic, s *stream, included
 		}
 		// Whether a reader is too slow for a full log is left to the named tests.
 		stalled := m.now-max(i.at, r.movedAt[t]) >= s.pace.windowMS
-		if s.pace.perSecond > 0 && s.kept+need <= s.bytesFull && !stalled && !r.skipped[t] {
+		if s.pace.perSecond > 0 && s.kept+need <= s.bytesFull && !stalled && r.skipped[t] == nil {
 			m.failf("a reader was evicted that takes something: due since %d, moved at %d, now %d", i.at, r.movedAt[t],
 				m.now)
 		}
@@ -342,6 +385,7 @@ func (r *modelReader) pin(stays func(item) bool) (missed uint64) {
 // read takes up to n bytes and compares each piece.
 func (m *model) read(r *modelReader, n int) {
 	for n > 0 {
+		m.goesOn(r)
 		p, from := r.Next()
 		if len(p) == 0 {
 			if len(r.due) > 0 {
@@ -374,7 +418,11 @@ func (m *model) take(r *modelReader, got string) {
 			m.failf("%q comes instead of %q", got, i.bytes)
 		}
 		if i.topic != nil {
-			r.movedAt[i.topic], r.skipped[i.topic] = m.now, false
+			r.movedAt[i.topic] = m.now
+			window := i.topic.streams[r.wire].pace.windowMS
+			if skip := r.skipped[i.topic]; skip != nil && m.now-skip.wentOnAt >= window {
+				delete(r.skipped, i.topic)
+			}
 		}
 		got, i.bytes, i.begun = got[n:], i.bytes[n:], true
 		if i.bytes == "" {
@@ -386,6 +434,7 @@ func (m *model) take(r *modelReader, got string) {
 // plan checks that a plan is whole frames, and as many as fit.
 func (m *model) plan(r *modelReader) {
 	bytesMax := m.r.IntN(2000)
+	m.goesOn(r)
 	n := r.Plan(bytesMax)
 	if r.planned > 0 {
 		if n != r.planned {
@@ -446,6 +495,7 @@ func (m *model) rewire(r *modelReader) {
 			m.read(r, len(r.due[0].bytes))
 		}
 	}
+	m.goesOn(r)
 	was, to, called := r.wire, Wire(m.r.IntN(3)), false
 	convert := func(p []byte) []byte { return appendForm(nil, textOf(p, was), to) }
 	err := r.Rewire(to, func(dst, p []byte) []byte { called = true; return append(dst, convert(p)...) }, m.next())
@@ -514,6 +564,7 @@ func (m *model) unsubscribed(r *modelReader, t *modelTopic) {
 func (m *model) cutOff(r *modelReader) {
 	m.sealTopics(r)
 	seq := m.next()
+	m.goesOn(r)
 	r.CutOff(seq)
 	r.cut = min(r.cut, seq)
 }
@@ -572,6 +623,17 @@ func (m *model) full(t *modelTopic) {
 	}
 }
 
+// standsAside tells whether nothing is kept for a reader: it was skipped, or is owed nothing more.
+func (m *model) standsAside(r *modelReader, t *modelTopic) bool {
+	skip := r.skipped[t]
+	want := skip != nil && skip.aside
+	aside := r.subscriptions[r.index(t.Topic)].aside
+	if want && !aside || aside && !want && r.cut == NoSeq {
+		m.failf("a cursor stands aside: %v, not %v", aside, want)
+	}
+	return aside
+}
+
 func (m *model) shrink(t *modelTopic) {
 	before, want := t.LogBytes(), m.r.IntN(3000)
 	n := 0
@@ -623,7 +685,7 @@ func (m *model) check() {
 		logs += n
 		members, mixed := 0, 0
 		for _, r := range m.readers {
-			if r.subscribed(t) && !r.lost {
+			if r.subscribed(t) && !r.lost && !m.standsAside(r, t) {
 				members++
 			}
 			if r.subscribed(t) && len(r.movedAt) > 1 {
@@ -637,7 +699,13 @@ func (m *model) check() {
 	for _, r := range m.readers {
 		outboxes += cap(r.outbox.bytes) + parcelSize*cap(r.outbox.parcels)
 		begun := r.planned > 0 || len(r.due) > 0 && r.due[0].begun
+		if r.told != r.missed {
+			m.failf("told of %d messages that were missed, not %d", r.told, r.missed)
+		}
 		for t := range r.movedAt {
+			if r.cut != NoSeq && r.subscriptions[r.index(t.Topic)].aside {
+				continue // nothing of it is meant for it
+			}
 			if got, want := r.Unread(t.Topic), r.unreadOf(t); got != want && !r.lost {
 				m.failf("%d bytes of a topic are unread, not %d", got, want)
 			}
@@ -651,8 +719,11 @@ func (m *model) check() {
 	}
 }
 
-// unreadOf counts what of a topic's log the reader has not taken.
+// unreadOf counts what of a topic's log the reader has not taken, or has missed since it stepped aside.
 func (r *modelReader) unreadOf(t *modelTopic) (bytes int) {
+	if skip := r.skipped[t]; skip != nil && skip.aside {
+		return r.unreadBytes(t)
+	}
 	for _, c := range r.subscriptions {
 		for at, off := c.at, c.off; c.topic == t.Topic && at != nil; at, off = at.next, 0 {
 			bytes += len(at.data) - off

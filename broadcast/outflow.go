@@ -42,6 +42,7 @@ type Outflow struct {
 	subscriptions []*cursor
 	outbox        outbox
 	planned       int    // bytes of the planned frame that have not left
+	aside         bool   // cursors stand aside
 	cut           uint64 // what bears this number or a higher one is not sent
 	lost, closed  bool
 }
@@ -174,13 +175,13 @@ func (o *Outflow) setApart() {
 	}
 }
 
-// Lag is the number of messages of the topics that have not left for it. Of messages that were merged into one entry
-// all count until the last has left.
+// Lag is the number of messages of the topics that have not left for it, those since it was skipped included. Of
+// messages that were merged into one entry all count until the last has left.
 func (o *Outflow) Lag() uint64 {
 	n := uint64(0)
 	for _, c := range o.subscriptions {
-		if c.at != nil {
-			n += c.stream.messages - c.at.messagesBefore(c.at.at(c.off))
+		if p, ok := c.position(); ok {
+			n += c.stream.messages - p.messages
 		}
 	}
 	return n
@@ -189,8 +190,8 @@ func (o *Outflow) Lag() uint64 {
 // Unread is what of the topic's log has not left for it, in bytes; 0 if it does not subscribe.
 func (o *Outflow) Unread(t *Topic) int {
 	for _, c := range o.subscriptions {
-		if c.topic == t && c.at != nil {
-			return int(c.stream.bytes - c.at.start - uint64(c.off))
+		if p, ok := c.position(); ok && c.topic == t {
+			return int(c.stream.bytes - p.bytes)
 		}
 	}
 	return 0
@@ -200,8 +201,16 @@ func (o *Outflow) Unread(t *Topic) int {
 func (o *Outflow) Memory() int { return o.outbox.kept }
 
 // Next is what must be sent now, as far as it lies in one piece; empty when nothing is due. The bytes are shared, and
-// valid until a topic or the outflow changes.
+// valid until a topic or the outflow changes. It is to be called when the receiver can take something: one that was
+// skipped goes on with the newest batches.
 func (o *Outflow) Next() ([]byte, Source) {
+	if o.aside {
+		o.goOn()
+	}
+	return o.next()
+}
+
+func (o *Outflow) next() ([]byte, Source) {
 	if len(o.subscriptions) == 1 && len(o.outbox.parcels) == 0 && o.planned == 0 && o.cut == NoSeq { // nearly always
 		c := o.subscriptions[0]
 		return c.unread(), Source{c}
@@ -257,6 +266,7 @@ func (o *Outflow) Advance(from Source, n int) {
 // yields these bytes, and no others, until all have left; they are sent whatever becomes of their topics, or the
 // outflow is Lost.
 func (o *Outflow) Plan(bytesMax int) int {
+	o.goOn()
 	if o.planned == 0 {
 		o.planned, _ = o.due(bytesMax)
 	}
@@ -352,7 +362,7 @@ func (o *Outflow) pin(c *cursor) {
 // take moves the next n bytes, which must be due, to dst.
 func (o *Outflow) take(dst []byte, n int) []byte {
 	for n > 0 {
-		p, from := o.Next()
+		p, from := o.next()
 		if p = p[:min(n, len(p))]; len(p) == 0 {
 			panic("broadcast: what was planned is gone")
 		}
@@ -370,12 +380,14 @@ func (o *Outflow) Rewire(w Wire, convert func(dst, p []byte) []byte, seq uint64)
 	if o.planned > 0 {
 		panic("broadcast: Rewire inside a planned frame")
 	}
+	o.goOn()
 	for _, c := range o.subscriptions {
 		c.topic.Seal(seq)
 	}
 	if o.lost || o.closed {
 		return ErrLost
 	}
+	o.goOn() // who was skipped by that
 	bytesMax := o.config.OutboxBytesMax
 	if n, more := o.due(bytesMax); more || n > bytesMax {
 		return ErrOutboxFull
@@ -417,6 +429,7 @@ func (o *Outflow) convert(convert func(dst, p []byte) []byte) (converted outbox,
 // CutOff ends the outflow behind what it was owed so far: what bears the number seq, a new one, or a higher one is not
 // sent. The open batches of its topics must have been sealed.
 func (o *Outflow) CutOff(seq uint64) {
+	o.goOn() // what comes later is not missed
 	o.cut = min(o.cut, seq)
 	o.setApart()
 }
@@ -430,6 +443,7 @@ func (o *Outflow) lose() {
 	o.lost, o.planned = true, 0
 	for _, c := range o.subscriptions {
 		c.leave()
+		c.aside = false
 		c.stream.release()
 	}
 	o.outbox.reset(0, o.config.Outboxes)
@@ -439,16 +453,43 @@ func (o *Outflow) lose() {
 func (o *Outflow) evicted(c *cursor) {
 	switch {
 	case c.number() >= o.cut: // it has everything that it is owed
-		c.skip(NoSeq)
+		o.stepAside(c)
 	case o.config.Skip:
 		o.pin(c)
-		if missed := c.skip(o.cut); missed > 0 {
-			c.skipped = true
-			o.receiver.Evicted(missed)
+		missed := c.messagesBefore(o.cut) - c.at.messagesBefore(c.at.at(c.off))
+		if missed == 0 { // all that was due is in the outbox now
+			c.stream.place(c)
+			c.stream.release()
+			return
 		}
+		o.stepAside(c)
+		c.skipped = true
+		o.receiver.Evicted()
+		o.receiver.Missed(missed)
 	default:
 		o.lose()
-		o.receiver.Evicted(0)
+		o.receiver.Evicted()
+	}
+}
+
+func (o *Outflow) stepAside(c *cursor) {
+	c.stepAside()
+	o.aside = true
+}
+
+// goOn gives the cursors that stand aside their places again.
+func (o *Outflow) goOn() {
+	if !o.aside {
+		return
+	}
+	o.aside = false
+	for _, c := range o.subscriptions {
+		if !c.aside {
+			continue
+		}
+		if missed := c.goOn(); missed > 0 && o.cut == NoSeq {
+			o.receiver.Missed(missed)
+		}
 	}
 }
 

@@ -159,13 +159,13 @@ func TestSkipKeepsThePlan(t *testing.T) {
 	r.Plan(45)
 	r.expect(t, 10, "planned in")
 	total, _ := flood(one, 6)
-	if r.evicted == 0 || r.skipped > total || r.Lost() {
-		t.Fatalf("%d evictions, %d skipped", r.evicted, r.skipped)
+	if r.evicted == 0 || r.missed > total || r.Lost() {
+		t.Fatalf("%d evictions, %d skipped", r.evicted, r.missed)
 	}
 	r.expect(t, r.Planned(), " topic one\nplanned in topic two\n")
 	got := r.read(all)
-	if n := uint64(strings.Count(got, "f\n")); n+r.skipped != total+1 || !strings.HasPrefix(got, "not missed\n") {
-		t.Errorf("%d skipped, read %q", r.skipped, got)
+	if n := uint64(strings.Count(got, "f\n")); n+r.missed != total+1 || !strings.HasPrefix(got, "not missed\n") {
+		t.Errorf("%d skipped, read %q", r.missed, got)
 	}
 }
 
@@ -181,8 +181,8 @@ func TestSkipMissesWhatItCounts(t *testing.T) {
 	if !strings.HasPrefix(got, "t line of one\nfirst line of two\n") || r.Begun() {
 		t.Errorf("read %q", got)
 	}
-	if n := uint64(strings.Count(got, "f\n")); n+r.skipped != total || r.skipped == 0 {
-		t.Errorf("%d read and %d skipped of %d", n, r.skipped, total)
+	if n := uint64(strings.Count(got, "f\n")); n+r.missed != total || r.missed == 0 {
+		t.Errorf("%d read and %d skipped of %d", n, r.missed, total)
 	}
 	seal(one, seq, "after")
 	r.expect(t, all, "after\n")
@@ -206,8 +206,8 @@ func TestEvictionLosesTheOutflow(t *testing.T) {
 		quick.read(all)
 	}
 	flood(one, 6)
-	if !r.Lost() || r.evicted != 1 || r.skipped != 0 {
-		t.Fatalf("lost %v, %d evictions, %d skipped", r.Lost(), r.evicted, r.skipped)
+	if !r.Lost() || r.evicted != 1 || r.missed != 0 {
+		t.Fatalf("lost %v, %d evictions, %d skipped", r.Lost(), r.evicted, r.missed)
 	}
 	if p, _ := r.Next(); len(p) > 0 || r.Planned() > 0 || r.Plan(1000) > 0 || r.Waiting() > 0 || b.Used() > 0 {
 		t.Error("a lost outflow is owed something")
@@ -482,8 +482,8 @@ func TestCutOffCountsNothingAsMissed(t *testing.T) {
 	r.CutOff(4)
 	skips.CutOff(4)
 	flood(topic, 5)
-	if r.evicted != 0 || r.Lost() || skips.evicted != 1 || skips.skipped != 2 {
-		t.Errorf("%d evictions; %d and %d skipped", r.evicted, skips.evicted, skips.skipped)
+	if r.evicted != 0 || r.Lost() || skips.evicted != 1 || skips.missed != 2 {
+		t.Errorf("%d evictions; %d and %d skipped", r.evicted, skips.evicted, skips.missed)
 	}
 	if p, _ := r.Next(); len(p) > 0 {
 		t.Errorf("%q is due", p)

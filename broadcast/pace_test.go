@@ -275,6 +275,9 @@ func TestNobodyIsWaitedForWithoutPace(t *testing.T) {
 	r := newReader(&OutflowConfig{Skip: true}, topic)
 	for seq := range uint64(100) {
 		publishBytes(topic, seq+2, 60_000)
+		if seq%20 == 0 {
+			r.Next() // it goes on, and takes nothing
+		}
 		if topic.Full() || topic.streams[0].kept > 1<<20 {
 			t.Fatalf("full: %v, %d bytes", topic.Full(), topic.LogBytes())
 		}
@@ -393,23 +396,64 @@ func TestTakingNothingIsNoMove(t *testing.T) {
 	}
 }
 
-// Who was skipped and has taken nothing since is not waited for a second time.
-func TestSkippedReaderIsNotWaitedForAgain(t *testing.T) {
-	t.Parallel()
-	topic, now := clocked()
-	r := newReader(&OutflowConfig{Skip: true}, topic)
-	seq := uint64(2)
-	for ; !topic.Full() && seq < 100; seq++ {
+// skippedReader is a reader that the log has waited for once, in vain, and the number of the next batch.
+func skippedReader(t *testing.T, topic *Topic, now *int64) (r *reader, seq uint64) {
+	t.Helper()
+	r = newReader(&OutflowConfig{Skip: true}, topic)
+	for seq = 2; !topic.Full() && seq < 100; seq++ {
 		publishBytes(topic, seq, 60_000)
 	}
-	if *now += 1000; topic.Full() || r.evicted == 0 {
+	if *now += 1000; topic.Full() || r.evicted != 1 {
 		t.Fatalf("%d evictions", r.evicted)
 	}
+	return r, seq
+}
+
+// For who was skipped nothing is kept, however long it takes nothing: the log is what the others need. Then it has
+// missed everything up to the newest segment, and goes on with that.
+func TestNothingIsKeptForWhoWasSkipped(t *testing.T) {
+	t.Parallel()
+	topic, now := clocked()
+	r, seq := skippedReader(t, topic, now)
+	quick := newReader(&OutflowConfig{}, topic)
+	before := topic.Published()
 	for range 100 {
 		publishBytes(topic, seq, 60_000)
-		if seq++; topic.Full() || topic.LogBytes() > 1<<19+200_000 {
-			t.Fatalf("full: %v, a log of %d bytes waits for a reader that takes nothing",
-				topic.Full(), topic.LogBytes())
+		if quick.read(all); topic.streams[0].first != topic.streams[0].last {
+			t.Fatalf("a log of %d bytes is kept for a reader that was skipped", topic.LogBytes())
+		}
+		seq++
+	}
+	if n := r.Lag(); n != topic.Published()-before {
+		t.Errorf("it lags by %d messages", n)
+	}
+	if n := r.Unread(topic); n != 100*60_000 {
+		t.Errorf("%d bytes are unread", n)
+	}
+	if p, _ := r.Next(); len(p) != 60_000 || r.missed != topic.Published()-60 || r.evicted != 1 || r.Lag() != 60 {
+		t.Errorf("%d bytes, %d messages missed of %d, %d evictions", len(p), r.missed, topic.Published(), r.evicted)
+	}
+	r.read(60_000)
+	seal(topic, seq, "next")
+	r.expect(t, all, "next\n")
+}
+
+// Who was skipped is waited for again when it has gone on for a window.
+func TestSkippedReaderIsWaitedForAfterAWindow(t *testing.T) {
+	t.Parallel()
+	for passes, waits := range map[int64]bool{299: false, 300: true} {
+		topic, now := clocked()
+		r, seq := skippedReader(t, topic, now)
+		r.Next()
+		publishBytes(topic, seq, 60_000)
+		*now += passes
+		r.read(1000)
+		for range 20 { // the log may have half of a mebibyte without waiting
+			seq++
+			publishBytes(topic, seq, 30_000)
+		}
+		if waited := r.evicted == 1; waited != waits {
+			t.Errorf("%d ms after it went on it is waited for: %v", passes, waited)
 		}
 	}
 }

@@ -139,6 +139,9 @@ func (s *stream) link(at *segment) {
 	s.last = at
 }
 
+// end is behind everything that was appended.
+func (s *stream) end() mark { return mark{s.messages, s.bytes} }
+
 // release takes the segments that every cursor has left off the old end of the log.
 func (s *stream) release() {
 	for s.first != s.last && s.first.resting == nil {

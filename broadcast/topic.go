@@ -67,10 +67,12 @@ const (
 type Receiver interface {
 	// Deliver tells that a topic may have something new. It must not subscribe or unsubscribe anybody.
 	Deliver()
-	// Evicted tells that a cursor fell off its log. The outflow is Lost, and skipped is 0; or it has gone on to the end
-	// of the log, and will never see so many messages. It is called from within Seal, what seals, Full and Shrink: the
-	// owner may only note it.
-	Evicted(skipped uint64)
+	// Evicted tells that a cursor fell off its log: the outflow is Lost, or misses messages until its receiver can take
+	// something again. It is called from within Seal, what seals, Full and Shrink: the owner may only note it.
+	Evicted()
+	// Missed tells of so many messages that will never be seen: those that were evicted, and later those that came
+	// before it went on. It may only be noted, too.
+	Missed(messages uint64)
 }
 
 // Topic is a stream of messages with subscribers.

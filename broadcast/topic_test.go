@@ -27,15 +27,13 @@ type reader struct {
 	Outflow
 	delivered int
 	evicted   int
-	skipped   uint64
+	missed    uint64
 }
 
 func (r *reader) Deliver() { r.delivered++ }
 
-func (r *reader) Evicted(skipped uint64) {
-	r.evicted++
-	r.skipped += skipped
-}
+func (r *reader) Evicted()               { r.evicted++ }
+func (r *reader) Missed(messages uint64) { r.missed += messages }
 
 // newReader makes a reader that subscribes to the topics' first wire.
 func newReader(c *OutflowConfig, topics ...*Topic) *reader {
@@ -389,6 +387,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 			if err := quick.Post(append(quick.Outbox(), "pong"...), seq); err != nil {
 				t.Fatal(err)
 			}
+			stalled.Next() // once it was skipped it goes on, and takes nothing
 			quick.Plan(1000)
 			for p, from := quick.Next(); len(p) > 0; p, from = quick.Next() {
 				quick.Advance(from, len(p))

@@ -239,17 +239,19 @@ type subscriber Session
 // Deliver is how a topic says that it has something new.
 func (s *subscriber) Deliver() { s.transport.pump() }
 
-// Evicted is how a log says that the session fell off it: it has to be ended, or has skipped so many messages.
-func (s *subscriber) Evicted(skipped uint64) {
+// Evicted is how a log says that the session fell off it: it has to be ended, or skips messages.
+func (s *subscriber) Evicted() {
 	if s.outflow.Lost() {
 		s.loop.evicted = append(s.loop.evicted, (*Session)(s))
 		s.loop.arm()
 		return
 	}
 	s.loop.stats.SlowConsumersSkipped++
-	s.loop.stats.MessagesSkipped += skipped
 	s.loop.owes((*Session)(s))
 }
+
+// Missed is how a log says that the session will never see so many messages.
+func (s *subscriber) Missed(messages uint64) { s.loop.stats.MessagesSkipped += messages }
 
 func (s *Session) opened() {
 	s.state = open
