@@ -477,7 +477,7 @@ func (p *process) keepPublishing(t *testing.T) {
 
 // Readers that are slow cost the others nothing: under full load they hear as much with them as without.
 func TestDeliveryBesideSlowReaders(t *testing.T) {
-	p := startProcess(t, settings{"SlowConsumer": "skip"})
+	p := startProcess(t, settings{"SlowConsumer": "skip", "PongTimeout": time.Hour}) // the readers answer no pings
 	const readers, slowReaders = 10, 10
 	var received atomic.Int64
 	for range readers {

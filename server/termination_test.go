@@ -173,6 +173,8 @@ func (l *leaver) listen() {
 			}
 			l.closedAt = time.Now()
 			l.say(frame(ws.OpClose, p))
+		case op == ws.OpPing:
+			l.say(frame(ws.OpPong, p))
 		case op == ws.OpText && p[0] == 'a':
 			l.note(p[1:])
 		case op == ws.OpText && strings.HasPrefix(p, "c[3000,"):
