@@ -76,8 +76,8 @@ func (r *RequestReader) failed(err error) error {
 	return err
 }
 
-// Begun tells whether a request has begun and not ended. Empty lines before one begin none (RFC 9112 section 2.2).
-func (r *RequestReader) Begun() bool { return len(r.head) > 0 || r.request != nil }
+// Partial tells whether a request has begun and not ended. Empty lines before one begin none (RFC 9112 section 2.2).
+func (r *RequestReader) Partial() bool { return len(r.head) > 0 || r.request != nil }
 
 // Buffered tells how many bytes of memory the reader keeps: its buffers with what is unused in them, and a parsed head,
 // counted as what it had on the wire and what its headers cost beside that.

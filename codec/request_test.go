@@ -130,8 +130,8 @@ func TestRequests(t *testing.T) {
 				if err != ErrIncomplete || !slices.Equal(got, tt.want) {
 					t.Fatalf("cut at %v: %q, %v; want %q", cuts, got, err, tt.want)
 				}
-				if r.Begun() || r.Buffered() != 0 {
-					t.Fatalf("cut at %v: begun %v, %d bytes kept", cuts, r.Begun(), r.Buffered())
+				if r.Partial() || r.Buffered() != 0 {
+					t.Fatalf("cut at %v: partial %v, %d bytes kept", cuts, r.Partial(), r.Buffered())
 				}
 			}
 		})
@@ -235,8 +235,8 @@ func checkRefused(t *testing.T, stream []byte, want *RequestError) {
 		if err != want || len(got) != before {
 			t.Fatalf("cut at %v: %q, %v; want %v", cuts, got, err, want)
 		}
-		if _, _, err := r.Next([]byte(get + "\r\n")); err != want || r.Begun() || r.Buffered() > 0 || r.Continue() {
-			t.Fatalf("cut at %v: a refused reader goes on: %v, begun %v, %d bytes kept", cuts, err, r.Begun(),
+		if _, _, err := r.Next([]byte(get + "\r\n")); err != want || r.Partial() || r.Buffered() > 0 || r.Continue() {
+			t.Fatalf("cut at %v: a refused reader goes on: %v, partial %v, %d bytes kept", cuts, err, r.Partial(),
 				r.Buffered())
 		}
 	}
@@ -305,16 +305,16 @@ func TestRequestsBegin(t *testing.T) {
 	t.Parallel()
 	r := newRequestReader()
 	for _, step := range []struct {
-		data  string
-		begun bool
+		data    string
+		partial bool
 	}{
 		{"", false}, {"\r\n\r\n", false}, {"\r", false}, {"\nG", true}, {"ET / HTTP/1.1\r\nHost: x\r\n", true},
 		{"\r\n", false},
 		{post + "Content-Length: 2\r\n\r\n", true}, {"a", true}, {"b", false}, {"\r\n", false},
 		{chunked, true}, {"0\r\n", true}, {"\r\n", false},
 	} {
-		if _, err := readRequests(r, []byte(step.data)); err != ErrIncomplete || r.Begun() != step.begun {
-			t.Fatalf("%q: begun %v, %v", step.data, r.Begun(), err)
+		if _, err := readRequests(r, []byte(step.data)); err != ErrIncomplete || r.Partial() != step.partial {
+			t.Fatalf("%q: partial %v, %v", step.data, r.Partial(), err)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (s *Session) isBehind(t *Topic, share int) bool {
 // holdBack lets a connection wait whose session published too fast. It is not read meanwhile, so TCP slows its peer,
 // and nothing is lost.
 func (l *loop) holdBack(c *conn, b backpressure) {
-	if l.departure.begun { // everybody is to finish
+	if l.departure.draining { // everybody is to finish
 		return
 	}
 	l.stats.PublishersHeld++

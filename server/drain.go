@@ -78,12 +78,12 @@ func (s *Server) goodbye(ctx context.Context) error {
 // departure is how everybody leaves when the server drains: one after the other over a window, so that those who come
 // back at once do not all come at once.
 type departure struct {
-	begun bool
-	at    int64 // loop time at which it began
-	to    []*conn
-	told  int           // of them
-	done  chan struct{} // closed when nobody is left
-	ended bool
+	draining bool
+	at       int64 // loop time at which that began
+	to       []*conn
+	told     int           // of them
+	done     chan struct{} // closed when nobody is left
+	ended    bool
 }
 
 // underWay tells that there are some who have not been told yet.
@@ -91,10 +91,10 @@ func (d *departure) underWay() bool { return d.told < len(d.to) }
 
 // drain begins the end: no new connections, and a goodbye for everybody.
 func (l *loop) drain() {
-	if l.departure.begun {
+	if l.departure.draining {
 		return
 	}
-	l.departure.begun, l.departure.at = true, l.now
+	l.departure.draining, l.departure.at = true, l.now
 	l.stopListening()
 	l.releaseHeld()
 	l.gathered(true)
@@ -121,7 +121,7 @@ func (l *loop) departSome() {
 }
 
 func (l *loop) checkDrained() {
-	if l.departure.begun && len(l.conns) == 0 && !l.departure.ended {
+	if l.departure.draining && len(l.conns) == 0 && !l.departure.ended {
 		l.departure.ended = true
 		close(l.departure.done)
 	}

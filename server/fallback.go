@@ -53,7 +53,7 @@ func openReceiver(x *exchange, rt *route, id string, fr *framing, prelude, befor
 		r.last(codeStillOpen, "Another connection still open")
 	default:
 		f.attach(r)
-		if l.departure.begun { // its connection was told before it asked
+		if l.departure.draining { // its connection was told before it asked
 			f.session.Close(CodeGoAway, reasonGoAway)
 		}
 		f.pump()

@@ -39,7 +39,7 @@ func (l *loop) adaptGather(before *Histogram) {
 func (l *loop) gather() {
 	due := l.dirty[:0]
 	for _, t := range l.dirty {
-		if l.elapsed < t.notBefore && !l.departure.begun {
+		if l.elapsed < t.notBefore && !l.departure.draining {
 			t.gathering = true
 			l.gathering.topics = append(l.gathering.topics, t)
 		} else {

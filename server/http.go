@@ -52,9 +52,9 @@ func (h *httpProtocol) receive(data []byte) []byte {
 		h.c.wait(holdSocket)
 		return data
 	}
-	begun := h.reader.Begun()
+	partial := h.reader.Partial()
 	q, rest, err := h.reader.Next(data)
-	if h.served && !begun && h.reader.Begun() { // the first request's time runs from the connect on
+	if h.served && !partial && h.reader.Partial() { // the first request's time runs from the connect on
 		h.since = h.c.loop.now
 	}
 	if err != nil {
@@ -101,14 +101,14 @@ func (h *httpProtocol) goAway() {
 	switch {
 	case h.pending != nil:
 		h.pending.goAway()
-	case h.posting == nil && !h.reader.Begun() && !h.c.blocked:
+	case h.posting == nil && !h.reader.Partial() && !h.c.blocked:
 		h.c.linger()
 	} // else its response says so
 }
 
 func (h *httpProtocol) tick() {
 	cfg := &h.c.loop.cfg
-	inRequest := !h.served || h.reader.Begun()
+	inRequest := !h.served || h.reader.Partial()
 	timeout := cfg.KeepAliveTimeout
 	switch {
 	case h.pending != nil:
@@ -173,7 +173,7 @@ func (h *httpProtocol) answered(keepAlive bool) {
 	h.since = h.c.loop.now
 	switch {
 	case h.serving: // serve goes on
-	case !keepAlive || h.c.loop.departure.begun:
+	case !keepAlive || h.c.loop.departure.draining:
 		h.c.linger()
 	default:
 		h.c.release(holdResponse)

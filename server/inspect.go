@@ -94,7 +94,7 @@ type Readiness struct {
 // overloaded, or when memory is nearly spent; and it may be too busy to answer before ctx is done.
 func (s *Server) Readiness(ctx context.Context) Readiness {
 	reasons, err := ask(ctx, s, func(l *loop) (why []string) {
-		if l.departure.begun {
+		if l.departure.draining {
 			why = append(why, "draining")
 		}
 		if l.overloaded() {

@@ -77,17 +77,17 @@ func (l *loop) firstProtocol(c *conn) protocol {
 // proxyHeader is the first protocol of a connection from a trusted proxy, with Config.ProxyProtocol: the proxy says
 // whom it speaks for, and then HTTP begins.
 type proxyHeader struct {
-	c     *conn
-	begun []byte // a header that has begun and not ended
-	since int64  // loop time of the connect
+	c       *conn
+	partial []byte // a header that has begun and not ended
+	since   int64  // loop time of the connect
 }
 
 func (p *proxyHeader) receive(data []byte) []byte {
-	kept := len(p.begun)
+	kept := len(p.partial)
 	header := data
 	if kept > 0 {
-		p.begun = append(p.begun, data[:min(len(data), codec.ProxyBytesMax-kept)]...)
-		header = p.begun
+		p.partial = append(p.partial, data[:min(len(data), codec.ProxyBytesMax-kept)]...)
+		header = p.partial
 	}
 	client, size, err := codec.ParseProxy(header)
 	switch {
@@ -96,7 +96,7 @@ func (p *proxyHeader) receive(data []byte) []byte {
 		return nil
 	case size == 0:
 		if kept == 0 {
-			p.begun = append(p.begun, data...) // less than a header
+			p.partial = append(p.partial, data...) // less than a header
 		}
 		return nil
 	case client.IsValid():
@@ -125,7 +125,7 @@ func (p *proxyHeader) tick() {
 
 func (p *proxyHeader) goAway() { p.c.linger() }
 
-func (p *proxyHeader) kept() int        { return cap(p.begun) }
+func (p *proxyHeader) kept() int        { return cap(p.partial) }
 func (p *proxyHeader) unfinished() bool { return false }
 func (p *proxyHeader) writable()        {}
 func (p *proxyHeader) outbox() int      { return 0 }

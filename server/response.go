@@ -50,7 +50,7 @@ func (o *response) appendHead(p []byte, status, length int) []byte {
 	case length == streamed:
 		p = appendHeader(p, "Transfer-Encoding", "chunked")
 	}
-	if o.loop.departure.begun {
+	if o.loop.departure.draining {
 		o.keepAlive = false
 	}
 	switch {

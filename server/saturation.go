@@ -117,5 +117,5 @@ func (l *loop) overloaded() bool {
 func (l *loop) reportSaturation(st *Stats) {
 	st.Busy, st.TurnWait, st.Saturation = l.saturation.busy, l.saturation.wait, l.saturationLevel()
 	st.Gather = l.gathering.longest
-	st.Overloaded, st.Draining = l.overloaded(), l.departure.begun
+	st.Overloaded, st.Draining = l.overloaded(), l.departure.draining
 }

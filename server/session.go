@@ -133,7 +133,7 @@ func (l *loop) refusesSessions(tooMany bool) bool {
 		l.stats.RefusedForMemory++
 	case l.overloaded():
 		l.stats.RefusedForLoad++
-	case !tooMany && !l.departure.begun:
+	case !tooMany && !l.departure.draining:
 		return false
 	}
 	l.stats.SessionsRefused++
