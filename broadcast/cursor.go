@@ -124,11 +124,10 @@ func (c *cursor) begun() []byte {
 }
 
 // stepAside takes a cursor that has begun nothing out of the log, which keeps nothing for it, until goOn. What comes
-// next is an entry of its own, since it may go on there.
+// next is an entry of its own, since it may go on there. Whoever calls it calls the stream's release, too.
 func (c *cursor) stepAside() {
 	c.leave()
 	c.aside, c.missed, c.stream.apart = true, c.stream.end(), true
-	c.stream.release()
 }
 
 // goOn gives a cursor that stands aside a place in the newest segment, which holds the last batch at least. It reports

@@ -449,7 +449,7 @@ func (o *Outflow) lose() {
 	o.outbox.reset(0, o.config.Outboxes)
 }
 
-// evicted follows the eviction of a cursor, which is still in its place.
+// evicted follows the eviction of a cursor, which is still in its place. The stream releases what it was in.
 func (o *Outflow) evicted(c *cursor) {
 	switch {
 	case c.number() >= o.cut: // it has everything that it is owed
@@ -459,7 +459,6 @@ func (o *Outflow) evicted(c *cursor) {
 		missed := c.messagesBefore(o.cut) - c.at.messagesBefore(c.at.at(c.off))
 		if missed == 0 { // all that was due is in the outbox now
 			c.stream.place(c)
-			c.stream.release()
 			return
 		}
 		o.stepAside(c)

@@ -148,7 +148,7 @@ const (
 	// memory again.
 	quietBytes = 256 << 20
 	// slackBytes is how much memory the process may hold for nothing.
-	slackBytes = 2 << 20
+	slackBytes = 1 << 20
 	// garbageBytes is about how much garbage may lie between two collections.
 	garbageBytes = 16 << 20
 )

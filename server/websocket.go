@@ -27,23 +27,24 @@ type webSocket struct {
 	session carried
 	outflow *broadcast.Outflow
 	reader  codec.MessageReader
-	raw     bool
-	deflate bool // permessage-deflate was negotiated
-	pings   bool // the peer answers pings
 
 	messages messages // of a frame, which have not been handed on
 	pong     []byte   // payload of the latest ping, if pongDue
-	pongDue  bool     // it is to be answered as soon as no frame is on its way
 
 	heartbeatDelay int64 // ms
 
 	heardAt  int64       // loop time of the last byte from the peer, or of our ping since
-	pinged   bool        // and no sign of life since
-	ending   bool        // our close frame is queued
-	endingAt int64       // loop time of that
+	endingAt int64       // loop time at which our close frame was queued
 	reason   CloseReason // of the end, once it is known
-	sent     bool        // our close frame has left
-	finished bool        // the peer's close frame has come, or what is no frame: nothing is read any more
+
+	raw      bool
+	deflate  bool // permessage-deflate was negotiated
+	pings    bool // the peer answers pings
+	pongDue  bool // a ping is to be answered as soon as no frame is on its way
+	pinged   bool // there was no sign of life since our last ping
+	ending   bool // our close frame is queued
+	sent     bool // our close frame has left
+	finished bool // the peer's close frame has come, or what is no frame: nothing is read any more
 }
 
 func newWebSocket(c *conn, r *route, raw bool) *webSocket {
