@@ -10,6 +10,8 @@ import (
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/internal/rawcall"
 )
 
 // acceptsMax is how many connections one event admits, so that those who are in have their turn too: 2 ms.
@@ -142,8 +144,7 @@ func (l *loop) admit(fd int, from unix.Sockaddr) {
 		if full {
 			l.stats.RefusedForMemory++
 		}
-		_, _ = writeSocket(fd, []byte(busyResponse))
-		_ = unix.Close(fd)
+		refuse(fd)
 		return
 	}
 	l.stats.ConnectionsAccepted++
@@ -152,6 +153,15 @@ func (l *loop) admit(fd int, from unix.Sockaddr) {
 	c.protocol = l.firstProtocol(c)
 	l.remember(c)
 	c.watch()
+}
+
+// refuse tells a connection that there is no room for it. What it has said already is thrown away: a socket that is
+// closed with unread input is reset, which can destroy the answer on its way.
+func refuse(fd int) {
+	const bytesMax = 1 << 20 // more than a receive buffer holds when nobody has read
+	_, _ = writeSocket(fd, []byte(busyResponse))
+	_, _ = rawcall.Discard(fd, bytesMax)
+	_ = unix.Close(fd)
 }
 
 // remember adds a connection to the loop's.

@@ -197,6 +197,24 @@ func TestTrickledHeadTimesOut(t *testing.T) {
 	s.eventually(t, "the end", func(st server.Stats) bool { return st.Connections == 0 })
 }
 
+// A refused connection whose request has come already is ended, and not reset: that could take the answer along.
+func TestRefusedConnectionsAreNotReset(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{ConnectionsMax: 1})
+	s.join(t, "/broadcast")
+	goOn := make(chan struct{})
+	if err := s.Post(func() { <-goOn }); err != nil {
+		t.Fatal(err)
+	}
+	c := s.dial(t)
+	c.say("POST /broadcast/0/0/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n" + strings.Repeat("x", 10_000))
+	close(goOn)
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") {
+		t.Errorf("%.40q, %v", answer, err)
+	}
+}
+
 func TestConnectionsBeyondTheCapAreRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t, server.Config{ConnectionsMax: 3})
