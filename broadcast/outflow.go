@@ -380,14 +380,13 @@ func (o *Outflow) Rewire(w Wire, convert func(dst, p []byte) []byte, seq uint64)
 	if o.planned > 0 {
 		panic("broadcast: Rewire inside a planned frame")
 	}
-	o.goOn()
 	for _, c := range o.subscriptions {
 		c.topic.Seal(seq)
 	}
 	if o.lost || o.closed {
 		return ErrLost
 	}
-	o.goOn() // who was skipped by that
+	o.goOn()
 	bytesMax := o.config.OutboxBytesMax
 	if n, more := o.due(bytesMax); more || n > bytesMax {
 		return ErrOutboxFull
@@ -457,10 +456,6 @@ func (o *Outflow) evicted(c *cursor) {
 	case o.config.Skip:
 		o.pin(c)
 		missed := c.messagesBefore(o.cut) - c.at.messagesBefore(c.at.at(c.off))
-		if missed == 0 { // all that was due is in the outbox now
-			c.stream.place(c)
-			return
-		}
 		o.stepAside(c)
 		c.skipped = true
 		o.receiver.Evicted()

@@ -490,6 +490,23 @@ func TestCutOffCountsNothingAsMissed(t *testing.T) {
 	}
 }
 
+// A lost outflow keeps nothing of any log, also of those of which it had everything up to its end.
+func TestLostOutflowTakesNoPlaceAgain(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(evictingConfig)
+	r := newReader(&OutflowConfig{}, one, two)
+	seal(two, 2, "due")
+	r.CutOff(3)
+	_, seq := flood(one, 4) // nothing of it is meant for r
+	if r.Lost() {
+		t.Fatal("it is lost, and was owed nothing more of the first topic")
+	}
+	flood(two, seq)
+	if r.Next(); !r.Lost() || one.streams[0].last.resting != nil || r.Lag() != 0 || r.Unread(one) != 0 {
+		t.Errorf("lost: %v, it lags by %d", r.Lost(), r.Lag())
+	}
+}
+
 func TestCloseGivesEverythingBack(t *testing.T) {
 	t.Parallel()
 	var b budget.Budget
