@@ -126,7 +126,7 @@ check: ## Format, lint and test
 MUTANTS ?= ./codec=90 ./broadcast=90 ./server=80,200
 # Tests that are not used: they take minutes, watch a server in another process, or measure what a machine that is busy
 # with mutants cannot promise.
-MUTANTS_SKIP ?= ^Test(Attack|Delivery|FixedCosts)
+MUTANTS_SKIP ?= ^Test(Attack|Delivery)
 
 .PHONY: mutants
 mutants: ## Break the code in small ways and count what the tests find: MUTANTS="./codec=90" ARGS="-only Decode"

@@ -71,7 +71,7 @@ func newFallback(l *loop, r *route, id string, fr *framing) *fallback {
 	f.session, f.outflow = s, &s.outflow
 	r.sessions[id] = f
 	l.httpSessions++
-	l.memory.sessions.Charge(sessionBytes)
+	l.memory.sessions.Charge(fallbackBytes)
 	return f
 }
 
@@ -280,6 +280,6 @@ func (f *fallback) forget() {
 	if f.route.sessions[f.id] == f {
 		delete(f.route.sessions, f.id)
 		f.loop.httpSessions--
-		f.loop.memory.sessions.Charge(-sessionBytes)
+		f.loop.memory.sessions.Charge(-fallbackBytes)
 	}
 }

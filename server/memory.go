@@ -10,19 +10,20 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// What a connection and a session over HTTP cost beside what they keep of what was sent, in bytes of heap
-// (TestFixedCosts measures them).
+// What a connection and a session cost beside what they keep of what was sent, in bytes of heap (TestFixedCosts
+// measures them).
 const (
-	connBytes    = 1 << 10
-	sessionBytes = 512
+	connBytes      = 1 << 10
+	webSocketBytes = 448 // more
+	fallbackBytes  = 768
 )
 
 // memory is the account of everything that is kept on behalf of clients, and what is done when it is too much.
 type memory struct {
 	budget      budget.Budget
 	connections *budget.Account // as such
-	sessions    *budget.Account // over HTTP, as such
-	inputs      *budget.Account // begun requests and frames, what waits for its turn, and responses that have not left
+	sessions    *budget.Account // as such
+	inputs      *budget.Account // partial requests and frames, what waits for its turn, and responses that have not left
 	outboxes    *budget.Account // what is meant for one session alone
 	logs        *budget.Account // of topics, with their tables and spare segments
 	broker      *budget.Account // what waits on its way to other processes and from them

@@ -21,8 +21,8 @@ type Stats struct {
 	MemoryBytes      int // kept on behalf of clients: the sum of the following
 	MemoryBytesMax   int // its bound
 	ConnectionsBytes int // connections as such
-	SessionsBytes    int // sessions over HTTP as such
-	InputBytes       int // begun requests and frames, what waits for its turn, and responses that have not left
+	SessionsBytes    int // sessions as such
+	InputBytes       int // partial requests and frames, what waits for its turn, and responses that have not left
 	OutboxesBytes    int // what is meant for one session alone
 	LogsBytes        int // logs of topics, with their tables and spare segments
 	BrokerBytes      int // what waits on its way to other processes and from them

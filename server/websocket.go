@@ -56,6 +56,7 @@ func newWebSocket(c *conn, r *route, raw bool) *webSocket {
 		w.reader.BytesMax = int64(c.loop.cfg.RawMessageBytesMax)
 	}
 	s := newSession(c.loop, r, w)
+	c.loop.memory.sessions.Charge(webSocketBytes)
 	w.session, w.outflow = s, &s.outflow
 	return w
 }
@@ -331,6 +332,7 @@ func (w *webSocket) closed() {
 		w.c.loop.stats.ConnectionsInterrupted++
 	}
 	w.session.ended(w.reason)
+	w.c.loop.memory.sessions.Charge(-webSocketBytes)
 }
 
 // tick sends heartbeats and gives up on the silent. Whoever is held back has said something that we have not read.
