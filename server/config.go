@@ -143,7 +143,7 @@ func DefaultConfig() Config {
 		OutboxBytesMax:      1 << 20,
 		UnsentBytesMax:      128 << 10,
 		MailboxMax:          64 << 10,
-		MemoryBytesMax:      memoryBytesMax(),
+		MemoryBytesMax:      defaultBudget(tuning.Memory()),
 		CompressLevel:       1,
 		CompressBytesMin:    256,
 		OverloadAfter:       time.Second,
@@ -303,11 +303,11 @@ func descriptors() int {
 	return int(l.Cur)
 }
 
-// memoryBytesMax is the default of MemoryBytesMax.
-func memoryBytesMax() int {
+// defaultBudget is the default of MemoryBytesMax where there is so much memory, if that is known.
+func defaultBudget(memory int, err error) int {
 	const plenty = 256 << 20
-	if m, err := tuning.Memory(); err == nil {
-		return min(plenty, m/4)
+	if err != nil {
+		return plenty
 	}
-	return plenty
+	return min(plenty, memory/4)
 }
