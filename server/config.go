@@ -69,9 +69,11 @@ type Config struct {
 	Gather time.Duration
 	// GatherP99 has topics gather as long as they can while 99 of 100 messages leave within that time of their arrival:
 	// what is left of it when the turns of the last second are taken off. It replaces Gather; 0 is off.
-	GatherP99      time.Duration
-	LogBytesMax    int // log of one topic and wire
-	OutboxBytesMax int // what waits for one session alone; beyond it the session is a slow consumer
+	GatherP99   time.Duration
+	LogBytesMax int // log of one topic and wire
+	// OutboxBytesMax is what waits for one session alone; beyond it the session is a slow consumer. Default: 1 MiB, or
+	// four of the largest message if that is more.
+	OutboxBytesMax int
 	// UnsentBytesMax is what the kernel holds unsent for one connection (TCP_NOTSENT_LOWAT); the rest stays in the log.
 	UnsentBytesMax int
 	MailboxMax     int // functions posted and not yet run
@@ -194,6 +196,7 @@ func (c Config) WithDefaults() (Config, error) {
 // fillSizes gives the numbers that are zero their defaults and checks the others.
 func (c *Config) fillSizes(d *Config, faults *faults) {
 	connectionsMax := descriptors() - cmp.Or(c.DescriptorsReserved, d.DescriptorsReserved)
+	largest := min(max(c.MessageBytesMax, c.RawMessageBytesMax), RawMessageBytesLimit)
 	for _, f := range []struct {
 		name     string
 		n        *int
@@ -210,7 +213,7 @@ func (c *Config) fillSizes(d *Config, faults *faults) {
 		{"BatchBytesMax", &c.BatchBytesMax, d.BatchBytesMax, 1 << 30},
 		{"TurnBytesMax", &c.TurnBytesMax, d.TurnBytesMax, 1 << 50},
 		{"LogBytesMax", &c.LogBytesMax, d.LogBytesMax, 1 << 40},
-		{"OutboxBytesMax", &c.OutboxBytesMax, d.OutboxBytesMax, 1 << 40},
+		{"OutboxBytesMax", &c.OutboxBytesMax, max(d.OutboxBytesMax, 4*largest), 1 << 40},
 		{"UnsentBytesMax", &c.UnsentBytesMax, d.UnsentBytesMax, 1 << 30},
 		{"MailboxMax", &c.MailboxMax, d.MailboxMax, 1 << 30},
 		{"MemoryBytesMax", &c.MemoryBytesMax, d.MemoryBytesMax, 1 << 50},

@@ -54,7 +54,7 @@ func start(t *testing.T, c server.Config, services ...any) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := append([]any{"/broadcast", s.Broadcast(), "/echo", server.Echo(), "/close", server.Closer()}, services...)
+	all := append([]any{"/broadcast", s.Broadcast(), "/echo", server.Echo(), "/close", goingAway{}}, services...)
 	for i := 0; i < len(all); i += 2 {
 		if err := s.Handle(all[i].(string), all[i+1].(server.Service)); err != nil {
 			t.Fatal(err)
@@ -630,3 +630,10 @@ func asMap(t *testing.T, v any) map[string]any {
 	}
 	return m
 }
+
+// goingAway closes every session as soon as it opens.
+type goingAway struct{}
+
+func (goingAway) OnOpen(s *server.Session)                    { s.Close(server.CodeGoAway, "Go away!") }
+func (goingAway) OnClose(*server.Session, server.CloseReason) {}
+func (goingAway) OnMessage(*server.Session, *server.Message)  {}

@@ -82,7 +82,7 @@ func child(config string) error {
 	}
 	room, err := demo.Mount(s)
 	for prefix, service := range map[string]server.Service{
-		"/broadcast": s.Broadcast(), "/echo": server.Echo(), "/close": server.Closer(),
+		"/broadcast": s.Broadcast(), "/echo": server.Echo(),
 	} {
 		err = errors.Join(err, s.Handle(prefix, service))
 	}

@@ -26,12 +26,3 @@ type echoService struct{}
 func (echoService) OnOpen(*Session)                  {}
 func (echoService) OnClose(*Session, CloseReason)    {}
 func (echoService) OnMessage(s *Session, m *Message) { _ = s.Send(m) } // a closing session hears no more
-
-// Closer is a service that closes every session as soon as it opens, with c[3000,"Go away!"].
-func Closer() Service { return closeService{} }
-
-type closeService struct{}
-
-func (closeService) OnOpen(s *Session)             { s.Close(CodeGoAway, reasonGoAway) }
-func (closeService) OnClose(*Session, CloseReason) {}
-func (closeService) OnMessage(*Session, *Message)  {}

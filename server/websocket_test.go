@@ -197,6 +197,16 @@ func TestPongKeepsTheConnection(t *testing.T) {
 	}
 }
 
+// Whatever a raw WebSocket may say fits an outbox, so it can be said back.
+func TestLargestMessageIsEchoed(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{RawMessageBytesMax: server.RawMessageBytesLimit})
+	c := s.open(t, "/echo/websocket")
+	text := strings.Repeat("x", server.RawMessageBytesLimit)
+	go c.say(frame(ws.OpText, text))
+	c.expect(text)
+}
+
 // A peer that never answers the close is not waited for.
 func TestUnansweredCloseEnds(t *testing.T) {
 	t.Parallel()

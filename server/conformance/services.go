@@ -11,7 +11,6 @@ import (
 func Configure(c *server.Config) {
 	c.ResponseLimit = 4096
 	c.MessageBytesMax, c.RawMessageBytesMax = server.RawMessageBytesLimit, server.RawMessageBytesLimit
-	c.OutboxBytesMax = 4 * server.RawMessageBytesLimit
 }
 
 // Handle adds the services that the suite expects: /echo, /disabled_websocket_echo, /cookie_needed_echo and /close.
@@ -20,6 +19,13 @@ func Handle(s *server.Server) error {
 		s.Handle("/echo", server.Echo()),
 		s.Handle("/disabled_websocket_echo", server.Echo(), func(o *server.Options) { o.NoWebSocket = true }),
 		s.Handle("/cookie_needed_echo", server.Echo(), func(o *server.Options) { o.JSessionID = true }),
-		s.Handle("/close", server.Closer()),
+		s.Handle("/close", closer{}),
 	)
 }
+
+// closer closes every session as soon as it opens, with c[3000,"Go away!"].
+type closer struct{}
+
+func (closer) OnOpen(s *server.Session)                    { s.Close(server.CodeGoAway, "Go away!") }
+func (closer) OnClose(*server.Session, server.CloseReason) {}
+func (closer) OnMessage(*server.Session, *server.Message)  {}

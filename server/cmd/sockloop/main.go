@@ -42,7 +42,7 @@ type commands struct {
 	Config  string           `help:"YAML file with flags, under the name of their command." placeholder:"FILE" type:"path"`
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Serve      serve          `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, close at /close, and a page at /."`
+	Serve      serve          `cmd:"" default:"withargs" help:"Serve broadcast at /broadcast, echo at /echo, and a page at /."`
 	Check      check          `cmd:"" help:"Name all faults of flags, environment and file, and end with 1 if there are any. The flags are those of serve."`
 	Settings   settings       `cmd:"" name:"config" help:"Print the configuration in force, and where each value comes from. The flags are those of serve."`
 	Doctor     doctor         `cmd:"" help:"Print how this machine is set, and what to change for many connections."`
@@ -262,7 +262,6 @@ func (s *serve) server(c server.Config) (*server.Server, error) {
 	return srv, errors.Join(
 		srv.Handle("/broadcast", srv.Broadcast()),
 		srv.Handle("/echo", server.Echo()),
-		srv.Handle("/close", server.Closer()),
 	)
 }
 
