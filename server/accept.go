@@ -44,6 +44,7 @@ func (l *loop) listen() error {
 		}
 		return err
 	}}
+	config.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT, and older kernels TCP_NOTSENT_LOWAT
 	ln, err := config.Listen(context.Background(), "tcp", l.cfg.Addr)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w", l.cfg.Addr, err)
@@ -60,12 +61,16 @@ func (l *loop) listen() error {
 
 // setOptions sets what the connections inherit from the listener. Failure leaves the kernel's own, larger bounds.
 func (l *loop) setOptions(fd int) {
-	// A receiver has no way to answer a heartbeat, but its kernel has.
+	// A receiver has no way to answer a heartbeat, but its kernel has. A raw WebSocket of 2011 is sent none, so the
+	// kernels talk to each other when nobody else has.
 	patience := l.cfg.HeartbeatDelay + l.cfg.PongTimeout
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	for option, value := range map[int]int{
 		unix.TCP_NODELAY:       1,
 		unix.TCP_NOTSENT_LOWAT: l.cfg.UnsentBytesMax,
 		unix.TCP_USER_TIMEOUT:  int(patience.Milliseconds()),
+		unix.TCP_KEEPIDLE:      max(1, int(patience.Seconds())),
+		unix.TCP_KEEPINTVL:     max(1, int(l.cfg.PongTimeout.Seconds())),
 	} {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, option, value)
 	}
