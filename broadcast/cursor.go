@@ -9,7 +9,7 @@ type cursor struct {
 	off        int
 	movedAt    int64   // when it last took something, on the clock of Pace
 	aside      bool    // it was skipped, and has no place in the log until its receiver can take something
-	missed     mark    // how far the stream was when it stepped aside
+	from       mark    // where it stepped aside: the end of the stream at that time
 	wentOnAt   int64   // when it had a place again
 	skipped    bool    // it was, and has not gone on for a window since
 	prev, next *cursor // among those in its segment
@@ -35,8 +35,12 @@ func (c *cursor) rest(at *segment, off int) {
 	at.resting = c
 }
 
-// leave takes the cursor off its segment. Whoever calls it calls the stream's release, too.
+// leave takes the cursor off its segment, or ends its standing aside. Whoever calls it calls the stream's release, too.
 func (c *cursor) leave() {
+	if c.aside {
+		c.aside = false
+		c.stream.asideLess(c.missing(), true)
+	}
 	if c.at == nil {
 		return
 	}
@@ -127,27 +131,36 @@ func (c *cursor) begun() []byte {
 // next is an entry of its own, since it may go on there. Whoever calls it calls the stream's release, too.
 func (c *cursor) stepAside() {
 	c.leave()
-	c.aside, c.missed, c.stream.apart = true, c.stream.end(), true
+	c.aside, c.from = true, mark{c.stream.messages, c.stream.bytes}
+	c.stream.aside++
+	c.stream.apart = true
 }
 
-// goOn gives a cursor that stands aside a place in the newest segment, which holds the last batch at least. It reports
-// how many messages it has missed meanwhile.
-func (c *cursor) goOn() (missed uint64) {
+// goOn gives a cursor that stands aside a place in the newest segment, which holds the last batch at least.
+func (c *cursor) goOn() {
+	c.stream.asideLess(c.missing(), false)
 	c.aside, c.wentOnAt = false, *c.stream.pace.now
 	at, off := c.stream.last, uint64(0)
-	if c.missed.bytes > at.start {
-		off = c.missed.bytes - at.start
+	if c.from.bytes > at.start {
+		off = c.from.bytes - at.start
 	}
 	c.rest(at, int(off))
-	return at.messagesBefore(at.at(c.off)) - c.missed.messages
 }
 
-// position is where the cursor is in its stream; false if it is nowhere.
-func (c *cursor) position() (mark, bool) {
-	if c.at == nil {
-		return c.missed, c.aside
+// missing is the number of messages of the newest segment that came since the cursor stepped aside.
+func (c *cursor) missing() uint64 {
+	return c.stream.messages - max(c.from.messages, c.stream.last.before)
+}
+
+// lag is the number of messages that have not left, those since it stepped aside included.
+func (c *cursor) lag() uint64 {
+	switch {
+	case c.aside:
+		return c.stream.messages - c.from.messages
+	case c.at != nil:
+		return c.stream.messages - c.at.messagesBefore(c.at.at(c.off))
 	}
-	return mark{c.at.messagesBefore(c.at.at(c.off)), c.at.start + uint64(c.off)}, true
+	return 0
 }
 
 // messagesBefore is the number of the stream's messages before the first that bears the number cut or a higher one, of

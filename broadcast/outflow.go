@@ -14,6 +14,9 @@ type OutflowConfig struct {
 	OutboxBytesMax int             // what may wait in an outbox, in bytes, with 16 for each parcel
 	Skip           bool            // what becomes of slow consumers: they miss messages, else they are Lost
 	Outboxes       *budget.Account // is charged with the memory of the outboxes; nil is none
+	// SkipBytesMax is what the outboxes may keep in all when the rest of a frame is added for who skips: beyond it a
+	// slow consumer that has begun a frame is Lost all the same. 0 is no limit.
+	SkipBytesMax int
 
 	looks []look // scratch
 }
@@ -180,18 +183,16 @@ func (o *Outflow) setApart() {
 func (o *Outflow) Lag() uint64 {
 	n := uint64(0)
 	for _, c := range o.subscriptions {
-		if p, ok := c.position(); ok {
-			n += c.stream.messages - p.messages
-		}
+		n += c.lag()
 	}
 	return n
 }
 
-// Unread is what of the topic's log has not left for it, in bytes; 0 if it does not subscribe.
+// Unread is what the topic's log keeps that has not left for it, in bytes; 0 if it does not subscribe.
 func (o *Outflow) Unread(t *Topic) int {
 	for _, c := range o.subscriptions {
-		if p, ok := c.position(); ok && c.topic == t {
-			return int(c.stream.bytes - p.bytes)
+		if c.topic == t && c.at != nil {
+			return int(c.stream.bytes - c.at.start - uint64(c.off))
 		}
 	}
 	return 0
@@ -442,7 +443,6 @@ func (o *Outflow) lose() {
 	o.lost, o.planned = true, 0
 	for _, c := range o.subscriptions {
 		c.leave()
-		c.aside = false
 		c.stream.release()
 	}
 	o.outbox.reset(0, o.config.Outboxes)
@@ -452,23 +452,30 @@ func (o *Outflow) lose() {
 func (o *Outflow) evicted(c *cursor) {
 	switch {
 	case c.number() >= o.cut: // it has everything that it is owed
-		o.stepAside(c)
-	case o.config.Skip:
+		c.leave()
+	case o.maySkip(c):
 		o.pin(c)
-		missed := c.messagesBefore(o.cut) - c.at.messagesBefore(c.at.at(c.off))
-		o.stepAside(c)
+		*c.stream.missed += c.messagesBefore(o.cut) - c.at.messagesBefore(c.at.at(c.off))
+		if o.cut != NoSeq {
+			c.leave() // all that it was owed is in the outbox, or missed
+		} else {
+			c.stepAside()
+			o.aside = true
+		}
 		c.skipped = true
 		o.receiver.Evicted()
-		o.receiver.Missed(missed)
 	default:
 		o.lose()
 		o.receiver.Evicted()
 	}
 }
 
-func (o *Outflow) stepAside(c *cursor) {
-	c.stepAside()
-	o.aside = true
+// maySkip tells whether what has begun or is planned may be kept, so that c can miss what comes behind it.
+func (o *Outflow) maySkip(c *cursor) bool {
+	size := max(o.planned, len(c.begun()))
+	all := o.config.SkipBytesMax
+	return o.config.Skip && (size == 0 || o.outbox.waiting()+size <= o.config.OutboxBytesMax &&
+		(all == 0 || o.config.Outboxes.Bytes()+size <= all))
 }
 
 // goOn gives the cursors that stand aside their places again.
@@ -478,11 +485,8 @@ func (o *Outflow) goOn() {
 	}
 	o.aside = false
 	for _, c := range o.subscriptions {
-		if !c.aside {
-			continue
-		}
-		if missed := c.goOn(); missed > 0 && o.cut == NoSeq {
-			o.receiver.Missed(missed)
+		if c.aside {
+			c.goOn()
 		}
 	}
 }

@@ -159,13 +159,13 @@ func TestSkipKeepsThePlan(t *testing.T) {
 	r.Plan(45)
 	r.expect(t, 10, "planned in")
 	total, _ := flood(one, 6)
-	if r.evicted == 0 || r.missed > total || r.Lost() {
-		t.Fatalf("%d evictions, %d skipped", r.evicted, r.missed)
+	if r.evicted == 0 || *r.missed > total || r.Lost() {
+		t.Fatalf("%d evictions, %d skipped", r.evicted, *r.missed)
 	}
 	r.expect(t, r.Planned(), " topic one\nplanned in topic two\n")
 	got := r.read(all)
-	if n := uint64(strings.Count(got, "f\n")); n+r.missed != total+1 || !strings.HasPrefix(got, "not missed\n") {
-		t.Errorf("%d skipped, read %q", r.missed, got)
+	if n := uint64(strings.Count(got, "f\n")); n+*r.missed != total+1 || !strings.HasPrefix(got, "not missed\n") {
+		t.Errorf("%d skipped, read %q", *r.missed, got)
 	}
 }
 
@@ -181,11 +181,49 @@ func TestSkipMissesWhatItCounts(t *testing.T) {
 	if !strings.HasPrefix(got, "t line of one\nfirst line of two\n") || r.Begun() {
 		t.Errorf("read %q", got)
 	}
-	if n := uint64(strings.Count(got, "f\n")); n+r.missed != total || r.missed == 0 {
-		t.Errorf("%d read and %d skipped of %d", n, r.missed, total)
+	if n := uint64(strings.Count(got, "f\n")); n+*r.missed != total || *r.missed == 0 {
+		t.Errorf("%d read and %d skipped of %d", n, *r.missed, total)
 	}
 	seal(one, seq, "after")
 	r.expect(t, all, "after\n")
+}
+
+// What readers miss that never come back is counted too.
+func TestSkippedReadersThatLeaveHaveMissedEverything(t *testing.T) {
+	t.Parallel()
+	one, two := newTopics(evictingConfig)
+	r, other := newReader(&OutflowConfig{Skip: true}, one), newReader(&OutflowConfig{Skip: true}, one, two)
+	total, _ := flood(one, 2)
+	r.Close()
+	other.Unsubscribe(one)
+	if *r.missed != 2*total {
+		t.Errorf("%d messages were missed, of %d", *r.missed, 2*total)
+	}
+}
+
+// Of readers that stopped inside a frame its rest is kept as far as there is room, and the others are lost.
+func TestRestsOfFramesAreBounded(t *testing.T) {
+	t.Parallel()
+	var b budget.Budget
+	topic := NewTopic(evictingConfig)
+	for _, tt := range []struct {
+		c     OutflowConfig
+		loses bool
+	}{
+		{OutflowConfig{Skip: true, Outboxes: b.Account(), SkipBytesMax: 35}, false},
+		{OutflowConfig{Skip: true, Outboxes: b.Account(), SkipBytesMax: 29}, true},
+		{OutflowConfig{Skip: true, Outboxes: b.Account(), OutboxBytesMax: 30}, false},
+		{OutflowConfig{Skip: true, Outboxes: b.Account(), OutboxBytesMax: 29}, true},
+	} {
+		r := newReader(&tt.c, topic)
+		seal(topic, 2, strings.Repeat("x", 30))
+		r.expect(t, 1, "x")
+		flood(topic, 3)
+		if r.Lost() != tt.loses || r.evicted != 1 {
+			t.Errorf("%+v: lost: %v, %d evictions", tt.c, r.Lost(), r.evicted)
+		}
+		r.Close()
+	}
 }
 
 // Under the other policy an eviction is the end, and gives everything back.
@@ -206,8 +244,8 @@ func TestEvictionLosesTheOutflow(t *testing.T) {
 		quick.read(all)
 	}
 	flood(one, 6)
-	if !r.Lost() || r.evicted != 1 || r.missed != 0 {
-		t.Fatalf("lost %v, %d evictions, %d skipped", r.Lost(), r.evicted, r.missed)
+	if !r.Lost() || r.evicted != 1 || *r.missed != 0 {
+		t.Fatalf("lost %v, %d evictions, %d skipped", r.Lost(), r.evicted, *r.missed)
 	}
 	if p, _ := r.Next(); len(p) > 0 || r.Planned() > 0 || r.Plan(1000) > 0 || r.Waiting() > 0 || b.Used() > 0 {
 		t.Error("a lost outflow is owed something")
@@ -482,8 +520,8 @@ func TestCutOffCountsNothingAsMissed(t *testing.T) {
 	r.CutOff(4)
 	skips.CutOff(4)
 	flood(topic, 5)
-	if r.evicted != 0 || r.Lost() || skips.evicted != 1 || skips.missed != 2 {
-		t.Errorf("%d evictions; %d and %d skipped", r.evicted, skips.evicted, skips.missed)
+	if r.evicted != 0 || r.Lost() || skips.evicted != 1 || *skips.missed != 2 {
+		t.Errorf("%d evictions; %d and %d skipped", r.evicted, skips.evicted, *skips.missed)
 	}
 	if p, _ := r.Next(); len(p) > 0 {
 		t.Errorf("%q is due", p)

@@ -25,7 +25,10 @@ type stream struct {
 	messages    uint64 // messages appended so far
 	bytes       uint64 // of elements or frames, likewise
 	seq         uint64 // of the newest batch
-	apart       bool   // the next batch is not merged with the newest: something stands between them for a subscriber
+	aside       int    // of the subscribers, those that stand aside
+	missing     uint64 // messages of the newest segment that they miss, in sum, unless they go on
+	missed      *uint64
+	apart       bool // the next batch is not merged with the newest: something stands between them for a subscriber
 }
 
 // pace is Pace for a stream; with a perSecond of 0 nobody is waited for.
@@ -107,6 +110,7 @@ func (s *stream) append(x *scratch, seq uint64, multiTopic bool) {
 	}
 	s.keep(entrySize * (cap(at.entries) - table))
 	s.messages += uint64(x.messages)
+	s.missing += uint64(x.messages) * uint64(s.aside)
 	s.bytes += uint64(len(x.bytes))
 	s.seq, s.apart = seq, false
 	s.evict()
@@ -128,8 +132,10 @@ func (s *stream) grow(n int) *segment {
 	return at
 }
 
-// link makes at the newest segment.
+// link makes at the newest segment. What those who stand aside have missed of the last one they will never see.
 func (s *stream) link(at *segment) {
+	*s.missed += s.missing
+	s.missing = 0
 	at.before, at.start, at.madeAt = s.messages, s.bytes, *s.pace.now
 	if s.last == nil {
 		s.first = at
@@ -139,8 +145,15 @@ func (s *stream) link(at *segment) {
 	s.last = at
 }
 
-// end is behind everything that was appended.
-func (s *stream) end() mark { return mark{s.messages, s.bytes} }
+// asideLess follows a cursor that stands aside no more. So many messages of the newest segment it would have missed, or
+// has.
+func (s *stream) asideLess(messages uint64, missed bool) {
+	s.aside--
+	s.missing -= messages
+	if missed {
+		*s.missed += messages
+	}
+}
 
 // release takes the segments that every cursor has left off the old end of the log.
 func (s *stream) release() {

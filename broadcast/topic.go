@@ -38,6 +38,9 @@ type Config struct {
 	SegmentBytes  int             // size of a segment of the log, in bytes; a larger batch gets a larger one
 	Pace          Pace            // whom a full log waits for; zero is nobody
 	Logs          *budget.Account // is charged with LogBytes; nil is none
+	// Missed counts the messages that subscribers will never see, since they were skipped; nil is nobody. It may be
+	// shared.
+	Missed *uint64
 	// Occupied is told when the first subscriber comes, and when the last has gone; nil is nobody. It may only note it.
 	Occupied func(occupied bool)
 }
@@ -70,9 +73,6 @@ type Receiver interface {
 	// Evicted tells that a cursor fell off its log: the outflow is Lost, or misses messages until its receiver can take
 	// something again. It is called from within Seal, what seals, Full and Shrink: the owner may only note it.
 	Evicted()
-	// Missed tells of so many messages that will never be seen: those that were evicted, and later those that came
-	// before it went on. It may only be noted, too.
-	Missed(messages uint64)
 }
 
 // Topic is a stream of messages with subscribers.
@@ -96,6 +96,9 @@ type Topic struct {
 func NewTopic(c Config) *Topic {
 	t := &Topic{streams: make([]stream, len(c.Wires)), logs: c.Logs, occupied: c.Occupied, growth: 1}
 	logBytesMax := orDefault(c.LogBytesMax, LogBytesMax)
+	if c.Missed == nil {
+		c.Missed = new(uint64)
+	}
 	for i, encode := range c.Wires {
 		t.streams[i] = stream{
 			encode:        encode,
@@ -106,6 +109,7 @@ func NewTopic(c Config) *Topic {
 			bytesFull:     logBytesMax,
 			pace:          pace{now: &epoch},
 			logs:          c.Logs,
+			missed:        c.Missed,
 		}
 		t.streams[i].setPace(c.Pace, c.LogBytesLimit)
 	}
@@ -149,7 +153,16 @@ func (t *Topic) PublishBatch(b *codec.Batch) int {
 
 // FanOut estimates how many bytes so many bytes of messages become for all subscribers together, by what became of the
 // last batch.
-func (t *Topic) FanOut(bytes int) int { return int(float64(bytes*len(t.members)) * t.growth) }
+func (t *Topic) FanOut(bytes int) int { return int(float64(bytes*t.hearing()) * t.growth) }
+
+// hearing is the number of subscribers that do not stand aside.
+func (t *Topic) hearing() int {
+	n := len(t.members)
+	for i := range t.streams {
+		n -= t.streams[i].aside
+	}
+	return n
+}
 
 // Published is the number of messages sealed so far.
 func (t *Topic) Published() uint64 { return t.published }
@@ -163,16 +176,16 @@ func (t *Topic) Seal(seq uint64) {
 		return
 	}
 	t.published += uint64(t.open.Len())
-	sent := 0
+	sent, hearing := 0, t.hearing()
 	for i := range t.streams {
 		if s := &t.streams[i]; s.cursors > 0 {
 			t.scratch.encode(s.encode, &t.open, s.frameBytesMax)
-			sent += len(t.scratch.bytes) * s.cursors
+			sent += len(t.scratch.bytes) * (s.cursors - s.aside)
 			s.append(&t.scratch, seq, t.multiTopic > 0)
 		}
 	}
-	if n := len(t.members); n > 0 {
-		t.growth = float64(sent) / float64(n*len(t.open.JSON))
+	if hearing > 0 {
+		t.growth = float64(sent) / float64(hearing*len(t.open.JSON))
 	}
 	t.open.Reset()
 	t.account()

@@ -27,13 +27,12 @@ type reader struct {
 	Outflow
 	delivered int
 	evicted   int
-	missed    uint64
+	missed    *uint64 // what all readers of its first topic have missed
 }
 
 func (r *reader) Deliver() { r.delivered++ }
 
-func (r *reader) Evicted()               { r.evicted++ }
-func (r *reader) Missed(messages uint64) { r.missed += messages }
+func (r *reader) Evicted() { r.evicted++ }
 
 // newReader makes a reader that subscribes to the topics' first wire.
 func newReader(c *OutflowConfig, topics ...*Topic) *reader {
@@ -41,6 +40,9 @@ func newReader(c *OutflowConfig, topics ...*Topic) *reader {
 	r.Init(c, r)
 	for _, t := range topics {
 		r.Subscribe(t, 0, 1)
+	}
+	if len(topics) > 0 {
+		r.missed = topics[0].streams[0].missed
 	}
 	return r
 }

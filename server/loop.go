@@ -93,6 +93,7 @@ func newLoop(cfg Config) *loop {
 	l.outflows = broadcast.OutflowConfig{
 		FrameBytesMax: cfg.FrameBytesMax, OutboxBytesMax: cfg.OutboxBytesMax,
 		Skip: cfg.SlowConsumer == SlowConsumerSkip, Outboxes: l.memory.outboxes,
+		SkipBytesMax: cfg.MemoryBytesMax / skipShare,
 	}
 	if cfg.Compress {
 		l.deflater, _ = codec.NewDeflater(cfg.CompressLevel, cfg.CompressBytesMin) // the level has been checked

@@ -18,6 +18,9 @@ const (
 	fallbackBytes  = 768
 )
 
+// skipShare is the part of the budget up to which outboxes grow by the rests of frames that slow consumers stopped in.
+const skipShare = 8
+
 // memory is the account of everything that is kept on behalf of clients, and what is done when it is too much.
 type memory struct {
 	budget      budget.Budget

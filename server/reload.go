@@ -28,6 +28,7 @@ func nothing(*loop) {}
 // the next flush ends the largest holders; there is one at every tick.
 func (l *loop) memoryChanged() {
 	l.memory.budget.BytesMax = l.cfg.MemoryBytesMax
+	l.outflows.SkipBytesMax = l.cfg.MemoryBytesMax / skipShare
 	for _, t := range l.topics {
 		t.log.SetPace(l.pace(), l.logBytesLimit())
 	}

@@ -250,9 +250,6 @@ func (s *subscriber) Evicted() {
 	s.loop.owes((*Session)(s))
 }
 
-// Missed is how a log says that the session will never see so many messages.
-func (s *subscriber) Missed(messages uint64) { s.loop.stats.MessagesSkipped += messages }
-
 func (s *Session) opened() {
 	s.state = open
 	s.rate.begin(s.loop.now, &s.loop.cfg)

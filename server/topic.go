@@ -74,6 +74,7 @@ func newTopic(l *loop, name string, o TopicOptions) *Topic {
 		FrameBytesMax: l.cfg.FrameBytesMax,
 		Pace:          l.pace(),
 		Logs:          l.memory.logs,
+		Missed:        &l.stats.MessagesSkipped,
 		Wires:         encoders(l.deflater),
 		Occupied:      occupied,
 	})
