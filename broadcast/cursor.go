@@ -115,8 +115,8 @@ func (c *cursor) judge() (slow bool, until int64) {
 	return c.slow, c.markAt + p.windowMS
 }
 
-// begun is what is unread of an entry of which a part was read.
-func (c *cursor) begun() []byte {
+// remainder is what is unread of an entry that has begun.
+func (c *cursor) remainder() []byte {
 	if c.at == nil {
 		return nil
 	}

@@ -323,7 +323,7 @@ func (o *Outflow) Begun() bool {
 		return true
 	}
 	for _, c := range o.subscriptions {
-		if len(c.begun()) > 0 {
+		if len(c.remainder()) > 0 {
 			return true
 		}
 	}
@@ -343,7 +343,7 @@ func (o *Outflow) pin(c *cursor) {
 		held = o.take(held, planned)
 		parcels = append(parcels, parcel{len(held), pinned})
 	}
-	if p := c.begun(); len(p) > 0 {
+	if p := c.remainder(); len(p) > 0 {
 		held = append(held, p...)
 		c.advance(len(p))
 		parcels = append(parcels, parcel{len(held), pinned})
@@ -472,7 +472,7 @@ func (o *Outflow) evicted(c *cursor) {
 
 // maySkip tells whether what has begun or is planned may be kept, so that c can miss what comes behind it.
 func (o *Outflow) maySkip(c *cursor) bool {
-	size := max(o.planned, len(c.begun()))
+	size := max(o.planned, len(c.remainder()))
 	all := o.config.SkipBytesMax
 	return o.config.Skip && (size == 0 || o.outbox.waiting()+size <= o.config.OutboxBytesMax &&
 		(all == 0 || o.config.Outboxes.Bytes()+size <= all))

@@ -30,7 +30,7 @@ type MessageReader struct {
 	// shared with other readers: then a payload is scratch until the next call on any of them.
 	Inflater *Inflater
 
-	header    [ws.MaxHeaderSize]byte // a header that has begun and not ended
+	header    [ws.MaxHeaderSize]byte // a header of which a part has come
 	headerLen uint8
 
 	inFrame bool // the header of frame has come, its payload has not ended

@@ -14,7 +14,7 @@ type RequestReader struct {
 	HeadersMax   int // more header lines: 431
 	BodyBytesMax int // a longer body, without its chunks: 413, said as soon as it is known
 
-	head    []byte        // a head that has begun and not ended
+	head    []byte        // a head of which a part has come
 	request *http.Request // whose body is on its way
 	headLen int           // bytes that the head of request had
 	body    bodyReader

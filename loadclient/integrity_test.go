@@ -233,7 +233,6 @@ func TestReferenceAcrossBlocks(t *testing.T) {
 func TestRoundTripsAreMatchedBySend(t *testing.T) {
 	t.Parallel()
 	w := newTestWorker(t, SockJS)
-	w.start = w.start.Add(0)
 	c := w.conns[2]
 	// Two bursts with one time, then one with the next; the second message of the first time is lost.
 	c.bursts.push(burst{end: 1, at: 10, stamp: testStamp})

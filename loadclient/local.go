@@ -32,7 +32,7 @@ func (s Share) has(index int) bool { return index%max(1, s.Of) == s.Number }
 // local is the part of a level that is in this process.
 type local struct {
 	LevelConfig
-	ear     *ear
+	probe   *noiseProbe
 	workers []*worker
 	running sync.WaitGroup
 	calls
@@ -71,7 +71,7 @@ type observation struct {
 var errEnded = errors.New("the level has ended")
 
 func newLocal(c LevelConfig) *local {
-	return &local{LevelConfig: c, ear: newEar(c.CPUs, c.Probe), collector: collectorOn, calls: calls{
+	return &local{LevelConfig: c, probe: newNoiseProbe(c.CPUs, c.Probe), collector: collectorOn, calls: calls{
 		ready: make(chan struct{}), outcomes: make(chan outcome),
 		resume: make(chan struct{}), done: make(chan struct{}),
 	}}
@@ -171,9 +171,9 @@ func (l *local) begin(context.Context) error {
 	start, window := l.start, l.plan.window
 	l.running.Go(func() {
 		l.sleep(start)
-		quiet := l.ear.sample()
+		quiet := l.probe.sample()
 		queues := l.watchQueues(start, window)
-		observed <- observation{l.ear.since(quiet), queues}
+		observed <- observation{l.probe.since(quiet), queues}
 	})
 	return nil
 }
@@ -219,11 +219,11 @@ func (l *local) check(_ context.Context, a account) (integrity, error) {
 }
 
 func (l *local) noise(ctx context.Context, d time.Duration) (*Noise, error) {
-	before := l.ear.sample()
+	before := l.probe.sample()
 	if err := wait(ctx, d); err != nil {
 		return nil, err
 	}
-	return l.ear.since(before), nil
+	return l.probe.since(before), nil
 }
 
 func (l *local) live() Live {

@@ -10,17 +10,17 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// ear listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run
+// noiseProbe listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run
 // as they like.
-type ear struct {
+type noiseProbe struct {
 	cpus  tuning.CPUs
 	probe *ServerProbe
 	alone bool // nobody but client and server has business on the CPUs
 }
 
-func newEar(client tuning.CPUs, probe *ServerProbe) *ear {
+func newNoiseProbe(client tuning.CPUs, probe *ServerProbe) *noiseProbe {
 	server := probe.pinned()
-	e := &ear{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
+	e := &noiseProbe{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
 	e.cpus = slices.Concat(client, server)
 	slices.Sort(e.cpus)
 	e.cpus = slices.Compact(e.cpus) // sets may overlap
@@ -34,7 +34,7 @@ type noiseSample struct {
 	ok   bool
 }
 
-func (e *ear) sample() (s noiseSample) {
+func (e *noiseProbe) sample() (s noiseSample) {
 	if len(e.cpus) == 0 {
 		return s
 	}
@@ -56,7 +56,7 @@ func (e *ear) sample() (s noiseSample) {
 }
 
 // since is the noise since a sample; nil when nothing could be heard.
-func (e *ear) since(s noiseSample) *Noise {
+func (e *noiseProbe) since(s noiseSample) *Noise {
 	now := e.sample()
 	if !s.ok || !now.ok {
 		return nil

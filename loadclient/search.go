@@ -49,7 +49,7 @@ func Search(ctx context.Context, c SearchConfig, each func(Trial), watch func(*L
 	if c.Profile.exact() {
 		c.Level.Restart, c.Level.Target.Origin = true, "x"
 	}
-	l := &reopening{ctx: ctx, config: c.Level, watch: watch, coolDown: c.CoolDown}
+	l := &levelKeeper{ctx: ctx, config: c.Level, watch: watch, coolDown: c.CoolDown}
 	defer l.close()
 	if err := l.open(); err != nil {
 		return Saturation{}, err

@@ -69,7 +69,7 @@ func (l *loop) holdBack(c *conn, b backpressure) {
 		l.awaitRoom(b.full, c)
 		return
 	}
-	l.paced = append(l.paced, publisher{c, b})
+	l.heldPublishers = append(l.heldPublishers, publisher{c, b})
 	l.startPacer()
 }
 
@@ -106,7 +106,7 @@ func (l *loop) pacerTick() {
 	l.releasePaced()
 	l.makeRoom()
 	l.departSome()
-	if len(l.paced) == 0 && len(l.fullTopics) == 0 && !l.departure.underWay() {
+	if len(l.heldPublishers) == 0 && len(l.fullTopics) == 0 && !l.departure.underWay() {
 		l.pacing = false
 		setTimer(l.pacer, 0)
 	}
@@ -114,16 +114,16 @@ func (l *loop) pacerTick() {
 
 // releasePaced releases the publishers whose rate allows them to go on, or whose clients have taken what was published.
 func (l *loop) releasePaced() {
-	waiting := l.paced[:0]
-	for _, p := range l.paced {
+	waiting := l.heldPublishers[:0]
+	for _, p := range l.heldPublishers {
 		if p.c.dead || p.until.over(l.now) {
 			p.release()
 		} else {
 			waiting = append(waiting, p)
 		}
 	}
-	clear(l.paced[len(waiting):])
-	l.paced = waiting
+	clear(l.heldPublishers[len(waiting):])
+	l.heldPublishers = waiting
 }
 
 // makeRoom releases the publishers of topics whose readers have caught up, or were too slow to be waited for.
@@ -148,13 +148,13 @@ func (t *Topic) forgetGone() {
 
 // releaseHeld lets all publishers go on.
 func (l *loop) releaseHeld() {
-	for i := range l.paced {
-		l.paced[i].release()
+	for i := range l.heldPublishers {
+		l.heldPublishers[i].release()
 	}
 	for _, t := range l.fullTopics {
 		t.release()
 	}
-	l.paced, l.fullTopics = nil, nil
+	l.heldPublishers, l.fullTopics = nil, nil
 }
 
 // release lets a topic's publishers go on.

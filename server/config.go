@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/codec"
-
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -22,7 +21,7 @@ type SlowConsumer string
 
 const (
 	SlowConsumerClose SlowConsumer = "close" // its connection is closed
-	SlowConsumerSkip  SlowConsumer = "skip"  // it goes on with what is published from now on; what it missed is counted
+	SlowConsumerSkip  SlowConsumer = "skip"  // it misses what is published until it can take something; that is counted
 )
 
 // Config holds the bounds of a server that can be set; a zero field stands for the default of DefaultConfig.

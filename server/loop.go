@@ -41,28 +41,28 @@ type loop struct {
 	now         int64         // loop time, in milliseconds
 	start       time.Time
 
-	conns         []*conn
-	byFD          []*conn // index is the descriptor
-	topics        []*Topic
-	dirty         []*Topic                // whose messages leave at the end of this turn
-	gathering     gathering               // those whose messages wait for longer
-	fullTopics    []*Topic                // whose publishers wait for room
-	owing         []*Session              // sent to in this turn
-	dead          []*conn                 // killed in this turn
-	evicted       []*Session              // fell off a log in this turn
-	endings       []*fallback             // sessions over HTTP that have ended, whose services must be told
-	paced         []publisher             // over their rate
-	multiTopic    int                     // sessions that subscribe to several topics
-	httpSessions  int                     // sessions over HTTP, and those of them that are over and not forgotten
-	departure     departure               // of everybody, while the server drains
-	seq           uint64                  // orders batches and direct messages
-	armed         bool                    // a flush is on its way
-	lastPublished *Topic                  // the last one published to
-	share         share                   // what may still be done in this turn
-	memory        memory                  // what is kept for clients, and its bound
-	saturation    saturation              // how near the loop is to what it can do
-	sessionID     uint64                  // of the last session that was opened
-	outflows      broadcast.OutflowConfig // of every session
+	conns          []*conn
+	byFD           []*conn // index is the descriptor
+	topics         []*Topic
+	dirty          []*Topic                // whose messages leave at the end of this turn
+	gathering      gathering               // those whose messages wait for longer
+	fullTopics     []*Topic                // whose publishers wait for room
+	owing          []*Session              // sent to in this turn
+	dead           []*conn                 // killed in this turn
+	evicted        []*Session              // fell off a log in this turn
+	endings        []*fallback             // sessions over HTTP that have ended, whose services must be told
+	heldPublishers []publisher             // over their rate, or waiting for their own client
+	multiTopic     int                     // sessions that subscribe to several topics
+	httpSessions   int                     // sessions over HTTP, and those of them that are over and not forgotten
+	departure      departure               // of everybody, while the server drains
+	seq            uint64                  // orders batches and direct messages
+	armed          bool                    // a flush is on its way
+	lastPublished  *Topic                  // the last one published to
+	share          share                   // what may still be done in this turn
+	memory         memory                  // what is kept for clients, and its bound
+	saturation     saturation              // how near the loop is to what it can do
+	sessionID      uint64                  // of the last session that was opened
+	outflows       broadcast.OutflowConfig // of every session
 
 	published *Topic // the last that the message being handed on was published to
 	foundFull *Topic // the last whose log was full when the message being handed on was published to it

@@ -29,7 +29,7 @@ import (
 
 // soak makes the tests that may take their time take more: about so much in all.
 //
-//	go test ./server -run 'Attack|Delivery|Soak' -timeout 0 -soak=10m
+//	go test ./server -run 'Attack|Delivery' -timeout 0 -soak=10m
 var soak = flag.Duration("soak", 0, "how long the long tests run, together; 0 is as short as they can be")
 
 // duration is how long a long test runs. There are about eight of them.

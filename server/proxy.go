@@ -78,7 +78,7 @@ func (l *loop) firstProtocol(c *conn) protocol {
 // whom it speaks for, and then HTTP begins.
 type proxyHeader struct {
 	c       *conn
-	partial []byte // a header that has begun and not ended
+	partial []byte // a header of which a part has come
 	since   int64  // loop time of the connect
 }
 

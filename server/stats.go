@@ -31,7 +31,7 @@ type Stats struct {
 	ConnectionsRefused     uint64 // beyond ConnectionsMax, or because memory was nearly spent
 	AcceptErrors           uint64 // out of descriptors or kernel memory; waited out
 	RefusedForMemory       uint64 // connections and sessions refused because the memory budget was nearly spent
-	RefusedForLoad         uint64 // because more was published than the loop can send out
+	RefusedForLoad         uint64 // because turns took longer than TurnTarget for OverloadAfter
 	SessionsOpened         uint64
 	SessionsDeflate        uint64 // of them, those with permessage-deflate
 	SessionsRefused        uint64 // beyond SessionsMax, for memory or load, or while shutting down

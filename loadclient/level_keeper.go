@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// reopening is a level that is opened anew when a trial broke it, or left it with messages on their way.
-type reopening struct {
+// levelKeeper is a level that is opened anew when a trial broke it, or left it with messages on their way.
+type levelKeeper struct {
 	ctx    context.Context
 	config LevelConfig
 	level  *Level
@@ -16,9 +16,9 @@ type reopening struct {
 	coolDown time.Duration
 }
 
-func (r *reopening) open() (err error) {
-	r.level, err = OpenLevel(r.ctx, r.config)
-	r.config.IDBase = NextIDBase(r.config.IDBase, r.config.Connections)
+func (k *levelKeeper) open() (err error) {
+	k.level, err = OpenLevel(k.ctx, k.config)
+	k.config.IDBase = NextIDBase(k.config.IDBase, k.config.Connections)
 	return err
 }
 
@@ -34,39 +34,39 @@ func NextIDBase(base, n int) int {
 	return base
 }
 
-func (r *reopening) close() {
-	if r.level != nil {
-		r.level.Close()
-		r.level = nil
+func (k *levelKeeper) close() {
+	if k.level != nil {
+		k.level.Close()
+		k.level = nil
 	}
 }
 
-func (r *reopening) try(nominal float64, window time.Duration) (Trial, error) {
-	if err := r.reopen(); err != nil {
+func (k *levelKeeper) try(nominal float64, window time.Duration) (Trial, error) {
+	if err := k.reopen(); err != nil {
 		return Trial{}, err
 	}
-	if r.watch != nil {
-		r.watch(r.level, nominal)
+	if k.watch != nil {
+		k.watch(k.level, nominal)
 	}
-	t, err := r.level.Trial(nominal/float64(r.config.Connections), window)
+	t, err := k.level.Trial(nominal/float64(k.config.Connections), window)
 	if err != nil || t.NotCompleted > 0 {
-		r.close()
-		r.recover()
+		k.close()
+		k.recover()
 	}
 	return t, err
 }
 
 // reopen opens the level if it is not. A server that lets nobody in may be busy with the last overload still.
-func (r *reopening) reopen() error {
-	if r.level != nil {
+func (k *levelKeeper) reopen() error {
+	if k.level != nil {
 		return nil
 	}
 	var err error
 	for range reopenings {
-		if err = r.open(); err == nil || r.ctx.Err() != nil {
+		if err = k.open(); err == nil || k.ctx.Err() != nil {
 			return err
 		}
-		r.recover()
+		k.recover()
 	}
 	return err
 }
@@ -81,11 +81,11 @@ const (
 )
 
 // quiet waits until nothing else uses the CPUs.
-func (r *reopening) quiet(most time.Duration) time.Duration {
-	begun, l := time.Now(), r.level
+func (k *levelKeeper) quiet(most time.Duration) time.Duration {
+	begun, l := time.Now(), k.level
 	if l == nil {
 		var err error
-		if l, err = newLevel(r.ctx, r.config); err != nil {
+		if l, err = newLevel(k.ctx, k.config); err != nil {
 			return time.Since(begun) // the next trial says so
 		}
 		defer l.Close()
@@ -99,16 +99,16 @@ func (r *reopening) quiet(most time.Duration) time.Duration {
 }
 
 // recover leaves the server alone until it is quiet.
-func (r *reopening) recover() {
-	if wait(r.ctx, r.coolDown) != nil || r.config.Probe == nil || r.config.Probe.pid == os.Getpid() {
+func (k *levelKeeper) recover() {
+	if wait(k.ctx, k.coolDown) != nil || k.config.Probe == nil || k.config.Probe.pid == os.Getpid() {
 		return
 	}
 	for waited := time.Duration(0); waited < recoveryMax; waited += quietTime {
-		before := r.config.Probe.sample()
-		if wait(r.ctx, quietTime) != nil {
+		before := k.config.Probe.sample()
+		if wait(k.ctx, quietTime) != nil {
 			return
 		}
-		if used := r.config.Probe.since(before); used == nil || used.CPU < quietCPU {
+		if used := k.config.Probe.since(before); used == nil || used.CPU < quietCPU {
 			return
 		}
 	}
