@@ -1,8 +1,8 @@
-// Joins the broadcast room of a server with a client library, says its lines, and prints every message that it hears, as
-// a JSON string a line, until it has heard as many as it was told to.
+// Joins the broadcast room of a server with a client library, says its lines, and prints every message that it hears,
+// as a JSON string a line, until it has heard as many as it was told to.
 //
 //   node join.mjs ws URL HEAR LINE...
-//   node join.mjs websocket|xhr-streaming|xhr-polling|eventsource URL HEAR LINE...   with sockjs-client, over that transport
+//   node join.mjs websocket|xhr-streaming|xhr-polling|eventsource URL HEAR LINE...   sockjs-client, over that transport
 import process from 'node:process';
 import SockJS from 'sockjs-client';
 import WebSocket from 'ws';

@@ -9,13 +9,26 @@
     return e;
   };
   const si = (v) => {
-    for (const [unit, size] of [['G', 1e9], ['M', 1e6], ['k', 1e3]]) if (Math.abs(v) >= size) return +(v / size).toPrecision(3) + ' ' + unit;
+    for (const [unit, size] of [
+      ['G', 1e9],
+      ['M', 1e6],
+      ['k', 1e3],
+    ])
+      if (Math.abs(v) >= size) return +(v / size).toPrecision(3) + ' ' + unit;
     return String(+v.toPrecision(3));
   };
   const bytes = (v) => si(v).replace(/^([^ ]+)$/, '$1 ') + 'B';
-  const ms = (s) => (s < 1e-6 ? '0 ms' : s < 1e-3 ? +(1e6 * s).toPrecision(3) + ' µs' : +(1e3 * s).toPrecision(3) + ' ms');
+  const ms = (s) =>
+    s < 1e-6 ? '0 ms' : s < 1e-3 ? +(1e6 * s).toPrecision(3) + ' µs' : +(1e3 * s).toPrecision(3) + ' ms';
   const percent = (v) => Math.round(100 * v) + ' %';
-  const duration = (s) => (s < 120 ? Math.round(s) + ' s' : s < 7200 ? Math.round(s / 60) + ' min' : s < 172800 ? Math.round(s / 3600) + ' h' : Math.round(s / 86400) + ' d');
+  const duration = (s) =>
+    s < 120
+      ? Math.round(s) + ' s'
+      : s < 7200
+        ? Math.round(s / 60) + ' min'
+        : s < 172800
+          ? Math.round(s / 3600) + ' h'
+          : Math.round(s / 86400) + ' d';
 
   // ask is a request of the API; a missing or wrong token brings up the form for it.
   const ask = async (path, options = {}) => {
@@ -30,7 +43,8 @@
   };
   const get = async (path) => {
     const answer = await ask(path);
-    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${(await answer.json().catch(() => ({}))).detail || ''}`);
+    if (!answer.ok)
+      throw new Error(`${path}: ${answer.status} ${(await answer.json().catch(() => ({}))).detail || ''}`);
     return answer.json();
   };
   $('login').onsubmit = (event) => {
@@ -48,13 +62,58 @@
   };
   const rates = { received: perSecond('messages_received'), delivered: perSecond('messages_delivered') };
   const charts = [
-    { title: 'Connections', text: si, series: [['clients', '--in', (now) => now.sessions], ['blocked', '--out', (now) => now.connections_blocked]] },
-    { title: 'Messages a second', text: si, log: true, series: [['in', '--in', rates.received], ['delivered', '--out', rates.delivered]] },
-    { title: 'Bytes a second', text: bytes, log: true, series: [['in', '--in', perSecond('bytes_received')], ['out', '--out', perSecond('bytes_sent')]] },
-    { title: 'Turn', text: ms, series: [['mean', '--in', mean('turn_seconds')], ['found by a message', '--out', (now) => now.turn_wait_seconds]] },
+    {
+      title: 'Connections',
+      text: si,
+      series: [
+        ['clients', '--in', (now) => now.sessions],
+        ['blocked', '--out', (now) => now.connections_blocked],
+      ],
+    },
+    {
+      title: 'Messages a second',
+      text: si,
+      log: true,
+      series: [
+        ['in', '--in', rates.received],
+        ['delivered', '--out', rates.delivered],
+      ],
+    },
+    {
+      title: 'Bytes a second',
+      text: bytes,
+      log: true,
+      series: [
+        ['in', '--in', perSecond('bytes_received')],
+        ['out', '--out', perSecond('bytes_sent')],
+      ],
+    },
+    {
+      title: 'Turn',
+      text: ms,
+      series: [
+        ['mean', '--in', mean('turn_seconds')],
+        ['found by a message', '--out', (now) => now.turn_wait_seconds],
+      ],
+    },
     { title: 'Messages of a batch', text: si, log: true, series: [['mean', '--in', mean('batch_messages')]] },
-    { title: 'Saturation', text: percent, series: [['saturation', '--out', (now) => now.saturation], ['busy', '--in', (now) => now.busy]] },
-    { title: 'Memory kept for clients', text: bytes, log: true, series: [['used', '--in', (now) => now.memory_bytes], ['bound', '--out', (now) => now.memory_bytes_max]] },
+    {
+      title: 'Saturation',
+      text: percent,
+      series: [
+        ['saturation', '--out', (now) => now.saturation],
+        ['busy', '--in', (now) => now.busy],
+      ],
+    },
+    {
+      title: 'Memory kept for clients',
+      text: bytes,
+      log: true,
+      series: [
+        ['used', '--in', (now) => now.memory_bytes],
+        ['bound', '--out', (now) => now.memory_bytes_max],
+      ],
+    },
   ];
   const tiles = [
     ['clients', (now) => si(now.sessions)],
@@ -62,11 +121,18 @@
     ['deliveries/s', (now, was, dt) => si(rates.delivered(now, was, dt))],
     ['saturation', (now) => percent(now.saturation), (now) => now.overloaded],
     ['loop busy', (now) => percent(now.busy)],
-    ['memory of its bound', (now) => percent(now.memory_bytes / now.memory_bytes_max), (now) => now.memory_bytes > 0.875 * now.memory_bytes_max],
+    [
+      'memory of its bound',
+      (now) => percent(now.memory_bytes / now.memory_bytes_max),
+      (now) => now.memory_bytes > 0.875 * now.memory_bytes_max,
+    ],
     ['refused', (now) => si(now.connections_refused + now.sessions_refused)],
     ['slow readers ended', (now) => si(now.slow_consumers_closed)],
   ];
-  for (const [name] of tiles) $('tiles').append(el('div', { className: 'tile' }, el('b', { textContent: '–' }), el('span', { textContent: name })));
+  for (const [name] of tiles)
+    $('tiles').append(
+      el('div', { className: 'tile' }, el('b', { textContent: '–' }), el('span', { textContent: name })),
+    );
 
   for (const c of charts) {
     c.data = [[], ...c.series.map(() => [])];
@@ -77,11 +143,22 @@
     });
     c.keys = keys;
     c.plot = el('div', { className: 'plot' });
-    $('charts').append(el('figure', {}, el('figcaption', {}, c.title, el('span', {}, ...keys.flatMap((k) => [k, ' ']))), c.plot));
+    $('charts').append(
+      el('figure', {}, el('figcaption', {}, c.title, el('span', {}, ...keys.flatMap((k) => [k, ' ']))), c.plot),
+    );
   }
-  const axis = (more) => ({ stroke: () => css('--soft'), grid: { stroke: () => css('--grid'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif', ...more });
+  const axis = (more) => ({
+    stroke: () => css('--soft'),
+    grid: { stroke: () => css('--grid'), width: 1 },
+    ticks: { show: false },
+    font: '12px system-ui, sans-serif',
+    ...more,
+  });
   // A logarithmic axis goes from one power of ten to another, and has four lines at most.
-  const decades = (lo, hi) => [10 ** Math.floor(Math.log10(lo)), 10 ** Math.ceil(Math.log10(Math.max(hi, 1.001 * lo)))];
+  const decades = (lo, hi) => [
+    10 ** Math.floor(Math.log10(lo)),
+    10 ** Math.ceil(Math.log10(Math.max(hi, 1.001 * lo))),
+  ];
   const powers = (lo, hi) => {
     const [first, last] = [Math.round(Math.log10(lo)), Math.round(Math.log10(hi))];
     const step = Math.max(1, Math.ceil((last - first) / 3));
@@ -89,12 +166,45 @@
   };
   const draw = (c) => {
     c.u?.destroy();
-    c.u = new uPlot({
-      width: c.plot.clientWidth, height: 150, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
-      scales: { x: { time: true, range: (u, lo, hi) => [Math.min(lo, hi - 60), hi] }, y: c.log ? { distr: 3, range: (u, lo, hi) => decades(lo || 1, hi || 10) } : { range: (u, lo, hi) => [0, (hi || 1) * 1.1] } },
-      axes: [axis({ size: 28, space: 80, values: (u, splits) => splits.map((s) => new Date(1e3 * s).toTimeString().slice(0, 8)) }), axis({ size: 68, space: 28, splits: c.log ? (u, _, lo, hi) => powers(lo, hi) : undefined, values: (u, splits) => splits.map((v) => (v === null ? '' : c.text(v))) })],
-      series: [{}, ...c.series.map(([name, color]) => ({ label: name, stroke: () => css(color), width: 2, points: { show: false } }))],
-    }, c.data, c.plot);
+    c.u = new uPlot(
+      {
+        width: c.plot.clientWidth,
+        height: 150,
+        legend: { show: false },
+        cursor: { show: false },
+        padding: [8, 8, 0, 0],
+        scales: {
+          x: { time: true, range: (u, lo, hi) => [Math.min(lo, hi - 60), hi] },
+          y: c.log
+            ? { distr: 3, range: (u, lo, hi) => decades(lo || 1, hi || 10) }
+            : { range: (u, lo, hi) => [0, (hi || 1) * 1.1] },
+        },
+        axes: [
+          axis({
+            size: 28,
+            space: 80,
+            values: (u, splits) => splits.map((s) => new Date(1e3 * s).toTimeString().slice(0, 8)),
+          }),
+          axis({
+            size: 68,
+            space: 28,
+            splits: c.log ? (u, _, lo, hi) => powers(lo, hi) : undefined,
+            values: (u, splits) => splits.map((v) => (v === null ? '' : c.text(v))),
+          }),
+        ],
+        series: [
+          {},
+          ...c.series.map(([name, color]) => ({
+            label: name,
+            stroke: () => css(color),
+            width: 2,
+            points: { show: false },
+          })),
+        ],
+      },
+      c.data,
+      c.plot,
+    );
   };
   const redraw = () => charts.forEach(draw);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
@@ -119,7 +229,9 @@
       c.data[0].push(at);
       values.forEach((v, i) => c.data[i + 1].push(c.log && !(v >= 1) ? null : v));
       while (c.data[0][0] < at - historySeconds) c.data.forEach((column) => column.shift());
-      c.keys.forEach((key, i) => { key.textContent = `${c.series[i][0]} ${values[i] === null ? '–' : c.text(values[i])}`; });
+      c.keys.forEach((key, i) => {
+        key.textContent = `${c.series[i][0]} ${values[i] === null ? '–' : c.text(values[i])}`;
+      });
       c.u?.setData(c.data);
     }
     [was, wasAt] = [now, at];
@@ -130,29 +242,74 @@
     if (!list.length) list = [el('tr', { className: 'none' }, el('td', { colSpan: 9, textContent: none }))];
     body.replaceChildren(...list);
   };
-  const row = (...cells) => el('tr', {}, ...cells.map((c) => (c instanceof Node ? el('td', {}, c) : el('td', { textContent: c }))));
+  const row = (...cells) =>
+    el('tr', {}, ...cells.map((c) => (c instanceof Node ? el('td', {}, c) : el('td', { textContent: c }))));
 
   let published = new Map();
   let publishedAt = 0;
   const showTopics = (topics, at) => {
     const dt = at - publishedAt;
     const rate = (t) => (published.has(t.name) ? Math.max(0, t.published_messages - published.get(t.name)) / dt : 0);
-    const list = topics.map((t) => ({ ...t, rate: rate(t) })).sort((a, b) => b.rate * b.subscribers - a.rate * a.subscribers || b.subscribers - a.subscribers);
+    const list = topics
+      .map((t) => ({ ...t, rate: rate(t) }))
+      .sort((a, b) => b.rate * b.subscribers - a.rate * a.subscribers || b.subscribers - a.subscribers);
     published = new Map(topics.map((t) => [t.name, t.published_messages]));
     publishedAt = at;
-    rows('topics', list.slice(0, 10).map((t) => row(t.name, si(t.subscribers), si(t.rate), si(t.rate * t.subscribers), bytes(t.log_bytes), t.full ? 'full: publishers wait' : '')), 'There are no topics.');
+    rows(
+      'topics',
+      list
+        .slice(0, 10)
+        .map((t) =>
+          row(
+            t.name,
+            si(t.subscribers),
+            si(t.rate),
+            si(t.rate * t.subscribers),
+            bytes(t.log_bytes),
+            t.full ? 'full: publishers wait' : '',
+          ),
+        ),
+      'There are no topics.',
+    );
   };
-  const showReaders = (connections) => rows('readers', connections.map((c) => row(
-    String(c.id), c.address, c.transport, c.prefix, si(c.lag_messages), bytes(c.outbox_bytes), duration(c.age_seconds),
-    el('button', { textContent: 'end', title: `End connection ${c.id}`, onclick: async (event) => {
-      event.target.disabled = true;
-      await ask(`api/connections/${c.id}`, { method: 'DELETE' }).catch(() => {});
-      lookAround();
-    } }))), 'Nobody is behind.');
-  const showEvents = (events) => rows('events', events.map((e) => {
-    const level = el('span', { className: 'level-' + e.level, textContent: e.level });
-    return row(new Date(e.time).toLocaleTimeString(), level, [e.message, ...Object.entries(e.attributes || {}).map(([k, v]) => `${k}=${v}`)].join('  '));
-  }), 'Nothing has been logged yet.');
+  const showReaders = (connections) =>
+    rows(
+      'readers',
+      connections.map((c) =>
+        row(
+          String(c.id),
+          c.address,
+          c.transport,
+          c.prefix,
+          si(c.lag_messages),
+          bytes(c.outbox_bytes),
+          duration(c.age_seconds),
+          el('button', {
+            textContent: 'end',
+            title: `End connection ${c.id}`,
+            onclick: async (event) => {
+              event.target.disabled = true;
+              await ask(`api/connections/${c.id}`, { method: 'DELETE' }).catch(() => {});
+              lookAround();
+            },
+          }),
+        ),
+      ),
+      'Nobody is behind.',
+    );
+  const showEvents = (events) =>
+    rows(
+      'events',
+      events.map((e) => {
+        const level = el('span', { className: 'level-' + e.level, textContent: e.level });
+        return row(
+          new Date(e.time).toLocaleTimeString(),
+          level,
+          [e.message, ...Object.entries(e.attributes || {}).map(([k, v]) => `${k}=${v}`)].join('  '),
+        );
+      }),
+      'Nothing has been logged yet.',
+    );
 
   const state = (text, kind, reasons = '') => {
     Object.assign($('state'), { textContent: text, className: 'pill ' + kind });
@@ -178,11 +335,17 @@
   };
   const lookAround = async () => {
     try {
-      const [topics, connections, events] = await Promise.all([get('api/topics'), get('api/connections?limit=10&lag_min=1'), get('api/events')]);
+      const [topics, connections, events] = await Promise.all([
+        get('api/topics'),
+        get('api/connections?limit=10&lag_min=1'),
+        get('api/events'),
+      ]);
       showTopics(topics.topics, Date.now() / 1e3);
       showReaders(connections.connections);
       showEvents(events.events);
-    } catch (e) { /* look says so */ }
+    } catch (e) {
+      /* look says so */
+    }
   };
   // One question at a time, and none from a page that nobody looks at.
   const every = async (seconds, ask) => {
@@ -191,7 +354,11 @@
       await new Promise((then) => setTimeout(then, 1e3 * seconds));
     }
   };
-  get('api/version').then((v) => { $('version').textContent = `${v.version}, ${v.go}`; }).catch(() => {});
+  get('api/version')
+    .then((v) => {
+      $('version').textContent = `${v.version}, ${v.go}`;
+    })
+    .catch(() => {});
   every(1, look);
   every(2, lookAround);
 })();

@@ -30,7 +30,12 @@ function connect() {
     if (s !== sock) return; // it was let go for another
     members.clear();
     showMembers();
-    state('closed', e.code === 2000 && forced ? `${forced} does not come through; trying again` : `disconnected (${e.code}${e.reason ? ' ' + e.reason : ''}); trying again`);
+    state(
+      'closed',
+      e.code === 2000 && forced
+        ? `${forced} does not come through; trying again`
+        : `disconnected (${e.code}${e.reason ? ' ' + e.reason : ''}); trying again`,
+    );
     setTimeout(() => s === sock && connect(), wait);
     wait = Math.min(2 * wait, 10_000);
   };
@@ -90,7 +95,9 @@ const hearing = {
     figure('sessions', m.sessions.toLocaleString('en'));
     chart.add(m);
   },
-  refused(m) { event(m.why); },
+  refused(m) {
+    event(m.why);
+  },
 };
 
 function hear(m) {
@@ -100,17 +107,25 @@ function hear(m) {
 
 // What the page shows.
 
-function figure(id, text) { $(id).textContent = text; }
+function figure(id, text) {
+  $(id).textContent = text;
+}
 
 function count(n) {
-  const units = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
+  const units = [
+    [1e9, 'G'],
+    [1e6, 'M'],
+    [1e3, 'k'],
+  ];
   for (const [size, unit] of units) {
     if (n >= size) return (n / size).toPrecision(3) + ' ' + unit;
   }
   return String(Math.round(n));
 }
 
-function duration(ms) { return ms < 10 ? ms.toFixed(1) + ' ms' : Math.round(ms) + ' ms'; }
+function duration(ms) {
+  return ms < 10 ? ms.toFixed(1) + ' ms' : Math.round(ms) + ' ms';
+}
 
 function element(kind, className, text) {
   const e = document.createElement(kind);
@@ -138,7 +153,9 @@ function said(m) {
   line(li);
 }
 
-function event(text) { line(element('li', 'event', text)); }
+function event(text) {
+  line(element('li', 'event', text));
+}
 
 const membersShown = 100;
 let membersDue = false;
@@ -150,11 +167,13 @@ function showMembers() {
     membersDue = false;
     const all = [...members.values()].sort((a, b) => (b.id === me) - (a.id === me) || a.id - b.id);
     $('count').textContent = all.length ? `(${all.length + hidden})` : '';
-    $('members').replaceChildren(...all.slice(0, membersShown).map((x) => {
-      const li = element('li', x.id === me ? 'me' : '');
-      li.append(element('b', '', x.name), element('span', '', x.transport));
-      return li;
-    }));
+    $('members').replaceChildren(
+      ...all.slice(0, membersShown).map((x) => {
+        const li = element('li', x.id === me ? 'me' : '');
+        li.append(element('b', '', x.name), element('span', '', x.transport));
+        return li;
+      }),
+    );
     const more = all.length + hidden - membersShown;
     if (more > 0) $('members').append(element('li', '', `and ${more} more`));
   });
@@ -169,17 +188,37 @@ const chart = (() => {
   let plot;
   const draw = () => {
     if (plot) plot.destroy();
-    const axis = { stroke: color('--soft'), grid: { stroke: color('--line'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif' };
-    plot = new uPlot({
-      width: $('chart').clientWidth, height: $('chart').clientHeight, cursor: { show: false },
-      scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(max, 10) * 1.1] } },
-      axes: [{ ...axis, size: 28, space: 80, values: [[1, '{HH}:{mm}:{ss}']] }, { ...axis, size: 56, space: 34, values: (_, all) => all.map(count) }],
-      series: [
-        {},
-        { label: 'delivered', stroke: color('--delivered'), width: 2, fill: color('--delivered') + '22', points: { show: false } },
-        { label: 'received', stroke: color('--received'), width: 2, points: { show: false } },
-      ],
-    }, data, $('chart'));
+    const axis = {
+      stroke: color('--soft'),
+      grid: { stroke: color('--line'), width: 1 },
+      ticks: { show: false },
+      font: '12px system-ui, sans-serif',
+    };
+    plot = new uPlot(
+      {
+        width: $('chart').clientWidth,
+        height: $('chart').clientHeight,
+        cursor: { show: false },
+        scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(max, 10) * 1.1] } },
+        axes: [
+          { ...axis, size: 28, space: 80, values: [[1, '{HH}:{mm}:{ss}']] },
+          { ...axis, size: 56, space: 34, values: (_, all) => all.map(count) },
+        ],
+        series: [
+          {},
+          {
+            label: 'delivered',
+            stroke: color('--delivered'),
+            width: 2,
+            fill: color('--delivered') + '22',
+            points: { show: false },
+          },
+          { label: 'received', stroke: color('--received'), width: 2, points: { show: false } },
+        ],
+      },
+      data,
+      $('chart'),
+    );
   };
   addEventListener('resize', () => plot.setSize({ width: $('chart').clientWidth, height: $('chart').clientHeight }));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
