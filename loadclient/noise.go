@@ -10,7 +10,8 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// noiseProbe listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes may run
+// noiseProbe listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes
+// may run
 // as they like.
 type noiseProbe struct {
 	cpus  tuning.CPUs

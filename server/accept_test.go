@@ -76,8 +76,8 @@ func (s *Server) optionsOfAConnection() (options map[string]int) {
 	return options
 }
 
-// Of a peer that is sent nothing and says nothing the kernel is asked, and what is sent to one that has gone is given up
-// by the kernel: connections have all the options that were set for the listener.
+// Of a peer that is sent nothing and says nothing the kernel is asked, and the kernel gives up what is sent to one that
+// has gone: connections have all the options that were set for the listener.
 func TestConnectionsAreKeptAlive(t *testing.T) {
 	t.Parallel()
 	s, err := New(Config{
@@ -94,8 +94,9 @@ func TestConnectionsAreKeptAlive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"KEEPALIVE": 1, "KEEPIDLE": 5, "KEEPINTVL": 2, "USER_TIMEOUT": 5000, "NOTSENT_LOWAT": 1 << 17,
-		"NODELAY": 1}
+	want := map[string]int{
+		"KEEPALIVE": 1, "KEEPIDLE": 5, "KEEPINTVL": 2, "USER_TIMEOUT": 5000, "NOTSENT_LOWAT": 1 << 17, "NODELAY": 1,
+	}
 	for accepted := false; !accepted; {
 		got := make(chan map[string]int)
 		if err := s.Post(func() { got <- s.optionsOfAConnection() }); err != nil {
