@@ -11,8 +11,7 @@ import (
 )
 
 // noiseProbe listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes
-// may run
-// as they like.
+// may run as they like.
 type noiseProbe struct {
 	cpus  tuning.CPUs
 	probe *ServerProbe
