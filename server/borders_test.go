@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/sockloop/sockloop/server"
 )
 
@@ -94,9 +96,10 @@ func TestPagesThatAreKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := serve(t, srv)
-	tag := s.dial(t).ask("GET", "/page", "").Header.Get("ETag")
-	if len(tag) < 3 {
-		t.Fatalf("ETag %q", tag)
+	header := s.dial(t).ask("GET", "/page", "").Header
+	tag := header.Get("ETag")
+	if len(tag) < 3 || header.Get("Cache-Control") != "no-cache" || header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Fatalf("%v", header)
 	}
 	c := s.dial(t)
 	for known, want := range map[string]int{tag: 304, "W/" + tag: 304, `"other"`: 200, "W/": 200} {
@@ -299,4 +302,31 @@ func TestTrickledHeadsEndInTime(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
+}
+
+// Of services whose prefixes begin alike the longest that fits answers, in whatever order they were added.
+func TestLongestPrefixAnswers(t *testing.T) {
+	t.Parallel()
+	for _, order := range [][]string{{"/a", "/a/b", "/a/b/c"}, {"/a/b/c", "/a/b", "/a"}, {"/a/b", "/a", "/a/b/c"}} {
+		var all []any
+		for _, prefix := range order {
+			all = append(all, prefix, saying(prefix))
+		}
+		s := start(t, server.Config{}, all...)
+		for _, prefix := range order {
+			c := s.open(t, prefix+"/websocket")
+			c.say(frame(ws.OpText, "who"))
+			c.expect(prefix)
+		}
+	}
+}
+
+// saying is a service that answers everything with itself.
+type saying string
+
+func (saying) OnOpen(*server.Session)                      {}
+func (saying) OnClose(*server.Session, server.CloseReason) {}
+func (a saying) OnMessage(s *server.Session, _ *server.Message) {
+	m := server.Text([]byte(a))
+	_ = s.Send(&m)
 }
