@@ -111,33 +111,36 @@ func (w *watch) over(d time.Duration) bool {
 	}
 }
 
-// weigh compares RSS with what the server says that it keeps. It may say so late, when its loop is busy; so each sample
-// is held against the more of what was said before and after.
+// weigh compares RSS with what the server says that it keeps: each peak with the more of what was said before it and of
+// what is answered to a question asked after it, which may take long when the loop is busy.
 func (w *watch) weigh() {
 	said := make(chan int, 1)
 	ask := func() { said <- w.p.stats().MemoryBytes }
-	go ask()
-	var before, peak int // the highest RSS since it was last said
+	var before int       // what was said last
+	var asked, since int // the highest RSS up to the question that is not answered, and after it
+	asking := false      // there is one
 	w.p.peak()           // what its start took is over
 	settle := func(used int) {
 		w.used = max(w.used, used)
-		w.growth = max(w.growth, peak-w.p.rss)
-		w.excess = max(w.excess, peak-w.p.rss-max(before, used))
-		before, peak = used, 0
+		w.growth = max(w.growth, asked-w.p.rss)
+		w.excess = max(w.excess, asked-w.p.rss-max(before, used))
+		before, asking = used, false
 	}
 	for ticks := time.NewTicker(100 * time.Millisecond); ; {
 		select {
+		case used := <-said:
+			settle(used)
 		case <-ticks.C:
-			peak = max(peak, w.p.peak())
-			select {
-			case used := <-said:
-				settle(used)
+			since = max(since, w.p.peak())
+			if !asking {
+				asked, since, asking = since, 0, true
 				go ask()
-			default:
 			}
 		case <-w.stop:
 			ticks.Stop()
-			settle(<-said)
+			if asking {
+				settle(<-said)
+			}
 			return
 		}
 	}
