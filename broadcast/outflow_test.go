@@ -210,7 +210,7 @@ func TestRestsOfFramesAreBounded(t *testing.T) {
 		c     OutflowConfig
 		loses bool
 	}{
-		{OutflowConfig{Skip: true, Outboxes: b.Account(), SkipBytesMax: 35}, false},
+		{OutflowConfig{Skip: true, Outboxes: b.Account(), SkipBytesMax: 30}, false},
 		{OutflowConfig{Skip: true, Outboxes: b.Account(), SkipBytesMax: 29}, true},
 		{OutflowConfig{Skip: true, Outboxes: b.Account(), OutboxBytesMax: 30}, false},
 		{OutflowConfig{Skip: true, Outboxes: b.Account(), OutboxBytesMax: 29}, true},
