@@ -38,8 +38,7 @@ func (c *cursor) rest(at *segment, off int) {
 // leave takes the cursor off its segment, or ends its standing aside. Whoever calls it calls the stream's release, too.
 func (c *cursor) leave() {
 	if c.aside {
-		c.aside = false
-		c.stream.asideLess(c.missing(), true)
+		*c.stream.missed += c.comeBack()
 	}
 	if c.at == nil {
 		return
@@ -131,25 +130,31 @@ func (c *cursor) remainder() []byte {
 // next is an entry of its own, since it may go on there. Whoever calls it calls the stream's release, too.
 func (c *cursor) stepAside() {
 	c.leave()
-	c.aside, c.from = true, mark{c.stream.messages, c.stream.bytes}
+	c.aside, c.skipped, c.from = true, true, mark{c.stream.messages, c.stream.bytes}
 	c.stream.aside++
+	c.topic.aside++
 	c.stream.apart = true
+}
+
+// comeBack ends that, and returns the number of messages of the newest segment that came meanwhile.
+func (c *cursor) comeBack() uint64 {
+	missing := c.stream.messages - max(c.from.messages, c.stream.last.before)
+	c.aside = false
+	c.stream.aside--
+	c.topic.aside--
+	c.stream.missing -= missing
+	return missing
 }
 
 // goOn gives a cursor that stands aside a place in the newest segment, which holds the last batch at least.
 func (c *cursor) goOn() {
-	c.stream.asideLess(c.missing(), false)
-	c.aside, c.wentOnAt = false, *c.stream.pace.now
+	c.comeBack() // it hears them
+	c.wentOnAt = *c.stream.pace.now
 	at, off := c.stream.last, uint64(0)
 	if c.from.bytes > at.start {
 		off = c.from.bytes - at.start
 	}
 	c.rest(at, int(off))
-}
-
-// missing is the number of messages of the newest segment that came since the cursor stepped aside.
-func (c *cursor) missing() uint64 {
-	return c.stream.messages - max(c.from.messages, c.stream.last.before)
 }
 
 // lag is the number of messages that have not left, those since it stepped aside included.

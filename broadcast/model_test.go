@@ -652,6 +652,25 @@ func (m *model) full(t *modelTopic) {
 	}
 }
 
+// checkAside counts those who stand aside.
+func (m *model) checkAside(t *modelTopic) {
+	all, of := 0, map[*stream]int{}
+	for _, c := range t.members {
+		if c.aside {
+			all++
+			of[c.stream]++
+		}
+	}
+	if t.aside != all {
+		m.failf("%d members are counted as standing aside, of %d", t.aside, all)
+	}
+	for i := range t.streams {
+		if s := &t.streams[i]; s.aside != of[s] {
+			m.failf("%d readers of a stream are counted as standing aside, of %d", s.aside, of[s])
+		}
+	}
+}
+
 // standsAside tells whether nothing is kept for a reader: it was skipped, or is owed nothing more.
 func (m *model) standsAside(r *modelReader, t *modelTopic) bool {
 	skip := r.skipped[t]
@@ -712,6 +731,7 @@ func (m *model) check() {
 			m.failf("LogBytes is %d, not %d", t.LogBytes(), n)
 		}
 		logs += n
+		m.checkAside(t)
 		members, mixed := 0, 0
 		for _, r := range m.readers {
 			if r.subscribed(t) && !r.lost && !m.standsAside(r, t) {

@@ -462,7 +462,6 @@ func (o *Outflow) evicted(c *cursor) {
 			c.stepAside()
 			o.aside = true
 		}
-		c.skipped = true
 		o.receiver.Evicted()
 	default:
 		o.lose()

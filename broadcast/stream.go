@@ -145,16 +145,6 @@ func (s *stream) link(at *segment) {
 	s.last = at
 }
 
-// asideLess follows a cursor that stands aside no more. So many messages of the newest segment it would have missed, or
-// has.
-func (s *stream) asideLess(messages uint64, missed bool) {
-	s.aside--
-	s.missing -= messages
-	if missed {
-		*s.missed += messages
-	}
-}
-
 // release takes the segments that every cursor has left off the old end of the log.
 func (s *stream) release() {
 	for s.first != s.last && s.first.resting == nil {

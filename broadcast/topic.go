@@ -85,6 +85,7 @@ type Topic struct {
 	scratch    scratch
 	logs       *budget.Account
 	kept       int // memory of open and scratch, as charged
+	aside      int // members that stand aside: they are sent nothing
 	multiTopic int // members whose outflows subscribe to several topics
 	published  uint64
 	occupied   func(bool)
@@ -153,16 +154,7 @@ func (t *Topic) PublishBatch(b *codec.Batch) int {
 
 // FanOut estimates how many bytes so many bytes of messages become for all subscribers together, by what became of the
 // last batch.
-func (t *Topic) FanOut(bytes int) int { return int(float64(bytes*t.hearing()) * t.growth) }
-
-// hearing is the number of subscribers that do not stand aside.
-func (t *Topic) hearing() int {
-	n := len(t.members)
-	for i := range t.streams {
-		n -= t.streams[i].aside
-	}
-	return n
-}
+func (t *Topic) FanOut(bytes int) int { return int(float64(bytes*(len(t.members)-t.aside)) * t.growth) }
 
 // Published is the number of messages sealed so far.
 func (t *Topic) Published() uint64 { return t.published }
@@ -176,7 +168,7 @@ func (t *Topic) Seal(seq uint64) {
 		return
 	}
 	t.published += uint64(t.open.Len())
-	sent, hearing := 0, t.hearing()
+	sent, hearing := 0, len(t.members)-t.aside
 	for i := range t.streams {
 		if s := &t.streams[i]; s.cursors > 0 {
 			t.scratch.encode(s.encode, &t.open, s.frameBytesMax)
