@@ -18,6 +18,7 @@ var reloadable = map[string]func(*loop){
 	"OverloadAfter":      nothing,
 	"TurnTarget":         nothing,
 	"MemoryBytesMax":     (*loop).memoryChanged,
+	"OutboxBytesMax":     (*loop).outboxChanged,
 	"Origins":            (*loop).originsChanged,
 }
 
@@ -33,6 +34,9 @@ func (l *loop) memoryChanged() {
 		t.log.SetPace(l.pace(), l.logBytesLimit())
 	}
 }
+
+// outboxChanged holds for what is sent from then on; nobody is ended for what waits already.
+func (l *loop) outboxChanged() { l.outflows.OutboxBytesMax = l.cfg.OutboxBytesMax }
 
 func (l *loop) originsChanged() {
 	for _, r := range l.routes {
@@ -52,7 +56,8 @@ func (l *loop) originsChanged() {
 // it holds); Origins (for requests from then on, except of services that Handle has given their own); MessageBytesMax,
 // RawMessageBytesMax, PublishRate and PublishBytes (for sessions that are opened from then on; what is posted over HTTP
 // is bounded by MessageBytesMax at once), BodyBytesMax (for connections that are accepted from then on); MemoryBytesMax
-// (the largest holders are ended if it is less than what is kept); OverloadAfter and TurnTarget.
+// (the largest holders are ended if it is less than what is kept); OutboxBytesMax (for what is sent from then on; it
+// does not follow the others by itself, unless it is set to zero); OverloadAfter and TurnTarget.
 //
 // The error is ErrNotRunning or ErrMailboxFull as from Post, and ErrNotRunning when the server ends meanwhile. It must
 // not be called on the loop.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/sockloop/sockloop/server"
 )
 
@@ -92,6 +94,18 @@ func TestReloadMessageBounds(t *testing.T) {
 	if status, _ := s.dial(t).answer("POST", "/echo/0/0/xhr_send", body); status != 413 {
 		t.Errorf("a body that is too large was answered %d", status)
 	}
+}
+
+// Larger messages fit an outbox when its default follows their bound.
+func TestReloadLargerMessages(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{})
+	larger := func(c *server.Config) { c.RawMessageBytesMax, c.OutboxBytesMax = 4<<20, 0 }
+	s.reload(t, larger, "RawMessageBytesMax", "OutboxBytesMax")
+	text := strings.Repeat("x", 4<<20)
+	c := s.open(t, "/echo/websocket")
+	go c.say(frame(ws.OpText, text))
+	c.expect(text)
 }
 
 // What is published from outside has the bound in force.
