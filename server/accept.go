@@ -44,7 +44,8 @@ func (l *loop) listen() error {
 		}
 		return err
 	}}
-	config.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT, and older kernels TCP_NOTSENT_LOWAT
+	// Go's default is MPTCP: its listeners refuse TCP_USER_TIMEOUT, and their connections inherit no TCP_NOTSENT_LOWAT.
+	config.SetMultipathTCP(false)
 	ln, err := config.Listen(context.Background(), "tcp", l.cfg.Addr)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w", l.cfg.Addr, err)

@@ -61,17 +61,15 @@ func TestAcceptErrorsAreWaitedOut(t *testing.T) {
 	}
 }
 
-// optionsOfAConnection are those of any connection that there is; nil if there is none.
-func (s *Server) optionsOfAConnection() (options map[string]int) {
-	for _, c := range s.loop.conns {
-		options = map[string]int{}
-		options["KEEPALIVE"], _ = unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
-		for name, option := range map[string]int{
-			"KEEPIDLE": unix.TCP_KEEPIDLE, "KEEPINTVL": unix.TCP_KEEPINTVL, "USER_TIMEOUT": unix.TCP_USER_TIMEOUT,
-			"NOTSENT_LOWAT": unix.TCP_NOTSENT_LOWAT, "NODELAY": unix.TCP_NODELAY,
-		} {
-			options[name], _ = unix.GetsockoptInt(c.fd, unix.IPPROTO_TCP, option)
-		}
+// options are those of the connection's socket.
+func (c *conn) options() map[string]int {
+	options := map[string]int{}
+	options["KEEPALIVE"], _ = unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+	for name, option := range map[string]int{
+		"KEEPIDLE": unix.TCP_KEEPIDLE, "KEEPINTVL": unix.TCP_KEEPINTVL, "USER_TIMEOUT": unix.TCP_USER_TIMEOUT,
+		"NOTSENT_LOWAT": unix.TCP_NOTSENT_LOWAT, "NODELAY": unix.TCP_NODELAY,
+	} {
+		options[name], _ = unix.GetsockoptInt(c.fd, unix.IPPROTO_TCP, option)
 	}
 	return options
 }
@@ -80,36 +78,14 @@ func (s *Server) optionsOfAConnection() (options map[string]int) {
 // has gone: connections have all the options that were set for the listener.
 func TestConnectionsAreKeptAlive(t *testing.T) {
 	t.Parallel()
-	s, err := New(Config{
-		Addr: "127.0.0.1:0", PongTimeout: 2 * time.Second, Options: Options{HeartbeatDelay: 3 * time.Second},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	<-s.Ready()
-	c, err := net.Dial("tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := startBrokered(t, Config{PongTimeout: 2 * time.Second, Options: Options{HeartbeatDelay: 3 * time.Second}})
+	b.dial("/x")
 	want := map[string]int{
 		"KEEPALIVE": 1, "KEEPIDLE": 5, "KEEPINTVL": 2, "USER_TIMEOUT": 5000, "NOTSENT_LOWAT": 1 << 17, "NODELAY": 1,
 	}
-	for accepted := false; !accepted; {
-		got := make(chan map[string]int)
-		if err := s.Post(func() { got <- s.optionsOfAConnection() }); err != nil {
-			t.Fatal(err)
-		}
-		options := <-got
-		if accepted = options != nil; accepted && !maps.Equal(options, want) {
+	b.here(func() {
+		if options := b.loop.conns[0].options(); !maps.Equal(options, want) {
 			t.Errorf("the options are %v, want %v", options, want)
 		}
-	}
-	_ = c.Close()
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	})
 }

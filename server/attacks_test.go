@@ -707,6 +707,29 @@ func TestAttackSkipsInsideFrames(t *testing.T) {
 	}
 }
 
+// Readers that stop inside one large frame and skip do not make as many copies of its rest.
+func TestAttackReadersInsideAFrame(t *testing.T) {
+	const readers, size, messages = 600, 500_000, 60
+	set := settings{
+		"SlowConsumer": "skip", "ReaderBytesPerSecond": -1, "MessageBytesMax": 2 * size, "RawMessageBytesMax": 2 * size,
+	}
+	attack(t, bounds{newcomers: prompt.newcomers, growth: 128 << 20}, set, func(p *process) {
+		publisher := p.open(t, "/broadcast/websocket")
+		for range readers {
+			p.dialSmall(t).say("GET /broadcast/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n")
+		}
+		p.eventually("all are in", func(st processStats) bool { return st.Sessions > readers })
+		text := strings.Repeat("x", size)
+		for range messages {
+			publisher.say(frame(ws.OpText, text))
+			publisher.expect(text)
+		}
+		if st := p.stats(); st.SlowConsumersSkipped == 0 || st.SlowConsumersClosed < readers/2 {
+			t.Errorf("%d readers skip, and %d are cut off", st.SlowConsumersSkipped, st.SlowConsumersClosed)
+		}
+	})
+}
+
 // skipInsideFrame stalls a reader in the middle of a frame until the log of one of its topics has passed it, and looks
 // at what it is sent then. It returns false if the frame could not be ended, and so the connection was.
 func skipInsideFrame(t *testing.T, s *running, round int) (whole bool) {

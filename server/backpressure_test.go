@@ -271,15 +271,7 @@ func TestPublishersThatNeverReadAreGivenUp(t *testing.T) {
 		}
 	}()
 	b.held(1)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		st, err := b.Stats(t.Context())
-		if err != nil || time.Now().After(end) {
-			t.Fatalf("it is still there: %+v %v", st, err)
-		}
-		if st.PongTimeouts == 1 && st.Sessions == 0 {
-			return
-		}
-	}
+	b.await(func(st Stats) bool { return st.PongTimeouts == 1 && st.Sessions == 0 })
 }
 
 // smallBuffer gives a connection a receive buffer that is soon full.

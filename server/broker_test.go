@@ -145,6 +145,20 @@ func (b *brokered) here(f func()) {
 	<-done
 }
 
+// await waits until the counters say what they must.
+func (b *brokered) await(ok func(st Stats) bool) Stats {
+	b.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		st, err := b.Stats(b.t.Context())
+		if err != nil || time.Now().After(end) {
+			b.t.Fatalf("%+v %v", st, err)
+		}
+		if ok(st) {
+			return st
+		}
+	}
+}
+
 func (b *brokered) publish(texts ...string) {
 	for _, text := range texts {
 		m := Text([]byte(text))
@@ -445,15 +459,7 @@ func TestBrokerQueuesAreOfTheBudget(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{PongTimeout: 50 * time.Millisecond, MemoryBytesMax: 16 << 20})
 	b.broker.queued.Store(15 << 20)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		st, err := b.Stats(t.Context())
-		if err != nil || time.Now().After(end) {
-			t.Fatalf("%+v %v", st, err)
-		}
-		if st.BrokerBytes == 15<<20 && st.MemoryBytes >= st.BrokerBytes {
-			break
-		}
-	}
+	b.await(func(st Stats) bool { return st.BrokerBytes == 15<<20 && st.MemoryBytes >= st.BrokerBytes })
 	newcomer, err := net.Dial("tcp", b.Addr().String())
 	if err != nil {
 		t.Fatal(err)

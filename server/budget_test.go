@@ -2,11 +2,12 @@ package server
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,62 +34,150 @@ func TestDefaultBudget(t *testing.T) {
 func TestNewcomersAreRefusedNearTheBudget(t *testing.T) {
 	t.Parallel()
 	for over, want := range map[int]int{0: http.StatusOK, 1: http.StatusServiceUnavailable} {
-		s, err := New(Config{Addr: "127.0.0.1:0", MemoryBytesMax: 16 << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Handle("/listen", &listening{s.NewTopic("x")}); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- s.Run(ctx) }()
-		<-s.Ready()
-		dial := func() (ask func(method, path string) int) {
-			c, err := net.Dial("tcp", s.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = c.Close() })
-			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-			r := bufio.NewReader(c)
-			return func(method, path string) int {
-				_, _ = fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", method, path)
-				res, err := http.ReadResponse(r, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, _ = r.Discard(int(max(res.ContentLength, 0)))
-				return res.StatusCode
-			}
-		}
+		b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
 		fill := func() {
-			filled := make(chan struct{})
-			if err := s.Post(func() {
-				m := &s.loop.memory
+			b.here(func() {
+				m := &b.loop.memory
 				m.inputs.Charge(m.low() - m.budget.Used() + over)
-				close(filled)
-			}); err != nil {
-				t.Fatal(err)
-			}
-			<-filled
+			})
 		}
-		guest := dial()
-		guest("GET", "/listen/info")
+		guest := b.asker()
+		guest("GET", "/x/info")
 		fill()
-		if got := guest("POST", "/listen/0/0/xhr"); got != want {
+		if got := guest("POST", "/x/0/0/xhr"); got != want {
 			t.Errorf("%d bytes over, a session is answered %d, want %d", over, got, want)
 		}
 		fill()
-		if got := dial()("GET", "/listen/info"); got != want {
+		if got := b.asker()("GET", "/x/info"); got != want {
 			t.Errorf("%d bytes over, a connection is answered %d, want %d", over, got, want)
 		}
-		cancel()
-		if err := <-ended; err != nil {
+		if st, err := b.Stats(t.Context()); err != nil || st.RefusedForMemory != uint64(2*over) {
+			t.Errorf("%d are counted as refused for memory (%v)", st.RefusedForMemory, err)
+		}
+	}
+}
+
+// asker opens a connection that sends requests and tells the statuses of the answers.
+func (b *brokered) asker() (ask func(method, path string) int) {
+	b.t.Helper()
+	c, err := net.Dial("tcp", b.Addr().String())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	r := bufio.NewReader(c)
+	return func(method, path string) int {
+		_, _ = fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", method, path)
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		_, _ = r.Discard(int(max(res.ContentLength, 0)))
+		return res.StatusCode
+	}
+}
+
+// Connections and sessions that have ended cost nothing more.
+func TestChargesAreGivenBack(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{Options: Options{DisconnectDelay: 50 * time.Millisecond}})
+	c := b.dial("/x")
+	if status := b.asker()("POST", "/x/0/0/xhr"); status != http.StatusOK {
+		t.Errorf("a session is answered %d", status)
+	}
+	b.await(func(st Stats) bool { return st.ConnectionsBytes == 2*connBytes && st.SessionsBytes > webSocketBytes })
+	_ = c.Close()
+	b.await(func(st Stats) bool { return st.ConnectionsBytes == connBytes && st.SessionsBytes == 0 })
+}
+
+// What rests of frames may take is a part of the budget that is in force.
+func TestRestsOfFramesFollowTheBudget(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
+	for _, budget := range []int{16 << 20, 32 << 20} {
+		if _, _, err := b.Reload(func(c *Config) { c.MemoryBytesMax = budget }); err != nil {
+			t.Fatal(err)
+		}
+		b.here(func() {
+			if n := b.loop.outflows.SkipBytesMax; n != budget/8 {
+				t.Errorf("%d bytes of a budget of %d", n, budget)
+			}
+		})
+	}
+}
+
+// When the budget is spent the largest are ended, of connections, sessions over HTTP and logs, and no more than it
+// takes; each is counted as what it was.
+func TestSpentBudgetEndsTheLargest(t *testing.T) {
+	t.Parallel()
+	const budget = 16 << 20
+	b := startBrokered(t, Config{MemoryBytesMax: budget, OutboxBytesMax: 8 << 20})
+	b.dial("/x") // it does not read
+	poll, err := http.Post("http://"+b.Addr().String()+"/x/0/poller/xhr", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = poll.Body.Close()
+	b.here(func() {
+		l, st := b.loop, &b.loop.stats
+		var poller *Session
+		for _, r := range l.routes {
+			if f := r.sessions["poller"]; f != nil {
+				poller = f.session.(*Session)
+			}
+		}
+		large := Text([]byte(strings.Repeat("x", 4<<20)))
+		if err := poller.Send(&large); err != nil {
 			t.Error(err)
 		}
-		if n := s.FinalStats().RefusedForMemory; n != uint64(2*over) {
-			t.Errorf("%d are counted as refused for memory", n)
+		spend := func() { // by a byte, so that an eighth of the budget is to be freed
+			other := budget + 1 - l.memory.budget.Used()
+			l.memory.broker.Charge(other)
+			l.shed()
+			l.memory.broker.Charge(-other)
 		}
+		spend()
+		if poller.state == open {
+			t.Error("the session that keeps 4 MB is still open")
+		}
+		if st.SessionsClosedForMemory != 1 || st.ConnectionsClosedForMemory != 0 || st.LogsCutForMemory != 0 {
+			t.Errorf("of a session that keeps 4 MB, a log and connections that keep little were ended: %+v", *st)
+		}
+		for range 3 << 20 / 60_000 {
+			b.publish(strings.Repeat("x", 60_000))
+		}
+		b.topic.seal()
+		spend()
+		if st.LogsCutForMemory != 1 || st.ConnectionsClosedForMemory != 0 {
+			t.Errorf("of a log that keeps 3 MB and connections that keep little were ended: %+v", *st)
+		}
+	})
+}
+
+// When nobody keeps much it is many that keep little, and as many of them are ended as it takes.
+func TestSpentBudgetOfManyThatKeepLittle(t *testing.T) {
+	t.Parallel()
+	const clients, budget = 350, 1 << 20
+	b := startBrokered(t, Config{
+		MemoryBytesMax: budget, ConnectionsMax: clients, LogBytesMax: 128 << 10, BatchBytesMax: 64 << 10,
+		HandshakeTimeout: time.Minute,
+	})
+	var all []net.Conn
+	for range clients {
+		c, err := net.Dial("tcp", b.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		all = append(all, c)
+	}
+	b.await(func(st Stats) bool { return st.Connections == clients })
+	for _, c := range all {
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 2500)) // and no more
+	}
+	st := b.await(func(st Stats) bool { return st.ConnectionsClosedForMemory > 0 && st.MemoryBytes <= budget })
+	if st.Connections < clients/2 {
+		t.Errorf("%d of %d are left: more were ended than it takes", st.Connections, clients)
 	}
 }

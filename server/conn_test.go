@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -97,17 +96,8 @@ func TestInterruptionsAreCounted(t *testing.T) {
 	_ = rude.(*net.TCPConn).SetLinger(0)
 	_ = polite.Close()
 	_ = rude.Close()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		st, err := b.Stats(t.Context())
-		if err != nil || time.Now().After(end) {
-			t.Fatalf("%+v %v", st, err)
-		}
-		if st.Sessions == 0 {
-			if st.ConnectionsInterrupted != 1 {
-				t.Errorf("%d of two were interrupted", st.ConnectionsInterrupted)
-			}
-			return
-		}
+	if st := b.await(func(st Stats) bool { return st.Sessions == 0 }); st.ConnectionsInterrupted != 1 {
+		t.Errorf("%d of two were interrupted", st.ConnectionsInterrupted)
 	}
 }
 
@@ -161,92 +151,6 @@ func TestAgeOfASession(t *testing.T) {
 			t.Errorf("it is %v old, want 1.5 s", age)
 		}
 	})
-}
-
-// When the budget is spent the largest are ended, of connections, sessions over HTTP and logs, and no more than it
-// takes; each is counted as what it was.
-func TestSpentBudgetEndsTheLargest(t *testing.T) {
-	t.Parallel()
-	const budget = 16 << 20
-	b := startBrokered(t, Config{MemoryBytesMax: budget, OutboxBytesMax: 8 << 20})
-	b.dial("/x") // it does not read
-	poll, err := http.Post("http://"+b.Addr().String()+"/x/0/poller/xhr", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = poll.Body.Close()
-	b.here(func() {
-		l, st := b.loop, &b.loop.stats
-		var poller *Session
-		for _, r := range l.routes {
-			if f := r.sessions["poller"]; f != nil {
-				poller = f.session.(*Session)
-			}
-		}
-		large := Text([]byte(strings.Repeat("x", 4<<20)))
-		if err := poller.Send(&large); err != nil {
-			t.Error(err)
-		}
-		spend := func() { // by a byte, so that an eighth of the budget is to be freed
-			other := budget + 1 - l.memory.budget.Used()
-			l.memory.broker.Charge(other)
-			l.shed()
-			l.memory.broker.Charge(-other)
-		}
-		spend()
-		if poller.state == open {
-			t.Error("the session that keeps 4 MB is still open")
-		}
-		if st.SessionsClosedForMemory != 1 || st.ConnectionsClosedForMemory != 0 || st.LogsCutForMemory != 0 {
-			t.Errorf("of a session that keeps 4 MB, a log and connections that keep little were ended: %+v", *st)
-		}
-		for range 3 << 20 / 60_000 {
-			b.publish(strings.Repeat("x", 60_000))
-		}
-		b.topic.seal()
-		spend()
-		if st.LogsCutForMemory != 1 || st.ConnectionsClosedForMemory != 0 {
-			t.Errorf("of a log that keeps 3 MB and connections that keep little were ended: %+v", *st)
-		}
-	})
-}
-
-// When nobody keeps much it is many that keep little, and as many of them are ended as it takes.
-func TestSpentBudgetOfManyThatKeepLittle(t *testing.T) {
-	t.Parallel()
-	const clients, budget = 350, 1 << 20
-	b := startBrokered(t, Config{
-		MemoryBytesMax: budget, ConnectionsMax: clients, LogBytesMax: 128 << 10, BatchBytesMax: 64 << 10,
-		HandshakeTimeout: time.Minute,
-	})
-	await := func(ok func(st Stats) bool) Stats {
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-			st, err := b.Stats(t.Context())
-			if err != nil || time.Now().After(end) {
-				t.Fatalf("%+v %v", st, err)
-			}
-			if ok(st) {
-				return st
-			}
-		}
-	}
-	var all []net.Conn
-	for range clients {
-		c, err := net.Dial("tcp", b.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		all = append(all, c)
-	}
-	await(func(st Stats) bool { return st.Connections == clients })
-	for _, c := range all {
-		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 2500)) // and no more
-	}
-	st := await(func(st Stats) bool { return st.ConnectionsClosedForMemory > 0 && st.MemoryBytes <= budget })
-	if st.Connections < clients/2 {
-		t.Errorf("%d of %d are left: more were ended than it takes", st.Connections, clients)
-	}
 }
 
 // Nothing runs by a clock that is older than its turn, however long the loop has waited for it.

@@ -10,12 +10,12 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// What a connection and a session cost beside what they keep of what was sent, in bytes of heap (TestFixedCosts
-// measures them).
+// What a connection costs, and a session beside its connection, without what they keep of what was sent; in bytes of
+// heap (TestFixedCosts measures them).
 const (
 	connBytes      = 1 << 10
-	webSocketBytes = 448 // more
-	fallbackBytes  = 768
+	webSocketBytes = 448 // a session on a WebSocket
+	fallbackBytes  = 768 // one over HTTP
 )
 
 // skipShare is the part of the budget up to which outboxes grow by the rests of frames that slow consumers stopped in.

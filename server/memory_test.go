@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,19 +42,24 @@ func TestFixedCosts(t *testing.T) {
 		"websocket": func(int) string { return "GET /broadcast/websocket HTTP/1.1\r\n" + handshakeHeaders + "\r\n" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, server.Config{})
-			before, used := heap(), s.stats(t).MemoryBytes
-			fds := bareClients(t, s, n)
-			for i, fd := range fds {
-				if _, err := unix.Write(fd, []byte(request(i))); err != nil {
-					t.Fatal(err)
+			var costs []int // what an earlier test has left may be freed during one of them
+			charged := 0
+			for range 3 {
+				s := start(t, server.Config{})
+				before, used := heap(), s.stats(t).MemoryBytes
+				fds := bareClients(t, s, n)
+				for i, fd := range fds {
+					if _, err := unix.Write(fd, []byte(request(i))); err != nil {
+						t.Fatal(err)
+					}
 				}
+				s.eventually(t, "they are served", func(st server.Stats) bool { return st.Requests == n })
+				costs = append(costs, int(heap()-before)/n)
+				charged = (s.stats(t).MemoryBytes - used) / n
 			}
-			s.eventually(t, "they are served", func(st server.Stats) bool { return st.Requests == n })
-			cost := int(heap()-before) / n
-			charged := (s.stats(t).MemoryBytes - used) / n
-			t.Logf("%d bytes of heap each, charged %d", cost, charged)
-			if charged < cost*15/16 || charged > cost*17/16 {
+			slices.Sort(costs)
+			t.Logf("%d bytes of heap each, charged %d", costs, charged)
+			if cost := costs[1]; charged < cost*15/16 || charged > cost*17/16 {
 				t.Errorf("%d bytes of heap each, charged %d", cost, charged)
 			}
 		})

@@ -141,6 +141,9 @@ func (w *watch) weigh() {
 			if asking {
 				settle(<-said)
 			}
+			asked = max(since, w.p.peak())
+			go ask()
+			settle(<-said)
 			return
 		}
 	}
