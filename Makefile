@@ -124,8 +124,7 @@ check: ## Format, lint and test
 
 # Packages whose tests must find mutants: the least score in per cent and, where the tests are slow, how many are drawn.
 MUTANTS ?= ./codec=90 ./broadcast=90 ./server=80,200
-# Tests that are not used: they take minutes, watch a server in another process, or measure what a machine that is busy
-# with mutants cannot promise.
+# Tests that are not used: they take minutes, or watch a server in another process.
 MUTANTS_SKIP ?= ^Test(Attack|Delivery)
 
 .PHONY: mutants
