@@ -42,13 +42,10 @@ func (s *sockets) changed(c net.Conn, state http.ConnState) {
 			s.closeOne()
 		}
 		s.set(c, false)
-	case http.StateIdle:
-		if _, ok := s.open[c]; ok {
-			s.set(c, false)
-		}
 	case http.StateClosed, http.StateHijacked:
 		delete(s.open, c)
 	case http.StateActive: // perhaps of a body that does not come
+	case http.StateIdle: // since the handler returned, which was before the client had its answer
 	}
 }
 
