@@ -102,7 +102,6 @@ func (l *loop) startPacer() {
 func (l *loop) pacerTick() {
 	var count [8]byte
 	_, _ = unix.Read(l.pacer, count[:])
-	l.readClock(time.Since(l.start))
 	l.releasePaced()
 	l.makeRoom()
 	l.departSome()

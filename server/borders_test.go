@@ -110,52 +110,6 @@ func TestPagesThatAreKnown(t *testing.T) {
 	}
 }
 
-// The least and the most that each bound may be.
-func TestConfigAtItsBounds(t *testing.T) {
-	t.Parallel()
-	for _, c := range []server.Config{
-		{SessionsMax: 1}, {PublishRate: 1}, {PublishBytes: 1}, {LogBytesMax: 2048, BatchBytesMax: 1024},
-		{HandshakeTimeout: time.Millisecond},
-		{MessageBytesMax: 1}, {MessageBytesMax: server.RawMessageBytesLimit}, {RequestHeadersMax: 1 << 16},
-		{Options: server.Options{ResponseLimit: 1, HeartbeatDelay: time.Millisecond}},
-	} {
-		c.ConnectionsMax = 1
-		if _, err := server.New(c); err != nil {
-			t.Errorf("%+v: %v", c, err)
-		}
-	}
-	for _, c := range []server.Config{
-		{SessionsMax: -1}, {PublishRate: -1}, {PublishBytes: -1}, {LogBytesMax: 2047, BatchBytesMax: 1024},
-		{HandshakeTimeout: time.Millisecond - 1},
-		{MessageBytesMax: server.RawMessageBytesLimit + 1}, {RequestHeadersMax: 1<<16 + 1},
-		{Options: server.Options{HeartbeatDelay: time.Millisecond - 1}},
-	} {
-		c.ConnectionsMax = 1
-		if _, err := server.New(c); err == nil {
-			t.Errorf("%+v was taken", c)
-		}
-	}
-	// The descriptors of the process are for connections, but for those reserved.
-	free := server.Config{DescriptorsReserved: 10}
-	s, err := server.New(free)
-	if err != nil || s == nil {
-		t.Fatal(err)
-	}
-	var most int
-	if _, err := server.New(server.Config{ConnectionsMax: 1 << 29}); err != nil {
-		_, _ = fmt.Sscanf(err.Error()[strings.Index(err.Error(), "limit of "):], "limit of %d", &most)
-	}
-	if most == 0 {
-		t.Skip("no limit of descriptors")
-	}
-	if _, err := server.New(server.Config{ConnectionsMax: most - 10, DescriptorsReserved: 10}); err != nil {
-		t.Error(err)
-	}
-	if _, err := server.New(server.Config{ConnectionsMax: most - 9, DescriptorsReserved: 10}); err == nil {
-		t.Errorf("%d connections and 10 descriptors more of %d", most-9, most)
-	}
-}
-
 // What a full socket does not take of a response waits, and arrives whole.
 func TestResponseLargerThanTheSocket(t *testing.T) {
 	t.Parallel()

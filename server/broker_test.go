@@ -114,10 +114,28 @@ func (c *chatting) OnClose(*Session, CloseReason)    {}
 func (c *chatting) OnMessage(_ *Session, m *Message) { c.topic.Publish(m) }
 
 // dial opens a raw WebSocket.
-func (b *brokered) dial(path string) net.Conn {
+func (b *brokered) dial(prefix string) net.Conn {
+	b.t.Helper()
+	return b.dialPath(prefix + "/websocket")
+}
+
+// dialPath opens a WebSocket.
+func (b *brokered) dialPath(path string) net.Conn {
 	b.t.Helper()
 	d := ws.Dialer{NetDial: (&net.Dialer{Control: smallBuffer}).DialContext}
-	c, _, _, err := d.Dial(b.t.Context(), "ws://"+b.Addr().String()+path+"/websocket")
+	c, _, _, err := d.Dial(b.t.Context(), "ws://"+b.Addr().String()+path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	return c
+}
+
+// connect opens a connection that says nothing yet.
+func (b *brokered) connect() net.Conn {
+	b.t.Helper()
+	c, err := net.Dial("tcp", b.Addr().String())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -460,13 +478,7 @@ func TestBrokerQueuesAreOfTheBudget(t *testing.T) {
 	b := startBrokered(t, Config{PongTimeout: 50 * time.Millisecond, MemoryBytesMax: 16 << 20})
 	b.broker.queued.Store(15 << 20)
 	b.await(func(st Stats) bool { return st.BrokerBytes == 15<<20 && st.MemoryBytes >= st.BrokerBytes })
-	newcomer, err := net.Dial("tcp", b.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer newcomer.Close() //nolint:errcheck // nothing is lost
-	_ = newcomer.SetDeadline(time.Now().Add(20 * time.Second))
-	res, err := http.ReadResponse(bufio.NewReader(newcomer), nil) // which need not ask to be refused
+	res, err := http.ReadResponse(bufio.NewReader(b.connect()), nil) // which need not ask to be refused
 	if err != nil || res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a newcomer is welcome: %v %v", res, err)
 	}
@@ -658,4 +670,136 @@ func TestServerWithoutItsBroker(t *testing.T) {
 	if st, ok := s.BrokerStats(); ok || st != (BrokerStats{}) {
 		t.Errorf("there is a broker: %+v", st)
 	}
+}
+
+// arrived is an arrival of so many messages in a batch of so many bytes.
+func arrived(topic string, messages, bytes int) arrival {
+	return arrival{topic, codec.Batch{JSON: make([]byte, bytes), Ends: make([]int, messages)}}
+}
+
+// An arrival takes what it keeps, tables included, and costs what publishing it does.
+func TestWhatArrivalsTake(t *testing.T) {
+	t.Parallel()
+	a := arrived("x", 10, 3200)
+	if size := a.size(); size != arrivalBytes+3200+80 {
+		t.Errorf("it takes %d bytes", size)
+	}
+	if cost := a.cost(); cost != arrivalCost+10*messageCost+100 {
+		t.Errorf("it costs %d", cost)
+	}
+}
+
+// Arrivals of one topic are joined as long as they are small together.
+func TestWhichArrivalsAreJoined(t *testing.T) {
+	t.Parallel()
+	const each = joinedBytesMax / 2
+	for _, tt := range []struct {
+		topic string
+		bytes int
+		want  bool
+	}{
+		{"x", each - arrivalBytes, true}, {"x", each - arrivalBytes + 1, false}, {"y", each - arrivalBytes, false},
+	} {
+		a, next := arrived("x", 0, each-arrivalBytes), arrived(tt.topic, 0, tt.bytes)
+		if got := a.join(&next); got != tt.want {
+			t.Errorf("%+v: joined %v", tt, got)
+		}
+	}
+}
+
+// As much arrives as the queue and half of a log hold, to the byte.
+func TestArrivalsFitToTheByte(t *testing.T) {
+	t.Parallel()
+	for over, want := range map[int]error{0: nil, 1: ErrTooMuch} {
+		b := startBrokered(t, Config{LogBytesMax: 8 << 10, BatchBytesMax: 4 << 10})
+		b.here(func() {
+			k := b.loop.brokerSide
+			payload := func(bytes int) []byte { return []byte(`["` + strings.Repeat("x", bytes-2) + `"]`) }
+			if _, err := k.receive("x", payload(4<<10+over)); !errors.Is(err, want) {
+				t.Errorf("%d bytes over half of a log: %v", over, err)
+			}
+			batch, err := readBatch(payload(100))
+			if err != nil {
+				t.Error(err)
+			}
+			a := arrival{"x", batch}
+			other := k.queueBytesMax - a.size() - k.bytes + over
+			k.bytes += other
+			if _, err := k.receive("y", payload(100)); !errors.Is(err, want) {
+				t.Errorf("%d bytes over the queue: %v", over, err)
+			}
+			k.bytes -= other
+		})
+	}
+}
+
+// A quarter of the queue may wait for the readers of one topic; what is more is dropped, counted, and kept no longer.
+func TestWhatWaitsForOneTopic(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.here(func() {
+		k, r := b.loop.brokerSide, b.topic.remote
+		large := arrived("x", 0, k.queueBytesMax/waitingShare-2*arrivalBytes-100)
+		k.bytes = large.size()
+		r.wait(large)
+		if r.gone() || !b.topic.awaited || len(b.topic.waiting) != 1 {
+			t.Error("nobody waits")
+		}
+		fits, over := arrived("x", 0, 100), arrived("x", 0, 0)
+		k.bytes += fits.size() + over.size()
+		r.wait(fits)
+		r.wait(over)
+		if len(r.waiting) != 2 || r.bytes != k.queueBytesMax/waitingShare || k.bytes != r.bytes || k.dropped != 1 ||
+			len(b.topic.waiting) != 1 {
+			t.Errorf("%d wait with %d bytes, of %d in all; %d dropped", len(r.waiting), r.bytes, k.bytes, k.dropped)
+		}
+		b.topic.Close()
+		if k.bytes != 0 || !r.gone() || r.bytes != 0 || k.topics["x"] != nil {
+			t.Errorf("of a closed topic %d bytes are kept", k.bytes)
+		}
+	})
+}
+
+// Half of a turn is for what arrives.
+func TestArrivalsLeaveHalfOfATurn(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		turn, fanOut int
+		want         int // published
+	}{
+		{turnCost, 1000, 2}, {turnCost/2 + 1, 1000, 1}, {turnCost / 2, 1000, 0}, {turnCost, 501, 2}, {turnCost, 500, 0},
+	} {
+		b := startBrokered(t, Config{})
+		b.here(func() {
+			k, s := b.loop.brokerSide, &b.loop.share
+			k.later = []arrival{arrived("nobody's", 1, 3), arrived("nobody's", 1, 3)}
+			k.bytes = k.later[0].size() + k.later[1].size()
+			s.turn, s.fanOut, s.fanOutMax = tt.turn, tt.fanOut, 1000
+			if k.publishLater(); len(k.later) != 2-tt.want || k.behind() != (tt.want < 2) {
+				t.Errorf("%+v: %d are left", tt, len(k.later))
+			}
+			if left := k.bytes; left != (2-tt.want)*(arrivalBytes+3+8) {
+				t.Errorf("%+v: %d bytes are kept", tt, left)
+			}
+			s.fanOutMax = b.loop.cfg.TurnBytesMax
+		})
+	}
+}
+
+// The broker is handed a batch as soon as that is as large as one may be.
+func TestBatchesForTheBrokerAreHandedOverInTime(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{BatchBytesMax: 1000})
+	b.here(func() {
+		r := b.topic.remote
+		b.publish(strings.Repeat("x", 1000-8-2-1)) // a quoted message, and its place in the table
+		if r.own.Len() != 1 || b.loop.memory.logs.Bytes() < cap(r.own.JSON)+8*cap(r.own.Ends) {
+			t.Errorf("%d messages wait", r.own.Len())
+		}
+		r.flush()
+		b.publish(strings.Repeat("x", 1000-8-2))
+		if r.own.Len() != 0 {
+			t.Errorf("%d messages wait", r.own.Len())
+		}
+	})
 }

@@ -60,12 +60,7 @@ func TestNewcomersAreRefusedNearTheBudget(t *testing.T) {
 // asker opens a connection that sends requests and tells the statuses of the answers.
 func (b *brokered) asker() (ask func(method, path string) int) {
 	b.t.Helper()
-	c, err := net.Dial("tcp", b.Addr().String())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	c := b.connect()
 	r := bufio.NewReader(c)
 	return func(method, path string) int {
 		_, _ = fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", method, path)
@@ -165,12 +160,7 @@ func TestSpentBudgetOfManyThatKeepLittle(t *testing.T) {
 	})
 	var all []net.Conn
 	for range clients {
-		c, err := net.Dial("tcp", b.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		all = append(all, c)
+		all = append(all, b.connect())
 	}
 	b.await(func(st Stats) bool { return st.Connections == clients })
 	for _, c := range all {

@@ -40,7 +40,6 @@ const tickMax = 500 * time.Millisecond
 func (l *loop) tick() {
 	var count [8]byte
 	_, _ = unix.Read(l.timer, count[:])
-	l.readClock(time.Since(l.start))
 	for _, c := range l.conns {
 		if !c.dead {
 			c.protocol.tick()

@@ -25,12 +25,7 @@ func (b *brokered) only() *conn {
 func TestBytesOfAConnection(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{})
-	c, err := net.Dial("tcp", b.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close() //nolint:errcheck // a test's end
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	c := b.connect()
 	said := "GET /local/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	if _, err := io.WriteString(c, said); err != nil {
@@ -196,23 +191,4 @@ func TestHandleAfterRun(t *testing.T) {
 	if err := b.HandlePage("/late.txt", "text/plain", "x"); err == nil {
 		t.Error("a page was added")
 	}
-}
-
-// The garbage collector runs the more often the more is kept, and is not told of small changes.
-func TestPaceOfTheCollector(t *testing.T) {
-	t.Parallel()
-	b := startBrokered(t, Config{})
-	b.here(func() { // so that no two loops of this process set it at a time
-		g := collector{percent: 100}
-		for _, step := range []struct{ used, percent int }{
-			{2 << 20, 100}, {64 << 20, 25}, {72 << 20, 25}, {128 << 20, 12}, {2 << 30, 5}, {0, 100},
-		} {
-			if g.adjust(step.used); g.percent != step.percent {
-				t.Errorf("%d %% with %d bytes in use, want %d", g.percent, step.used, step.percent)
-			}
-		}
-		if g.peak != 2<<30 {
-			t.Errorf("the peak is %d", g.peak)
-		}
-	})
 }

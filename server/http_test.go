@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -260,25 +259,6 @@ func TestHandleRefuses(t *testing.T) {
 	}
 }
 
-func TestConfigRefuses(t *testing.T) {
-	t.Parallel()
-	for _, c := range []server.Config{
-		{Addr: "nonsense", ConnectionsMax: 1},
-		{ConnectionsMax: -1},
-		{ConnectionsMax: 1 << 29},
-		{ConnectionsMax: 1, MessageBytesMax: server.RawMessageBytesLimit + 1},
-		{ConnectionsMax: 1, HandshakeTimeout: -time.Second},
-		{ConnectionsMax: 1, SlowConsumer: "shrug"},
-		{ConnectionsMax: 1, LogBytesMax: 1024},
-	} {
-		if _, err := server.New(c); err == nil {
-			t.Errorf("%+v was taken", c)
-		} else if !strings.HasPrefix(err.Error(), "server: ") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%q is not one line that says where it is from", err)
-		}
-	}
-}
-
 func FuzzRequests(f *testing.F) {
 	f.Add("GET /echo/info HTTP/1.1\r\nHost: x\r\n\r\n", uint16(10))
 	f.Add("GET /echo/%20/a/websocket HTTP/1.1\r\n"+handshakeHeaders+"\r\n\x81\x80\x00\x00\x00\x00", uint16(3))
@@ -303,10 +283,4 @@ func FuzzRequests(f *testing.F) {
 			t.Fatalf("%q: %d panics", request, st.HandlerPanics)
 		}
 	})
-}
-
-func ExampleConfig() {
-	c := server.DefaultConfig()
-	fmt.Println(c.MessageBytesMax, c.HeartbeatDelay, c.SlowConsumer)
-	// Output: 65536 25s close
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/codec"
 )
@@ -115,4 +116,157 @@ func TestCompressedBatchesSpendWhatIsSent(t *testing.T) {
 		}
 		topic.seal()
 	}
+}
+
+// A request costs a turn what it takes, and a visit its part of those that it may have.
+func TestRequestsCost(t *testing.T) {
+	t.Parallel()
+	var s share
+	s.turn = turnCost
+	s.begin()
+	if s.spendRequest(); s.turn != turnCost-requestCost || s.visit != visitCost-visitCost/visitRequests {
+		t.Errorf("the turn has %d left and the visit %d", s.turn, s.visit)
+	}
+	if s.spend(3); s.turn != turnCost-requestCost-3 || s.visit != visitCost-visitCost/visitRequests-3 {
+		t.Errorf("the turn has %d left and the visit %d", s.turn, s.visit)
+	}
+}
+
+// Who waits is served in order, and the memory of those who have left is used again.
+func TestConnectionsQueue(t *testing.T) {
+	t.Parallel()
+	var q connQueue
+	all := make([]*conn, 9)
+	for i := range all {
+		all[i] = &conn{}
+		q.push(all[i])
+	}
+	for i, c := range all {
+		if q.len() != len(all)-i {
+			t.Errorf("%d wait, want %d", q.len(), len(all)-i)
+		}
+		if q.pop() != c {
+			t.Errorf("not number %d", i)
+		}
+		if q.first > len(q.list)/2 {
+			t.Errorf("%d of %d have left", q.first, len(q.list))
+		}
+		if i == 3 && q.first != 4 {
+			t.Error("those who wait are copied each time")
+		}
+	}
+}
+
+// Those who found the turn spent come before those who want another visit, until a quarter of the turn is left: that
+// is for the others.
+func TestWhoComesNext(t *testing.T) {
+	t.Parallel()
+	fresh, again := &conn{}, &conn{}
+	for _, tt := range []struct {
+		turn         int
+		fresh, again bool
+		want         *conn
+	}{
+		{turnCost, true, true, fresh}, {againTurn + 1, true, true, fresh}, {againTurn, true, true, again},
+		{againTurn, true, false, fresh}, {turnCost, false, true, again},
+	} {
+		var s share
+		if err := s.open(1); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(s.fd) })
+		if tt.fresh {
+			s.push(fresh, &s.fresh)
+		}
+		if tt.again {
+			s.push(again, &s.again)
+		}
+		if s.turn = tt.turn; s.pop() != tt.want {
+			t.Errorf("%+v: the other one came", tt)
+		}
+		var count [8]byte
+		_, err := unix.Read(s.fd, count[:])
+		if waits := s.waiting(); waits != (err == nil) {
+			t.Errorf("%+v: somebody waits: %v, and the loop hears of it: %v", tt, waits, err == nil)
+		}
+	}
+}
+
+// Whoever takes much in one visit comes behind the others for a while that grows with it.
+func TestMuchAtOnceComesBehind(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ spent, behind int64 }{
+		{2 * visitCost, 0}, {2*visitCost + 1<<behindShift - 1, 0}, {2*visitCost + 1<<behindShift, 1},
+		{2*visitCost + 10<<behindShift, 10},
+	} {
+		l := idle(t, Config{})
+		l.now = 1000
+		c := &conn{loop: l}
+		c.protocol = spending{c, int(tt.spent)}
+		c.feed([]byte("x"))
+		if got := max(c.behindUntil-l.now, 0); got != tt.behind {
+			t.Errorf("%d units: behind for %d ms, want %d", tt.spent, got, tt.behind)
+		}
+	}
+}
+
+// spending is a protocol that spends so much on whatever comes.
+type spending struct {
+	c    *conn
+	cost int
+}
+
+func (s spending) receive([]byte) []byte { s.c.loop.share.spend(s.cost); return nil }
+func (s spending) unfinished() bool      { return false }
+func (s spending) writable()             {}
+func (s spending) tick()                 {}
+func (s spending) goAway()               {}
+func (s spending) kept() int             { return 0 }
+func (s spending) outbox() int           { return 0 }
+func (s spending) closed()               {}
+
+// A visit ends when its share is spent: what has come then waits.
+func TestVisitsEnd(t *testing.T) {
+	t.Parallel()
+	for spent, waits := range map[int]bool{visitCost - 1: false, visitCost: true} {
+		l := idle(t, Config{})
+		c := &conn{loop: l}
+		first := true
+		c.protocol = visiting{spending{c, 0}, func(data []byte) []byte {
+			if !first {
+				return nil
+			}
+			first = false
+			l.share.visit -= spent
+			return data
+		}}
+		c.feed([]byte("x"))
+		if got := c.hold == holdShare; got != waits {
+			t.Errorf("after %d units the rest waits: %v", spent, got)
+		}
+	}
+}
+
+type visiting struct {
+	spending
+	take func([]byte) []byte
+}
+
+func (v visiting) receive(p []byte) []byte { return v.take(p) }
+
+// A response costs the visit and the turn by its length.
+func TestResponsesCost(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.connect()
+	b.await(func(st Stats) bool { return st.Connections == 1 })
+	b.here(func() {
+		s := &b.loop.share
+		s.begin()
+		turn := s.turn
+		b.only().send(make([]byte, 8192))
+		if s.visit != visitCost-8192>>sendVisitShift || s.turn != turn-8192>>sendTurnShift {
+			t.Errorf("8 KiB cost the visit %d and the turn %d", visitCost-s.visit, turn-s.turn)
+		}
+	})
 }

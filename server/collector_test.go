@@ -1,0 +1,151 @@
+package server
+
+import (
+	"testing"
+	"time"
+)
+
+// The garbage collector runs the more often the more is kept, and is not told of small changes.
+func TestPaceOfTheCollector(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	b := startBrokered(t, Config{})
+	b.here(func() { // so that no two loops of this process set it at a time
+		g := collector{percent: 100}
+		for _, step := range []struct{ used, percent int }{
+			{2 * mib, 100}, {64 * mib, 25}, {72 * mib, 25}, {128 * mib, 12}, {2 << 30, 5}, {0, 100},
+		} {
+			if g.adjust(step.used); g.percent != step.percent {
+				t.Errorf("%d %% with %d bytes in use, want %d", g.percent, step.used, step.percent)
+			}
+		}
+		if g.peak != 2<<30 {
+			t.Errorf("the peak is %d", g.peak)
+		}
+		for _, tt := range []struct {
+			adjusted, percent, used   int
+			wantAdjusted, wantPercent int
+		}{
+			{64 * mib, 25, 68*mib - 1, 64 * mib, 25}, // less than 4 MiB more or less than when it was told
+			{64 * mib, 25, 60*mib + 1, 64 * mib, 25},
+			{64 * mib, 90, 68 * mib, 68 * mib, 23},
+			{64 * mib, 90, 60 * mib, 60 * mib, 26},
+			{64 * mib, 25, 88 * mib, 88 * mib, 25}, // within three quarters and four thirds of what it was told
+			{64 * mib, 25, 93 * mib, 93 * mib, 17},
+			{64 * mib, 25, 48 * mib, 48 * mib, 25},
+			{64 * mib, 25, 47 * mib, 47 * mib, 34},
+			{64 * mib, 80, 16 * mib, 16 * mib, 100}, // and back to Go's own
+			{64 * mib, 100, 17 * mib, 17 * mib, 100},
+			{64 * mib, 25, 0, 0, 100},
+		} {
+			g.adjusted, g.percent = tt.adjusted, tt.percent
+			if g.adjust(tt.used); g.adjusted != tt.wantAdjusted || g.percent != tt.wantPercent {
+				t.Errorf("%+v: told %d %% at %d bytes", tt, g.percent, g.adjusted)
+			}
+		}
+		g.percent, g.adjusted = 50, 64*mib
+		g.adjust(0) // what the tests beside this one run with
+	})
+}
+
+// Every ten seconds the loop gives memory back, unless it is busy and little has died.
+func TestMemoryIsGivenBackWhenQuiet(t *testing.T) {
+	t.Parallel()
+	const interval = giveBackInterval
+	l := idle(t, Config{})
+	g := &l.memory.collector
+	topic := newTopic(l, "x", TopicOptions{})
+	m := Text(make([]byte, 1000))
+	used := func() int { return l.memory.budget.Used() }
+	look := func(now int64, moved uint64, died int) (looked, gave bool) {
+		t.Helper()
+		l.now = now
+		l.stats.BytesSent, l.stats.BytesReceived = l.stats.BytesSent+moved-moved/3, l.stats.BytesReceived+moved/3
+		g.peak = used() + died
+		before := g.moved
+		l.giveBack()
+		g.busy <- struct{}{} // it has ended, if it was one
+		<-g.busy
+		if looked = g.at == now; looked && g.moved != before+moved {
+			t.Errorf("%d bytes have moved, want %d", g.moved, before+moved)
+		}
+		return looked, died > 0 && g.peak == used()
+	}
+	for i, tt := range []struct {
+		now    int64
+		moved  uint64
+		died   int
+		looked bool
+		gave   bool
+	}{
+		{1, 300, 1, true, true}, // the first time
+		{interval, 0, 1, false, false},
+		{interval + 1, 0, 1, true, true},
+		{2*interval + 1, quietBytes, 1, true, true},
+		{3*interval + 1, quietBytes + 1, garbageBytes - 1, true, false},
+		{4*interval + 1, quietBytes + 1, garbageBytes, true, true},
+	} {
+		if looked, gave := look(tt.now, tt.moved, tt.died); looked != tt.looked || gave != tt.gave {
+			t.Errorf("step %d: it looked %v and gave back %v", i, looked, gave)
+		}
+	}
+	topic.log.Publish(&m)
+	topic.seal()
+	topic.log.Publish(&m)
+	topic.seal()
+	kept := topic.log.LogBytes()
+	g.busy <- struct{}{} // memory is on its way back: nobody waits for that
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.now = 6 * interval
+		l.giveBack()
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the loop waits")
+	}
+	<-g.busy
+	if topic.log.LogBytes() > kept {
+		t.Errorf("a log keeps %d bytes, before %d", topic.log.LogBytes(), kept)
+	}
+}
+
+// Holders are worth ending for all that they keep.
+func TestWhatHoldersKeep(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.dial("/x")
+	b.here(func() {
+		c := b.only()
+		c.input, c.output = make([]byte, 100, 3000), make([]byte, 0, 5000)
+		c.charge()
+		w := c.protocol.(*webSocket)
+		large := Text(make([]byte, 10_000))
+		if err := w.session.(*Session).Send(&large); err != nil {
+			t.Error(err)
+		}
+		c.input, c.output = nil, nil // which nobody sent
+		h := c.holder()
+		if want := connBytes + 8000 + w.outflow.Memory(); h.bytes != want || w.outflow.Memory() < 10_000 {
+			t.Errorf("it keeps %d bytes, want %d", h.bytes, want)
+		}
+		if freed := h.end(1); freed != h.bytes || b.loop.stats.ConnectionsClosedForMemory != 1 || !c.dead {
+			t.Errorf("%d bytes of %d are free", freed, h.bytes)
+		}
+	})
+}
+
+// Logs may take half of the budget, and wait for readers up to a quarter of it.
+func TestLogsWithinTheBudget(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ budget, log, grown int }{
+		{64 << 20, 1 << 20, logGrowth << 20}, {64 << 20, 16 << 20, 16 << 20},
+	} {
+		l := idle(t, Config{MemoryBytesMax: tt.budget, LogBytesMax: tt.log, BatchBytesMax: 1 << 10})
+		if limit, grown := l.logBytesLimit(), l.pace().BytesMax; limit != tt.budget/2 || grown != tt.grown {
+			t.Errorf("%+v: at most %d, waits for readers up to %d", tt, limit, grown)
+		}
+	}
+}

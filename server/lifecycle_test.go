@@ -1,0 +1,403 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+)
+
+// session is the one of the only connection.
+func (b *brokered) session() *Session {
+	b.t.Helper()
+	return b.only().protocol.(*webSocket).session.(*Session)
+}
+
+// Sessions are refused for memory, for load, and for a reason of the caller's, and counted as what it was.
+func TestWhySessionsAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		prepare      func(l *loop)
+		tooMany      bool
+		refused      bool
+		memory, load uint64
+	}{
+		"welcome":  {func(*loop) {}, false, false, 0, 0},
+		"too many": {func(*loop) {}, true, true, 0, 0},
+		"draining": {func(l *loop) { l.departure.draining = true }, false, true, 0, 0},
+		"memory":   {func(l *loop) { l.memory.inputs.Charge(l.memory.low() + 1) }, true, true, 1, 0},
+		"load":     {func(l *loop) { l.now, l.share.spentSince = 1<<20, 1 }, true, true, 0, 1},
+	} {
+		l := idle(t, Config{})
+		tt.prepare(l)
+		if got := l.refusesSessions(tt.tooMany); got != tt.refused {
+			t.Errorf("%s: refused %v", name, got)
+		}
+		all := uint64(0)
+		if tt.refused {
+			all = 1
+		}
+		if st := &l.stats; st.SessionsRefused != all || st.RefusedForMemory != tt.memory || st.RefusedForLoad != tt.load {
+			t.Errorf("%s: %d refused, %d for memory, %d for load", name, st.SessionsRefused, st.RefusedForMemory,
+				st.RefusedForLoad)
+		}
+	}
+}
+
+// The server knows how many sessions hear several topics, however they come to hear fewer.
+func TestSessionsOfSeveralTopics(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(b *brokered, s *Session){
+		"unsubscribes": func(b *brokered, s *Session) { s.Unsubscribe(b.topic) },
+		"ends":         func(_ *brokered, s *Session) { s.ended(CloseReason{}) },
+		"topic closed": func(b *brokered, _ *Session) { b.topic.Close(); b.topic.Close() },
+	} {
+		b := startBrokered(t, Config{})
+		b.dial("/x")
+		b.here(func() {
+			s, want := b.session(), func(n int, when string) {
+				t.Helper()
+				if b.loop.multiTopic != n {
+					t.Errorf("%s: %d sessions hear several topics %s, want %d", name, b.loop.multiTopic, when, n)
+				}
+			}
+			want(0, "with one")
+			s.Subscribe(b.topic)
+			want(0, "with one, subscribed to twice")
+			s.Unsubscribe(b.local)
+			want(0, "without a second")
+			s.Subscribe(b.local)
+			want(1, "with two")
+			s.Subscribe(b.local)
+			want(1, "with two, subscribed to twice")
+			leave(b, s)
+			want(0, "afterwards")
+			s.Unsubscribe(b.local)
+			want(0, "at last")
+		})
+	}
+}
+
+// A session that hears one topic ends without a trace, and its service is told once.
+func TestSessionsEndOnce(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.dial("/x")
+	b.here(func() {
+		told := 0
+		s := b.session()
+		s.route = &route{service: countingEnds{&told}}
+		s.ended(CloseReason{Code: 1000})
+		s.ended(CloseReason{Code: 1000})
+		if st := &b.loop.stats; told != 1 || st.Sessions != 0 || b.loop.multiTopic != 0 {
+			t.Errorf("told %d times, %d sessions, %d of them of several topics", told, st.Sessions, b.loop.multiTopic)
+		}
+	})
+}
+
+// countingEnds is a service that counts the sessions that end.
+type countingEnds struct{ n *int }
+
+func (countingEnds) OnOpen(*Session)                 {}
+func (c countingEnds) OnClose(*Session, CloseReason) { *c.n++ }
+func (countingEnds) OnMessage(*Session, *Message)    {}
+
+// What was published before a session was closed, in the same turn, is sent to it; what comes after is not.
+func TestCloseComesBehindWhatWasPublished(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/x")
+	b.here(func() {
+		b.publish("before")
+		b.session().Close(4000, "enough")
+		b.publish("after")
+	})
+	b.hears(c, "before")
+	if f, err := ws.ReadFrame(c); err != nil || f.Header.OpCode != ws.OpClose || string(f.Payload[2:]) != "enough" {
+		t.Errorf("%v %q instead of the end: %v", f.Header, f.Payload, err)
+	}
+}
+
+// A topic that is closed takes nothing of another's with it.
+func TestClosingATopicLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/local")
+	b.here(func() {
+		m := Text([]byte("hello"))
+		b.publish("for nobody")
+		b.local.Publish(&m)
+		b.topic.Close()
+		if len(b.loop.topics) != 1 || b.loop.lastPublished != b.local {
+			t.Errorf("%d topics are left, and what was published to last is forgotten: %v", len(b.loop.topics),
+				b.loop.lastPublished == nil)
+		}
+	})
+	b.hears(c, "hello")
+}
+
+// A connection that broke under a stream is counted as interrupted, one that we ended is not.
+func TestStreamsThatAreInterrupted(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		end  func(f *fallback, c net.Conn)
+		want uint64
+	}{
+		"its client asks again": {func(f *fallback, _ net.Conn) { f.lost() }, 1},
+		"we end it":             {func(f *fallback, _ net.Conn) { f.receiver.response.c.kill() }, 0},
+		"its peer breaks it": {func(f *fallback, c net.Conn) {
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
+		}, 1},
+	} {
+		b := startBrokered(t, Config{})
+		c := b.connect()
+		_, _ = io.WriteString(c, "POST /local/0/s/xhr_streaming HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		b.await(func(st Stats) bool { return st.Sessions == 1 })
+		b.here(func() { tt.end(b.only().protocol.(*httpProtocol).pending.(*fallback), c) })
+		st := b.await(func(st Stats) bool { return st.Sessions == 0 })
+		if st.ConnectionsInterrupted != tt.want {
+			t.Errorf("%s: %d interrupted", name, st.ConnectionsInterrupted)
+		}
+	}
+}
+
+// Whether a peer has gone can be known before its end is read.
+func TestPeersThatHaveGone(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.connect()
+	b.await(func(st Stats) bool { return st.Connections == 1 })
+	b.here(func() {
+		of := b.only()
+		if of.peerGone() {
+			t.Error("it is there")
+		}
+		_, _ = io.WriteString(c, "GET ")
+		if of.peerGone() {
+			t.Error("it speaks")
+		}
+		_ = c.(*net.TCPConn).CloseWrite()
+		for end := time.Now().Add(20 * time.Second); !of.peerGone(); {
+			if time.Now().After(end) {
+				t.Fatal("it has ended, and nobody knows")
+			}
+		}
+	})
+	l := idle(t, Config{})
+	if c := (&conn{loop: l, fd: -1, dead: true}); !c.peerGone() {
+		t.Error("it is dead")
+	}
+}
+
+// Requests that are refused are counted, whatever refuses them, and each says what it is.
+func TestRefusalsAreCounted(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{ConnectionsMax: 10, Prefix: "/p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.HandlePage("/a.txt", "text/plain", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.loop.pages) != 1 || s.loop.pages["/p/a.txt"] == nil {
+		t.Errorf("a page is at %v", s.loop.pages)
+	}
+	if err := s.HandlePage("/", "text/plain", "root"); err != nil {
+		t.Fatal(err)
+	}
+	if p := s.loop.pages["/p"]; len(s.loop.pages) != 3 || p == nil || p.moved != "/p/" {
+		t.Errorf("the first page is at %v", s.loop.pages)
+	}
+	b := startBrokered(t, Config{})
+	ask := b.asker()
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		refused      uint64
+	}{
+		{"GET", "/x", http.StatusOK, 0}, {"PUT", "/x/info", http.StatusMethodNotAllowed, 1},
+		{"DELETE", "/x/sockjs.min.js", http.StatusMethodNotAllowed, 2}, {"GET", "/none", http.StatusNotFound, 3},
+	} {
+		if status := ask(tt.method, tt.path); status != tt.status {
+			t.Errorf("%s %s: %d", tt.method, tt.path, status)
+		}
+		if st := b.await(func(Stats) bool { return true }); st.RequestsRefused != tt.refused {
+			t.Errorf("%s %s: %d are counted as refused", tt.method, tt.path, st.RequestsRefused)
+		}
+	}
+}
+
+// A tick looks at everything that time changes, and ends in a flush.
+func TestTickLooksAtEverything(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.broker.queued.Store(1 << 20)
+	b.later(func(l *loop) {
+		l.elapsed = time.Hour
+		l.pauseListening(unix.EMFILE)
+		l.listener.pausedAt = 1
+		l.armed = false
+		l.tick()
+		if l.memory.collector.at != l.now || l.saturation.lookedAt != l.elapsed || l.listener.pausedAt != 0 ||
+			l.brokerSide.queued != 1<<20 || !l.armed {
+			t.Errorf("memory looked at %d of %d, saturation at %v, paused since %d, %d bytes queued, armed %v",
+				l.memory.collector.at, l.now, l.saturation.lookedAt, l.listener.pausedAt, l.brokerSide.queued, l.armed)
+		}
+		l.memory.collector.at, l.saturation.lookedAt = 0, 0
+	})
+}
+
+// A session that publishes more than the turn can send out waits for the next, unless what it says belongs to a request
+// behind a response: that is read, and waits there.
+func TestWhoIsReadInASpentTurn(t *testing.T) {
+	t.Parallel()
+	for why, want := range map[hold]hold{holdNone: holdTurn, holdResponse: holdResponse} {
+		b := startBrokered(t, Config{})
+		c := b.connect()
+		b.await(func(st Stats) bool { return st.Connections == 1 })
+		b.here(func() {
+			of := b.only()
+			of.publishes, of.hold, b.loop.share.fanOut = true, why, 0
+			_, _ = io.WriteString(c, "GET ")
+			of.becameReadable(false)
+			if read := len(of.input) > 0; of.hold != want || read != (why == holdResponse) {
+				t.Errorf("held for %d, now for %d; read %v", why, of.hold, read)
+			}
+		})
+	}
+}
+
+// A frame of which the socket takes a part goes on where that ended, wherever it was.
+func TestFramesThatTheSocketTakesInParts(t *testing.T) {
+	t.Parallel()
+	const large = 4 << 20
+	for _, sizes := range [][3]int{{large, 3, 3}, {3, large, 3}, {3, 3, large}, {3, 3, 3}, {0, 3, 0}} {
+		b := startBrokered(t, Config{OutboxBytesMax: 1 << 30})
+		peer := b.connect()
+		b.await(func(st Stats) bool { return st.Connections == 1 })
+		var parts [3][]byte
+		for i, n := range sizes {
+			parts[i] = bytes.Repeat([]byte{'a' + byte(i)}, n)
+		}
+		b.here(func() {
+			c := b.only()
+			taken := c.writeFrame(parts[0], parts[1], parts[2])
+			rest := append(bytes.Clone(c.output), parts[1][taken:]...)
+			if taken == len(parts[1]) {
+				rest = bytes.Clone(c.output) // what is left is of the last part
+			} else if len(c.output) > 0 && taken > 0 {
+				t.Errorf("%v: %d bytes of its own wait before shared ones", sizes, len(c.output))
+			}
+			if c.blocked != (len(rest) > 0) {
+				t.Errorf("%v: blocked %v with %d bytes left", sizes, c.blocked, len(rest))
+			}
+			whole := slices.Concat(parts[:]...)
+			sent := int(b.loop.stats.BytesSent)
+			if taken < len(parts[1]) {
+				rest = append(rest, parts[2]...)
+			}
+			if !bytes.Equal(whole[sent:], rest) {
+				t.Errorf("%v: %d bytes were sent, and %d are left", sizes, sent, len(rest))
+			}
+			if kept := cap(c.output); b.loop.memory.inputs.Bytes() != kept {
+				t.Errorf("%v: %d bytes are kept, and %d charged", sizes, kept, b.loop.memory.inputs.Bytes())
+			}
+			c.output, c.sent = nil, 0
+		})
+		_ = peer.Close()
+	}
+}
+
+// A session over HTTP that is told of its end is not ended again for being slow.
+func TestSlowSessionsEndOnce(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	if status := b.asker()("POST", "/local/0/s/xhr"); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	b.here(func() {
+		f := b.fallback("s")
+		f.slow()
+		f.slow()
+		if n := b.loop.stats.SlowConsumersClosed; n != 1 || f.session.(*Session).state == open {
+			t.Errorf("ended %d times", n)
+		}
+	})
+	b.await(func(st Stats) bool { return st.Sessions == 0 })
+}
+
+// fallback is the session over HTTP with an id.
+func (b *brokered) fallback(id string) *fallback {
+	b.t.Helper()
+	for _, r := range b.loop.routes {
+		if f := r.sessions[id]; f != nil {
+			return f
+		}
+	}
+	b.t.Fatalf("there is no session %s", id)
+	return nil
+}
+
+// A session whose client has asked again is not among those that time out.
+func TestSessionsWithAReceiverDoNotTimeOut(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	const poll = "POST /local/0/s/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+	c := b.connect()
+	_, _ = io.WriteString(c, poll+poll)
+	b.await(func(st Stats) bool { return st.Requests == 2 })
+	b.here(func() {
+		f := b.fallback("s")
+		if f.receiver == nil || f.place != nil || f.route.detached.Len() != 0 {
+			t.Errorf("it has a receiver: %v, and %d are without", f.receiver != nil, f.route.detached.Len())
+		}
+	})
+}
+
+// Who asks while the server drains is told that it goes, though his connection had nothing to be told on.
+func TestPollsDuringTheDrain(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	ask := b.asker()
+	ask("POST", "/local/0/s/xhr")
+	b.here(func() { b.loop.departure.draining = true })
+	c := b.connect()
+	_, _ = io.WriteString(c, "POST /local/0/s/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(res.Body); err != nil || string(body) != "c[3000,\"Go away!\"]\n" {
+		t.Errorf("%q %v", body, err)
+	}
+	b.here(func() { b.loop.departure.draining = false }) // so that the test's end can drain
+}
+
+// A request with messages is answered as what it is, and the iframe's page may be kept for long.
+func TestHeadersThatBrowsersWant(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.asker()("POST", "/local/0/s/xhr")
+	for _, tt := range []struct{ request, name, want string }{
+		{"POST /local/0/s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n[\"x\"]", "Content-Type", textPlain},
+		{"GET /local/iframe.html HTTP/1.1\r\nHost: x\r\n\r\n", "Expires", farFuture},
+	} {
+		c := b.connect()
+		_, _ = io.WriteString(c, tt.request)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Header.Get(tt.name); got != tt.want || tt.want == "" {
+			t.Errorf("%.30q: %s is %q, want %q", tt.request, tt.name, got, tt.want)
+		}
+	}
+}
