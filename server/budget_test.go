@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,13 +127,18 @@ func TestSpentBudgetEndsTheLargest(t *testing.T) {
 		if err := poller.Send(&large); err != nil {
 			t.Error(err)
 		}
-		spend := func() { // by a byte, so that an eighth of the budget is to be freed
-			other := budget + 1 - l.memory.budget.Used()
+		spend := func(over int) { // then an eighth of the budget is to be freed
+			other := budget + over - l.memory.budget.Used()
 			l.memory.broker.Charge(other)
 			l.shed()
 			l.memory.broker.Charge(-other)
+			l.endEvicted() // as the next turn does
+			l.closeDead()
 		}
-		spend()
+		if spend(0); poller.state != open || st.ConnectionsClosedForMemory+st.LogsCutForMemory > 0 {
+			t.Errorf("the budget is spent to the byte, and somebody is ended: %+v", *st)
+		}
+		spend(1)
 		if poller.state == open {
 			t.Error("the session that keeps 4 MB is still open")
 		}
@@ -143,7 +149,7 @@ func TestSpentBudgetEndsTheLargest(t *testing.T) {
 			b.publish(strings.Repeat("x", 60_000))
 		}
 		b.topic.seal()
-		spend()
+		spend(1)
 		if st.LogsCutForMemory != 1 || st.ConnectionsClosedForMemory != 0 {
 			t.Errorf("of a log that keeps 3 MB and connections that keep little were ended: %+v", *st)
 		}
@@ -169,5 +175,26 @@ func TestSpentBudgetOfManyThatKeepLittle(t *testing.T) {
 	st := b.await(func(st Stats) bool { return st.ConnectionsClosedForMemory > 0 && st.MemoryBytes <= budget })
 	if st.Connections < clients/2 {
 		t.Errorf("%d of %d are left: more were ended than it takes", st.Connections, clients)
+	}
+}
+
+// The counters say what is kept, by whom, and of how much.
+func TestCountersOfTheBudget(t *testing.T) {
+	t.Parallel()
+	l := idle(t, Config{MemoryBytesMax: 1 << 30})
+	m := &l.memory
+	m.connections.Charge(1)
+	m.sessions.Charge(20)
+	m.inputs.Charge(300)
+	m.outboxes.Charge(4000)
+	m.logs.Charge(50_000)
+	m.broker.Charge(600_000)
+	st := l.snapshot()
+	got := []int{
+		st.ConnectionsBytes, st.SessionsBytes, st.InputBytes, st.OutboxesBytes, st.LogsBytes, st.BrokerBytes,
+		st.MemoryBytes, st.MemoryBytesMax,
+	}
+	if want := []int{1, 20, 300, 4000, 50_000, 600_000, 654_321, 1 << 30}; !slices.Equal(got, want) {
+		t.Errorf("%d, want %d", got, want)
 	}
 }

@@ -3,15 +3,22 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/textproto"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/codec"
 )
 
 // session is the one of the only connection.
@@ -398,6 +405,128 @@ func TestHeadersThatBrowsersWant(t *testing.T) {
 		}
 		if got := res.Header.Get(tt.name); got != tt.want || tt.want == "" {
 			t.Errorf("%.30q: %s is %q, want %q", tt.request, tt.name, got, tt.want)
+		}
+	}
+}
+
+// Topics whose time has come are sent at the end of this turn.
+func TestGatheredTopicsEndTheTurn(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{Gather: time.Minute})
+	b.here(func() {
+		l := b.loop
+		b.topic.notBefore, b.topic.gathering = l.elapsed+1, true
+		b.local.notBefore, b.local.gathering = l.elapsed, true
+		l.gathering.topics, l.armed = []*Topic{b.topic, b.local}, false
+		l.gathered(false)
+		if !l.armed || b.local.gathering || !b.topic.gathering || len(l.gathering.topics) != 1 || len(l.dirty) != 1 {
+			t.Errorf("a flush comes: %v; %d topics go on gathering, %d leave", l.armed, len(l.gathering.topics), len(l.dirty))
+		}
+	})
+}
+
+// A server that has ended, or that could not begin, has given back its descriptors and nobody else's. It is alone while
+// it counts: tests beside it open some too.
+func TestServersGiveBackTheirDescriptors(t *testing.T) { //nolint:paralleltest // see above
+	count := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	run := func() {
+		b := startBrokered(t, Config{})
+		c := b.dial("/x")
+		second, err := New(Config{Addr: b.Addr().String(), ConnectionsMax: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Run(t.Context()); !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("on a port in use: %v", err)
+		}
+		_ = c.Close()
+		b.end()
+		if b.loop.saturation.schedstat < 0 {
+			t.Skip("no statistics of the scheduler")
+		}
+	}
+	run() // the runtime opens some at the first time
+	before := count()
+	run()
+	if after := count(); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+	if _, err := unix.FcntlInt(0, unix.F_GETFD, 0); err != nil {
+		t.Errorf("standard input is closed: %v", err)
+	}
+}
+
+// Looking through a payload costs its bytes, whatever they are.
+func TestPayloadsCost(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.asker()("POST", "/local/0/s/xhr")
+	b.here(func() {
+		h, s, answered := b.only().protocol.(*httpProtocol), &b.loop.share, false
+		x := &exchange{h: h, r: &codec.Request{Request: &http.Request{}}, response: response{loop: b.loop, c: h.c}}
+		s.begin()
+		h.serving = true
+		x.takeMessages(b.fallback("s").route, "s", []byte("[   "+strings.Repeat(" ", 32<<byteShift)+"]"), false,
+			func() { answered = true })
+		if h.serving = false; s.visit != visitCost-32 || !answered {
+			t.Errorf("looking through cost %d; answered: %v", visitCost-s.visit, answered)
+		}
+	})
+}
+
+// Over HTTP messages come as an array, and nothing else.
+func TestPayloadsThatAreNoArrays(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.asker()("POST", "/local/0/s/xhr")
+	for payload, want := range map[string]string{
+		`"alone"`: "Payload expected.", " ": "Payload expected.", "[": "Broken JSON encoding.", "{}": "Broken JSON encoding.",
+	} {
+		c := b.connect()
+		_, _ = fmt.Fprintf(c, "POST /local/0/s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
+			len(payload), payload)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 500 || string(body) != want {
+			t.Errorf("%q: %d %q %v", payload, res.StatusCode, body, err)
+		}
+	}
+}
+
+// A client of HTTP/1.0 knows no chunks: a stream ends with its connection. Of whole responses it may have several on
+// one.
+func TestClientsOfHTTP10(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	for request, want := range map[string][3]string{
+		"GET /local HTTP/1.0\r\nConnection: keep-alive\r\n\r\n": {"keep-alive", "19", ""},
+		"GET /local HTTP/1.0\r\n\r\n":                           {"close", "19", ""},
+		"POST /local/0/s/xhr_streaming HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n": {
+			"close", "", "",
+		},
+		"POST /local/0/t/xhr_streaming HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n": {"", "", "chunked"},
+	} {
+		c := b.connect()
+		_, _ = io.WriteString(c, request)
+		r := textproto.NewReader(bufio.NewReader(c))
+		if status, err := r.ReadLine(); err != nil || status != "HTTP/1.1 200 OK" {
+			t.Fatal(status, err)
+		}
+		h, err := r.ReadMIMEHeader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := [3]string{h.Get("Connection"), h.Get("Content-Length"), h.Get("Transfer-Encoding")}
+		if got != want {
+			t.Errorf("%.60q: %q, want %q", request, got, want)
 		}
 	}
 }

@@ -21,10 +21,9 @@ func (c *conn) linger() {
 
 // lingering is the protocol of a connection that waits for the peer's end.
 type lingering struct {
-	c      *conn
-	was    protocol
-	since  int64
-	halved bool // our half is closed
+	c     *conn
+	was   protocol
+	since int64
 }
 
 func (g *lingering) receive([]byte) []byte { return nil }
@@ -39,12 +38,8 @@ func (g *lingering) closed() {
 	g.was.closed()
 }
 
-func (g *lingering) writable() {
-	if !g.halved {
-		g.halved = true
-		_ = unix.Shutdown(g.c.fd, unix.SHUT_WR)
-	}
-}
+// writable closes our half.
+func (g *lingering) writable() { _ = unix.Shutdown(g.c.fd, unix.SHUT_WR) }
 
 func (g *lingering) tick() {
 	if g.c.loop.now-g.since > g.c.loop.cfg.CloseTimeout.Milliseconds() {

@@ -62,7 +62,7 @@ func (m *memory) report(st *Stats) {
 // holder is something that can be ended or cut for what it keeps.
 type holder struct {
 	bytes int
-	end   func(excess int) (freed int) // some of it when the turn ends
+	end   func(excess int) (freed int) // some of it when the next turn ends
 }
 
 // largeBytes is from what on somebody is ended before those who keep less.
@@ -85,8 +85,6 @@ func (l *loop) shed() {
 			excess -= c.holder().end(excess)
 		}
 	}
-	l.endEvicted()
-	l.closeDead()
 }
 
 // large lists who keeps much: logs, connections, and sessions over HTTP, whose outbox outlives their connections.
