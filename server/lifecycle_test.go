@@ -530,3 +530,49 @@ func TestClientsOfHTTP10(t *testing.T) {
 		}
 	}
 }
+
+// Sessions are numbered in the order in which they began, and counted by what carries them, as long as they are open.
+func TestSessionsAreNumberedAndCounted(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.dial("/x")
+	b.await(func(st Stats) bool { return st.Sessions == 1 })
+	ask := b.asker()
+	const id = "/local/0/s"
+	ask("POST", id+"/xhr")
+	counted := func(when string, want map[string]int) {
+		t.Helper()
+		b.here(func() {
+			for i, name := range transports {
+				if n := b.loop.stats.SessionsOf[i]; n != want[name] {
+					t.Errorf("%s there are %d of %s, want %d", when, n, name, want[name])
+				}
+			}
+		})
+	}
+	counted("at first", map[string]int{TransportRawWebSocket: 1, TransportXHRPolling: 1})
+	all, err := b.Sessions(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	slices.SortFunc(all, func(a, b SessionInfo) int { return int(a.ID) - int(b.ID) })
+	for i, want := range []string{TransportRawWebSocket, TransportXHRPolling} {
+		if all[i].ID != uint64(i+1) || all[i].Transport != want {
+			t.Errorf("number %d is %+v", i+1, all[i])
+		}
+	}
+	b.here(func() {
+		if s := b.fallback("s").session.(*Session); s.ID() != 2 || s.Transport() != TransportXHRPolling {
+			t.Errorf("number %d, by %s", s.ID(), s.Transport())
+		}
+		b.fallback("s").session.Close(4000, "enough")
+	})
+	ask("POST", id+"/xhr") // is told of the end
+	b.await(func(st Stats) bool { return st.Sessions == 1 })
+	stream := b.connect()
+	_, _ = io.WriteString(stream, "GET "+id+"/eventsource HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if said, err := io.ReadAll(stream); err != nil || !strings.Contains(string(said), `c[4000,"enough"]`) {
+		t.Errorf("%q %v", said, err)
+	}
+	counted("after the end", map[string]int{TransportRawWebSocket: 1})
+}

@@ -17,7 +17,8 @@ func TestWhatTheLibrarySays(t *testing.T) {
 	var log strings.Builder
 	g := gnetLogger{textLogger(&log)}
 	for name, say := range map[string]func(string, ...any){
-		"DEBUG debug": g.Debugf, "DEBUG info": g.Infof, "DEBUG warn": g.Warnf, "ERROR error": g.Errorf, "ERROR fatal": g.Fatalf,
+		"DEBUG debug": g.Debugf, "DEBUG info": g.Infof, "DEBUG warn": g.Warnf, "ERROR error": g.Errorf,
+		"ERROR fatal": g.Fatalf,
 	} {
 		log.Reset()
 		say("number %d", 7)
