@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 )
 
 // later runs a function on the loop as if the loop had run for long: every age that a test wants is a moment after the
@@ -209,4 +211,55 @@ func TestPauseOfTheListener(t *testing.T) {
 		}
 	})
 	b.dial("/x")
+}
+
+// Whoever is held back is not silent: what it has said is not read. Who is to read its own first is, unless it reads.
+func TestHeldConnectionsAreNotSilent(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{PongTimeout: 10 * time.Second})
+	b.dial("/local")
+	b.await(func(st Stats) bool { return st.Sessions == 1 })
+	b.later(func(l *loop) {
+		c := b.only()
+		w := c.protocol.(*webSocket)
+		for _, tt := range []struct {
+			why    hold
+			wrote  int64 // ms ago
+			heard  int64 // ms ago, afterwards
+			pinged bool
+		}{
+			{holdPublisher, 9000, 0, true}, {holdShare, 9000, 0, true}, {holdReader, 9000, 5000, true},
+			{holdReader, 3000, 3000, false}, {holdNone, 3000, 5000, true},
+		} {
+			c.hold, c.wroteAt, w.heardAt, w.pinged = tt.why, l.now-tt.wrote, l.now-5000, true
+			if w.tick(); l.now-w.heardAt != tt.heard || w.pinged != tt.pinged || c.dead {
+				t.Errorf("held for %d, written to %d ms ago: heard %d ms ago, pinged %v", tt.why, tt.wrote,
+					l.now-w.heardAt, w.pinged)
+			}
+		}
+		c.hold, w.heardAt, c.wroteAt = holdNone, l.now, l.now
+	})
+}
+
+// A ping that came while the socket was full is answered when it is not, and the latest one alone.
+func TestPongsWaitForTheSocket(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	c := b.dial("/local")
+	b.here(func() {
+		of := b.only()
+		w := of.protocol.(*webSocket)
+		of.blocked = true
+		w.answerPing([]byte("first"))
+		w.answerPing([]byte("second"))
+		if before := b.loop.stats.BytesSent; !w.pongDue || w.kept() < len("second") || before != b.loop.stats.BytesSent {
+			t.Errorf("a pong waits: %v, with %d bytes", w.pongDue, w.kept())
+		}
+		of.blocked = false
+		w.pump()
+	})
+	f, err := ws.ReadFrame(c)
+	if err != nil || f.Header.OpCode != ws.OpPong || string(f.Payload) != "second" {
+		t.Errorf("%v %q %v", f.Header, f.Payload, err)
+	}
 }
