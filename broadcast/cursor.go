@@ -8,15 +8,15 @@ type cursor struct {
 	at         *segment // nil when it has fallen off the log, stands aside, or was taken out of the topic
 	off        int
 	movedAt    int64   // when it last took something, on the clock of Pace
-	aside      bool    // it was skipped, and has no place in the log until its receiver can take something
 	from       mark    // where it stepped aside: the end of the stream at that time
 	wentOnAt   int64   // when it had a place again
-	skipped    bool    // it was, and has not gone on for a window since
 	prev, next *cursor // among those in its segment
 	markAt     int64   // when the window began over which it is judged
 	took       int64   // bytes since then
-	slow       bool    // it took too little in the last window
 	index      int     // among the topic's members
+	aside      bool    // it was skipped, and has no place in the log until its receiver can take something
+	skipped    bool    // it was, and has not gone on for a window since
+	slow       bool    // it took too little in the last window
 }
 
 // mark is a place in a stream.

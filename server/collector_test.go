@@ -11,9 +11,9 @@ func TestPaceOfTheCollector(t *testing.T) {
 	const mib = 1 << 20
 	b := startBrokered(t, Config{})
 	b.here(func() { // so that no two loops of this process set it at a time
-		g := collector{percent: 100}
+		var g collector
 		for _, step := range []struct{ used, percent int }{
-			{2 * mib, 100}, {64 * mib, 25}, {72 * mib, 25}, {128 * mib, 12}, {2 << 30, 5}, {0, 100},
+			{2 * mib, 50}, {64 * mib, 25}, {72 * mib, 25}, {128 * mib, 12}, {2 << 30, 5}, {0, 50},
 		} {
 			if g.adjust(step.used); g.percent != step.percent {
 				t.Errorf("%d %% with %d bytes in use, want %d", g.percent, step.used, step.percent)
@@ -34,16 +34,16 @@ func TestPaceOfTheCollector(t *testing.T) {
 			{64 * mib, 25, 93 * mib, 93 * mib, 17},
 			{64 * mib, 25, 48 * mib, 48 * mib, 25},
 			{64 * mib, 25, 47 * mib, 47 * mib, 34},
-			{64 * mib, 80, 16 * mib, 16 * mib, 100}, // and back to Go's own
-			{64 * mib, 100, 17 * mib, 17 * mib, 100},
-			{64 * mib, 25, 0, 0, 100},
+			{64 * mib, 40, 32 * mib, 32 * mib, 50}, // and back to the most
+			{64 * mib, 50, 33 * mib, 33 * mib, 50},
+			{64 * mib, 25, 0, 0, 50},
 		} {
 			g.adjusted, g.percent = tt.adjusted, tt.percent
 			if g.adjust(tt.used); g.adjusted != tt.wantAdjusted || g.percent != tt.wantPercent {
 				t.Errorf("%+v: told %d %% at %d bytes", tt, g.percent, g.adjusted)
 			}
 		}
-		g.percent, g.adjusted = 50, 64*mib
+		g.percent, g.adjusted = 25, 64*mib
 		g.adjust(0) // what the tests beside this one run with
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -34,7 +35,7 @@ func main() {
 	}
 }
 
-// startGCPercent is the garbage collector's pace until the server runs: what starting it leaves behind is collected
+// startGCPercent is the garbage collector's pace until the server sets it: what starting it leaves behind is collected
 // before it has spread over 4 MB, which the server's sessions would then share with it for good.
 const startGCPercent = 25
 
@@ -147,7 +148,10 @@ func (s *serve) Run(i *invocation) error {
 	for _, name := range i.strayVariables() {
 		log.Warn("a variable that looks like a flag's is none's, see sockloop serve --help", "name", name)
 	}
-	gcPercent := debug.SetGCPercent(startGCPercent)
+	debug.SetGCPercent(startGCPercent)
+	if !s.Admin.Pprof {
+		runtime.MemProfileRate = 0 // a table of 1.4 MB, whose pages fill with every sample
+	}
 	descriptors, err := tuning.RaiseDescriptors()
 	if err != nil {
 		return err
@@ -188,7 +192,6 @@ func (s *serve) Run(i *invocation) error {
 		}
 	}()
 	debug.FreeOSMemory()
-	debug.SetGCPercent(gcPercent)
 	if err := srv.Run(ctx); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return fmt.Errorf("port of %s is in use: stop the other server, choose another with --addr, or share it "+
