@@ -14,12 +14,16 @@ type OutflowConfig struct {
 	OutboxBytesMax int             // what may wait in an outbox, in bytes, with 16 for each parcel
 	Skip           bool            // what becomes of slow consumers: they miss messages, else they are Lost
 	Outboxes       *budget.Account // is charged with the memory of the outboxes; nil is none
+	Subscriptions  *budget.Account // is charged with SubscriptionBytes for each subscription; nil is none
 	// SkipBytesMax is what the outboxes may keep in all when the rest of a frame is added for who skips: beyond it a
 	// slow consumer that has begun a frame is Lost all the same. 0 is no limit.
 	SkipBytesMax int
 
 	looks []look // scratch
 }
+
+// SubscriptionBytes is what a subscription takes: the cursor, and its places in the topic's list and the outflow's.
+const SubscriptionBytes = 160
 
 // OutboxBytesMax is the default of OutflowConfig.
 const OutboxBytesMax = 1 << 20
@@ -71,6 +75,7 @@ func (o *Outflow) Subscribe(t *Topic, w Wire, seq uint64) bool {
 	c := &cursor{owner: o}
 	t.join(c, w)
 	o.subscriptions = append(o.subscriptions, c)
+	o.config.Subscriptions.Charge(SubscriptionBytes)
 	switch len(o.subscriptions) {
 	case 1:
 	case 2:
@@ -92,6 +97,7 @@ func (o *Outflow) Unsubscribe(t *Topic) {
 	c := o.subscriptions[i]
 	o.pin(c)
 	o.subscriptions = slices.Delete(o.subscriptions, i, i+1)
+	o.config.Subscriptions.Charge(-SubscriptionBytes)
 	switch len(o.subscriptions) {
 	case 0:
 	case 1:

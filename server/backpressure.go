@@ -3,8 +3,6 @@ package server
 import (
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // pacerInterval is how often those who wait for their rate, for room in a log, or for their own client are looked at.
@@ -95,19 +93,18 @@ func (l *loop) startPacer() {
 		return
 	}
 	l.pacing = true
-	setTimer(l.pacer, pacerInterval)
+	l.pacer.set(pacerInterval)
 }
 
 // pacerTick is that look; the timer stops when nobody waits any more.
 func (l *loop) pacerTick() {
-	var count [8]byte
-	_, _ = unix.Read(l.pacer, count[:])
+	l.pacer.clear()
 	l.releasePaced()
 	l.makeRoom()
 	l.departSome()
 	if len(l.heldPublishers) == 0 && len(l.fullTopics) == 0 && !l.departure.underWay() {
 		l.pacing = false
-		setTimer(l.pacer, 0)
+		l.pacer.set(0)
 	}
 }
 

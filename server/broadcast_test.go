@@ -201,7 +201,8 @@ func TestSlowConsumerSkips(t *testing.T) {
 		}
 	}
 	st := s.stats(t)
-	if n := st.SlowConsumersSkipped; n == 0 || n > uint64(sent) || st.MessagesSkipped == 0 || st.SlowConsumersClosed != 0 {
+	if n := st.SlowConsumersSkipped; n == 0 || n > uint64(sent) || st.MessagesSkipped == 0 ||
+		st.SlowConsumersClosed != 0 {
 		t.Errorf("%+v", st)
 	}
 	if missing := uint64(sent - len(got)); missing > st.MessagesSkipped {

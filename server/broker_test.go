@@ -75,6 +75,7 @@ type brokered struct {
 	broker *noted
 	topic  *Topic // x
 	local  *Topic
+	room   *chatting // of the local topic
 	end    func()
 }
 
@@ -88,8 +89,9 @@ func startBrokered(t *testing.T, c Config) *brokered {
 	}
 	b.topic = b.NewTopic("x")
 	b.local = b.NewTopic("local", func(o *TopicOptions) { o.Local = true })
-	err = errors.Join(b.Handle("/x", &chatting{b.topic}), b.Handle("/publish", &publishing{b.topic}),
-		b.Handle("/local", &chatting{b.local}))
+	b.room = &chatting{topic: b.local}
+	err = errors.Join(b.Handle("/x", &chatting{topic: b.topic}), b.Handle("/publish", &publishing{b.topic}),
+		b.Handle("/local", b.room))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,19 +101,32 @@ func startBrokered(t *testing.T, c Config) *brokered {
 	<-b.Ready()
 	b.end = sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("the server does not end")
 		}
 	})
 	t.Cleanup(b.end)
 	return b
 }
 
-type chatting struct{ topic *Topic }
+type chatting struct {
+	topic *Topic
+	heard func() // of a message; nil is of no interest
+}
 
-func (c *chatting) OnOpen(s *Session)                { s.Subscribe(c.topic) }
-func (c *chatting) OnClose(*Session, CloseReason)    {}
-func (c *chatting) OnMessage(_ *Session, m *Message) { c.topic.Publish(m) }
+func (c *chatting) OnOpen(s *Session)             { s.Subscribe(c.topic) }
+func (c *chatting) OnClose(*Session, CloseReason) {}
+func (c *chatting) OnMessage(_ *Session, m *Message) {
+	c.topic.Publish(m)
+	if c.heard != nil {
+		c.heard()
+	}
+}
 
 // dial opens a raw WebSocket.
 func (b *brokered) dial(prefix string) net.Conn {
@@ -144,6 +159,20 @@ func (b *brokered) connect() net.Conn {
 	return c
 }
 
+// frame reads a small frame.
+func (b *brokered) frame(c net.Conn) (ws.OpCode, []byte) {
+	b.t.Helper()
+	h, err := ws.ReadHeader(c)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	p := make([]byte, h.Length)
+	if _, err := io.ReadFull(c, p); err != nil {
+		b.t.Fatal(err)
+	}
+	return h.OpCode, p
+}
+
 func (b *brokered) hears(c io.ReadWriter, want ...string) {
 	b.t.Helper()
 	for _, w := range want {
@@ -153,7 +182,7 @@ func (b *brokered) hears(c io.ReadWriter, want ...string) {
 	}
 }
 
-// here runs a function on the loop.
+// here runs a function on the loop. It may not end the test there: it would end the loop, which nobody would hear of.
 func (b *brokered) here(f func()) {
 	b.t.Helper()
 	done := make(chan struct{})
@@ -802,4 +831,50 @@ func TestBatchesForTheBrokerAreHandedOverInTime(t *testing.T) {
 			t.Errorf("%d messages wait", r.own.Len())
 		}
 	})
+}
+
+// However much waits for the next turns, and whoever posts without end: those who are here have their turn in between.
+func TestOthersHaveTheirTurnBesideArrivals(t *testing.T) {
+	t.Parallel()
+	for name, busy := range map[string]func(b *brokered) (waits func() bool){
+		"arrivals": func(b *brokered) func() bool {
+			text := `["` + strings.Repeat("x", 600) + `"]`
+			for range 50 {
+				b.arrives(text, 1, nil)
+			}
+			return b.loop.brokerSide.behind
+		},
+		"posts": func(b *brokered) func() bool {
+			left := 1000
+			var post func()
+			post = func() {
+				if left--; left > 0 {
+					b.publish("x")
+					_ = b.Post(post)
+				}
+			}
+			post()
+			return func() bool { return left > 0 }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startBrokered(t, Config{TurnBytesMax: 2000})
+			b.dial("/x")
+			c := b.dial("/local")
+			b.broker.expect(t, "open", "subscribe x")
+			heard := make(chan bool, 1)
+			b.here(func() {
+				waits := busy(b)
+				b.room.heard = func() { heard <- waits() }
+				if err := wsutil.WriteClientText(c, []byte("hello")); err != nil {
+					t.Error(err)
+				}
+			})
+			b.hears(c, "hello")
+			if !<-heard {
+				t.Error("it was heard when nothing waited any more")
+			}
+		})
+	}
 }

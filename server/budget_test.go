@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sockloop/sockloop/broadcast"
 )
 
 func TestDefaultBudget(t *testing.T) {
@@ -91,7 +93,7 @@ func TestChargesAreGivenBack(t *testing.T) {
 func TestRestsOfFramesFollowTheBudget(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
-	for _, budget := range []int{16 << 20, 32 << 20} {
+	for _, budget := range []int{32 << 20, 8 << 20} {
 		if _, _, err := b.Reload(func(c *Config) { c.MemoryBytesMax = budget }); err != nil {
 			t.Fatal(err)
 		}
@@ -197,4 +199,89 @@ func TestCountersOfTheBudget(t *testing.T) {
 	if want := []int{1, 20, 300, 4000, 50_000, 600_000, 654_321, 1 << 30}; !slices.Equal(got, want) {
 		t.Errorf("%d, want %d", got, want)
 	}
+}
+
+// Sessions that nobody asks for go before connections when many keep little: those first that nobody has asked for
+// since longest.
+func TestSpentBudgetOfManySessions(t *testing.T) {
+	t.Parallel()
+	const sessions, budget = 300, 1 << 20
+	b := startBrokered(t, Config{
+		MemoryBytesMax: budget, LogBytesMax: 128 << 10, BatchBytesMax: 64 << 10, SessionsMax: 2 * sessions,
+	})
+	ask := b.asker()
+	for i := range sessions {
+		if status := ask("POST", fmt.Sprintf("/local/0/s%d/xhr", i)); status != http.StatusOK {
+			t.Fatal(i, status)
+		}
+	}
+	b.here(func() {
+		l := b.loop
+		other := budget + 1 - l.memory.budget.Used()
+		l.memory.broker.Charge(other)
+		l.shed()
+		l.memory.broker.Charge(-other)
+		st := &l.stats
+		ended := int(st.SessionsClosedForMemory)
+		if ended == 0 || ended > budget/8/fallbackBytes+1 || st.Sessions != sessions-ended ||
+			l.httpSessions != st.Sessions {
+			t.Errorf("%d were ended, %d are left", ended, st.Sessions)
+		}
+		if st.ConnectionsClosedForMemory != 0 {
+			t.Errorf("%d connections were ended", st.ConnectionsClosedForMemory)
+		}
+		if b.fallback(fmt.Sprintf("s%d", ended)) == nil || b.fallback(fmt.Sprintf("s%d", ended-1)) != nil {
+			t.Error("not the oldest were ended")
+		}
+	})
+}
+
+// Whoever is ended both as a session and as its connection is counted once.
+func TestHoldersAreEndedOnce(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string][2]int{"the session first": {0, 1}, "the connection first": {1, 0}} {
+		b := startBrokered(t, Config{})
+		c := b.connect()
+		_, _ = io.WriteString(c, "POST /local/0/s/xhr_streaming HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		b.await(func(st Stats) bool { return st.Sessions == 1 })
+		b.here(func() {
+			of, f := b.only(), b.fallback("s")
+			of.blocked = true
+			both := []holder{f.holder(), of.holder()}
+			both[order[0]].end(1)
+			if freed := both[order[1]].end(1); freed != 0 {
+				t.Errorf("%s: %d bytes are freed twice", name, freed)
+			}
+			if st := &b.loop.stats; st.SessionsClosedForMemory+st.ConnectionsClosedForMemory != 1 {
+				t.Errorf("%s: %d sessions and %d connections are counted", name, st.SessionsClosedForMemory,
+					st.ConnectionsClosedForMemory)
+			}
+		})
+	}
+}
+
+// Each subscription is charged, as long as there is one.
+func TestSubscriptionsAreCharged(t *testing.T) {
+	t.Parallel()
+	b := startBrokered(t, Config{})
+	b.dial("/local")
+	b.here(func() {
+		s, before := b.session(), b.loop.memory.sessions.Bytes()
+		want := func(n int, when string) {
+			t.Helper()
+			if grown := b.loop.memory.sessions.Bytes() - before; grown != n*broadcast.SubscriptionBytes {
+				t.Errorf("%s %d bytes more are charged", when, grown)
+			}
+		}
+		s.Subscribe(b.topic)
+		s.Subscribe(b.topic)
+		want(1, "with another")
+		s.Unsubscribe(b.topic)
+		want(0, "without it")
+		s.Subscribe(b.topic)
+		b.topic.Close()
+		want(0, "when it is closed")
+		s.ended(CloseReason{})
+		want(-1, "at the end")
+	})
 }

@@ -1,10 +1,6 @@
 package server
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 const (
 	// stallMax is how much of the time between two readings of the clock is loop time, by which all timeouts go. The
@@ -36,27 +32,31 @@ func (l *loop) tickInterval() time.Duration {
 
 const tickMax = 500 * time.Millisecond
 
+// timeOut ends the sessions over HTTP that nobody asks for any more, and goes on with it in the next turn if they are
+// many.
+func (l *loop) timeOut() {
+	l.timingOut = false
+	for _, r := range l.routes {
+		if r.timeOut(l) {
+			l.timingOut = true
+			l.arm()
+		}
+	}
+}
+
 // tick looks at every timeout.
 func (l *loop) tick() {
-	var count [8]byte
-	_, _ = unix.Read(l.timer, count[:])
+	l.timer.clear()
+	l.readClock(time.Since(l.start))
 	for _, c := range l.conns {
 		if !c.dead {
 			c.protocol.tick()
 		}
 	}
-	for _, r := range l.routes {
-		r.timeOut(l.now)
-	}
+	l.timeOut()
 	l.lookAtSaturation()
 	l.listenAgain()
 	l.brokerSide.tick()
 	l.giveBack()
 	l.arm()
-}
-
-// setTimer sets a timerfd to an interval; 0 stops it.
-func setTimer(fd int, every time.Duration) {
-	interval := unix.NsecToTimespec(every.Nanoseconds())
-	_ = unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: interval, Value: interval}, nil)
 }

@@ -119,6 +119,9 @@ func (c *conn) take(data []byte) {
 	if c.hold == holdNone {
 		data = c.feed(data)
 	}
+	if c.taken > len(c.input)/2 { // behind a response, where more is read than can be taken yet
+		c.input, c.taken = c.input[:copy(c.input, c.input[c.taken:])], 0
+	}
 	c.input = append(c.input, data...)
 	c.settle()
 }
@@ -138,7 +141,7 @@ func (c *conn) resume() {
 // feed hands data to the protocol, and what it leaves to the next one, until the connection has to wait.
 func (c *conn) feed(data []byte) []byte {
 	defer c.guard()
-	c.loop.share.begin()
+	c.loop.share.beginVisit()
 	for !c.dead && c.hold == holdNone && (len(data) > 0 || c.protocol.unfinished()) {
 		if c.loop.share.visit <= 0 {
 			c.wait(holdShare)

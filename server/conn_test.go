@@ -16,7 +16,8 @@ import (
 func (b *brokered) only() *conn {
 	b.t.Helper()
 	if n := len(b.loop.conns); n != 1 {
-		b.t.Fatalf("%d connections", n)
+		b.t.Errorf("%d connections", n)
+		return nil
 	}
 	return b.loop.conns[0]
 }

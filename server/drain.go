@@ -13,7 +13,8 @@ func (s *Server) Draining() <-chan struct{} { return s.draining }
 
 // Drain ends the server as the end of Run's context does: no new connections, what is queued is sent, every client gets
 // its close frame within Config.DrainWindow, and Run returns. The connections that are left after Config.CloseTimeout
-// and 2 s more are cut, and the error is context.DeadlineExceeded. It may be called at any moment, as Shutdown.
+// and 2 s more are cut, and the error is context.DeadlineExceeded. It may be called at any moment, as Shutdown: on the
+// loop both begin the end and return nil at once.
 func (s *Server) Drain() error { return s.end(s.drain) }
 
 // Shutdown ends the server as Drain does, in a time of its own: when ctx is done first, the connections that are left
@@ -25,6 +26,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // end ends the server after a goodbye, if it has started, and waits for Run.
 func (s *Server) end(goodbye func() error) error {
+	if s.loop.isHere() { // which it would wait for
+		go func() { _ = s.end(goodbye) }() // it ends with Run
+		return nil
+	}
 	s.beginDrain()
 	var err error
 	if s.started.Load() {

@@ -101,7 +101,7 @@ func (f *fallback) goodbye(reason CloseReason) {
 }
 
 // attach gives the session a receiver. If that has another wire than the last one, what is due changes its form; a
-// client to which more is due than an outbox holds is too slow for that.
+// client to which more is due than an outbox holds is too slow for that, and so is any while memory is short.
 func (f *fallback) attach(r *receiver) {
 	if !f.told && r.framing.wire != f.framing.wire {
 		if err := f.rewire(r.framing.wire); err != nil {
@@ -115,12 +115,19 @@ func (f *fallback) attach(r *receiver) {
 	f.setReceiver(r)
 }
 
+// rewire costs by the bytes that are converted: shared ones become the session's own.
 func (f *fallback) rewire(to broadcast.Wire) error {
 	f.session.sealTopics()
-	from := f.framing.wire
-	return f.outflow.Rewire(to, func(dst, p []byte) []byte {
+	if f.loop.memory.nearlyFull() && f.outflow.Lag() > 0 {
+		return broadcast.ErrOutboxFull
+	}
+	from, converted := f.framing.wire, 0
+	err := f.outflow.Rewire(to, func(dst, p []byte) []byte {
+		converted += len(p)
 		return quotings[to].write(dst, quotings[from].read(nil, p))
 	}, f.loop.nextSeq())
+	f.loop.share.spend(converted >> byteShift)
+	return err
 }
 
 // setReceiver makes r the session's receiver.

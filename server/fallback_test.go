@@ -500,3 +500,21 @@ func unscript(s string) string {
 	}
 	return text
 }
+
+// What a client sends ahead is kept as long as it waits, and no longer, however long the client goes on.
+func TestPollsThatAreAlwaysAhead(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{})
+	c, poster := s.dial(t), s.dial(t)
+	poll := "POST /echo/0/ahead/xhr HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 6000) +
+		"\r\nContent-Length: 0\r\n\r\n"
+	c.say(poll + poll + poll)
+	for n := range 200 {
+		if _, body := c.response(); (body == "o\n") != (n == 0) {
+			t.Fatalf("response %d: %q", n, body)
+		}
+		c.say(poll)
+		poster.post("/echo/0/ahead", `["x"]`)
+	}
+	s.eventually(t, "the rest is kept", func(st server.Stats) bool { return st.InputBytes < 64<<10 })
+}

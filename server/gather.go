@@ -1,15 +1,11 @@
 package server
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // gathering are the topics whose messages wait for their time: see TopicOptions.Gather.
 type gathering struct {
 	topics []*Topic
-	timer  int // timerfd of the first whose time comes
+	timer  eventFD // of the first whose time comes
 
 	longest time.Duration // of those that gather as long as Config.GatherP99 allows
 }
@@ -77,13 +73,12 @@ func (l *loop) wakeGathered() {
 	if len(l.gathering.topics) > 0 {
 		after = max(first-l.elapsed, time.Microsecond)
 	}
-	setTimer(l.gathering.timer, after)
+	l.gathering.timer.set(after)
 }
 
 // gatherTick looks who need not wait any more.
 func (l *loop) gatherTick() {
-	var count [8]byte
-	_, _ = unix.Read(l.gathering.timer, count[:])
+	l.gathering.timer.clear()
 	l.readClock(time.Since(l.start))
 	l.gathered(false)
 }

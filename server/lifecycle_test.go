@@ -51,7 +51,8 @@ func TestWhySessionsAreRefused(t *testing.T) {
 		if tt.refused {
 			all = 1
 		}
-		if st := &l.stats; st.SessionsRefused != all || st.RefusedForMemory != tt.memory || st.RefusedForLoad != tt.load {
+		if st := &l.stats; st.SessionsRefused != all || st.RefusedForMemory != tt.memory ||
+			st.RefusedForLoad != tt.load {
 			t.Errorf("%s: %d refused, %d for memory, %d for load", name, st.SessionsRefused, st.RefusedForMemory,
 				st.RefusedForLoad)
 		}
@@ -127,8 +128,8 @@ func TestCloseComesBehindWhatWasPublished(t *testing.T) {
 		b.publish("after")
 	})
 	b.hears(c, "before")
-	if f, err := ws.ReadFrame(c); err != nil || f.Header.OpCode != ws.OpClose || string(f.Payload[2:]) != "enough" {
-		t.Errorf("%v %q instead of the end: %v", f.Header, f.Payload, err)
+	if op, payload := b.frame(c); op != ws.OpClose || string(payload[2:]) != "enough" {
+		t.Errorf("%v %q instead of the end", op, payload)
 	}
 }
 
@@ -192,9 +193,10 @@ func TestPeersThatHaveGone(t *testing.T) {
 			t.Error("it speaks")
 		}
 		_ = c.(*net.TCPConn).CloseWrite()
-		for end := time.Now().Add(20 * time.Second); !of.peerGone(); {
+		for end := time.Now().Add(20 * time.Second); !of.peerGone(); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatal("it has ended, and nobody knows")
+				t.Error("it has ended, and nobody knows")
+				return
 			}
 		}
 	})
@@ -247,18 +249,19 @@ func TestTickLooksAtEverything(t *testing.T) {
 	t.Parallel()
 	b := startBrokered(t, Config{})
 	b.broker.queued.Store(1 << 20)
-	b.later(func(l *loop) {
-		l.elapsed = time.Hour
+	b.here(func() {
+		l := b.loop
+		l.elapsed, l.saturation.lookedAt = 0, -time.Hour
 		l.pauseListening(unix.EMFILE)
-		l.listener.pausedAt = 1
+		l.listener.pausedAt = -acceptPause
 		l.armed = false
 		l.tick()
-		if l.memory.collector.at != l.now || l.saturation.lookedAt != l.elapsed || l.listener.pausedAt != 0 ||
-			l.brokerSide.queued != 1<<20 || !l.armed {
+		if l.memory.collector.at != l.now || l.elapsed == 0 || l.saturation.lookedAt != l.elapsed ||
+			l.listener.pausedAt != 0 || l.brokerSide.queued != 1<<20 || !l.armed {
 			t.Errorf("memory looked at %d of %d, saturation at %v, paused since %d, %d bytes queued, armed %v",
 				l.memory.collector.at, l.now, l.saturation.lookedAt, l.listener.pausedAt, l.brokerSide.queued, l.armed)
 		}
-		l.memory.collector.at, l.saturation.lookedAt = 0, 0
+		l.memory.collector.at = 0
 	})
 }
 
@@ -341,15 +344,13 @@ func TestSlowSessionsEndOnce(t *testing.T) {
 	b.await(func(st Stats) bool { return st.Sessions == 0 })
 }
 
-// fallback is the session over HTTP with an id.
+// fallback is the session over HTTP with an id, nil if there is none.
 func (b *brokered) fallback(id string) *fallback {
-	b.t.Helper()
 	for _, r := range b.loop.routes {
 		if f := r.sessions[id]; f != nil {
 			return f
 		}
 	}
-	b.t.Fatalf("there is no session %s", id)
 	return nil
 }
 
@@ -420,7 +421,8 @@ func TestGatheredTopicsEndTheTurn(t *testing.T) {
 		l.gathering.topics, l.armed = []*Topic{b.topic, b.local}, false
 		l.gathered(false)
 		if !l.armed || b.local.gathering || !b.topic.gathering || len(l.gathering.topics) != 1 || len(l.dirty) != 1 {
-			t.Errorf("a flush comes: %v; %d topics go on gathering, %d leave", l.armed, len(l.gathering.topics), len(l.dirty))
+			t.Errorf("a flush comes: %v; %d topics go on gathering, %d leave", l.armed, len(l.gathering.topics),
+				len(l.dirty))
 		}
 	})
 }
@@ -451,14 +453,18 @@ func TestServersGiveBackTheirDescriptors(t *testing.T) { //nolint:paralleltest /
 			t.Skip("no statistics of the scheduler")
 		}
 	}
+	input, err := os.Readlink("/proc/self/fd/0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	run() // the runtime opens some at the first time
 	before := count()
 	run()
 	if after := count(); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
-	if _, err := unix.FcntlInt(0, unix.F_GETFD, 0); err != nil {
-		t.Errorf("standard input is closed: %v", err)
+	if now, err := os.Readlink("/proc/self/fd/0"); err != nil || now != input {
+		t.Errorf("standard input was %s and is %s, %v", input, now, err)
 	}
 }
 
@@ -470,7 +476,7 @@ func TestPayloadsCost(t *testing.T) {
 	b.here(func() {
 		h, s, answered := b.only().protocol.(*httpProtocol), &b.loop.share, false
 		x := &exchange{h: h, r: &codec.Request{Request: &http.Request{}}, response: response{loop: b.loop, c: h.c}}
-		s.begin()
+		s.beginVisit()
 		h.serving = true
 		x.takeMessages(b.fallback("s").route, "s", []byte("[   "+strings.Repeat(" ", 32<<byteShift)+"]"), false,
 			func() { answered = true })
@@ -486,7 +492,8 @@ func TestPayloadsThatAreNoArrays(t *testing.T) {
 	b := startBrokered(t, Config{})
 	b.asker()("POST", "/local/0/s/xhr")
 	for payload, want := range map[string]string{
-		`"alone"`: "Payload expected.", " ": "Payload expected.", "[": "Broken JSON encoding.", "{}": "Broken JSON encoding.",
+		`"alone"`: "Payload expected.", " ": "Payload expected.", "[": "Broken JSON encoding.",
+		"{}": "Broken JSON encoding.",
 	} {
 		c := b.connect()
 		_, _ = fmt.Fprintf(c, "POST /local/0/s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
@@ -575,4 +582,82 @@ func TestSessionsAreNumberedAndCounted(t *testing.T) {
 		t.Errorf("%q %v", said, err)
 	}
 	counted("after the end", map[string]int{TransportRawWebSocket: 1})
+}
+
+// Sessions that time out together end in the turns that it takes, and others have theirs in between.
+func TestManySessionsThatTimeOut(t *testing.T) {
+	t.Parallel()
+	const sessions = 3 * turnCost / openCost
+	b := startBrokered(t, Config{SessionsMax: 2 * sessions, Options: Options{DisconnectDelay: time.Hour}})
+	ask := b.asker()
+	for i := range sessions {
+		ask("POST", fmt.Sprintf("/local/0/s%d/xhr", i))
+	}
+	left := 0
+	b.later(func(l *loop) {
+		l.share.turn = turnCost
+		l.timeOut()
+		if left = l.stats.Sessions; left != sessions-turnCost/openCost || !l.timingOut {
+			t.Errorf("%d of %d are left after a turn", left, sessions)
+		}
+		for range 2 {
+			before := l.stats.Sessions
+			if l.nextTurn(); l.stats.Sessions != before-turnCost/openCost {
+				t.Errorf("the next turn ends %d", before-l.stats.Sessions)
+			}
+		}
+		l.nextTurn()
+		if l.timingOut || l.stats.Sessions != 0 {
+			t.Errorf("%d are left", l.stats.Sessions)
+		}
+	})
+}
+
+// A client that asks by another transport has what is due converted, which costs by the byte; where memory is short it
+// is told that it is too slow.
+func TestChangesOfTransportCost(t *testing.T) {
+	t.Parallel()
+	for _, short := range []bool{false, true} {
+		b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
+		ask := b.asker()
+		ask("POST", "/x/0/s/xhr")
+		b.here(func() { b.publish(strings.Repeat("x", 64<<10)) })
+		b.await(func(st Stats) bool { return st.BatchMessages.Count == 1 })
+		b.here(func() {
+			if m := &b.loop.memory; short {
+				m.inputs.Charge(m.low() - m.budget.Used() + 1)
+			}
+		})
+		b.here(func() {
+			before := b.loop.share.turn
+			f := b.fallback("s")
+			err := f.rewire(wireScript)
+			if spent := before - b.loop.share.turn; short != (err != nil) || short != (spent == 0) ||
+				!short && spent < 64<<10>>byteShift {
+				t.Errorf("memory is short: %v; 64 KiB cost %d, %v", short, spent, err)
+			}
+		})
+	}
+}
+
+// Drain and Shutdown may be called on the loop, which does not wait for itself.
+func TestShutdownOnTheLoop(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(b *brokered) error{
+		"Drain":    func(b *brokered) error { return b.Drain() },
+		"Shutdown": func(b *brokered) error { return b.Shutdown(b.t.Context()) },
+	} {
+		b := startBrokered(t, Config{})
+		c := b.dial("/x")
+		b.here(func() {
+			if err := end(b); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		if op, _ := b.frame(c); op != ws.OpClose {
+			t.Errorf("%s: %v", name, op)
+		}
+		_ = c.Close()
+		b.FinalStats()
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/panjf2000/gnet/v2/pkg/errors"
 	"github.com/panjf2000/gnet/v2/pkg/logging"
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+	"github.com/panjf2000/gnet/v2/pkg/queue"
 	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/broadcast"
@@ -31,8 +32,9 @@ type loop struct {
 
 	poller      *netpoll.Poller
 	listener    listener
-	timer       int           // timerfd of the tick
-	pacer       int           // timerfd that runs while somebody waits for less than a tick
+	wake        eventFD       // raised when something was posted, or a flush has armed the next
+	timer       eventFD       // of the tick
+	pacer       eventFD       // runs while somebody waits for less than a tick
 	pacing      bool          // it runs
 	tid         atomic.Int64  // thread of the loop
 	readerClock int64         // the clock by which readers are judged, in milliseconds, see readClock
@@ -53,10 +55,13 @@ type loop struct {
 	endings        []*fallback             // sessions over HTTP that have ended, whose services must be told
 	heldPublishers []publisher             // over their rate, or waiting for their own client
 	multiTopic     int                     // sessions that subscribe to several topics
+	timingOut      bool                    // more sessions have timed out than a turn could end
 	httpSessions   int                     // sessions over HTTP, and those of them that are over and not forgotten
 	departure      departure               // of everybody, while the server drains
 	seq            uint64                  // orders batches and direct messages
 	armed          bool                    // a flush is on its way
+	flushing       bool                    // it is under way
+	rearmed        bool                    // while it was, another was asked for
 	lastPublished  *Topic                  // the last one published to
 	share          share                   // what may still be done in this turn
 	memory         memory                  // what is kept for clients, and its bound
@@ -87,13 +92,15 @@ func newLoop(cfg Config) *loop {
 		buffer: make([]byte, readBytes),
 	}
 	l.listener.accept4 = accept4
-	l.listener.fd, l.share.fd, l.timer, l.pacer, l.gathering.timer = -1, -1, -1, -1, -1
+	l.listener.fd = -1
+	l.wake, l.timer, l.pacer, l.gathering.timer, l.share.ready = -1, -1, -1, -1, -1
 	l.departure.done = make(chan struct{})
 	l.memory.init(cfg.MemoryBytesMax)
 	l.outflows = broadcast.OutflowConfig{
 		FrameBytesMax: cfg.FrameBytesMax, OutboxBytesMax: cfg.OutboxBytesMax,
 		Skip: cfg.SlowConsumer == SlowConsumerSkip, Outboxes: l.memory.outboxes,
-		SkipBytesMax: cfg.MemoryBytesMax / skipShare,
+		Subscriptions: l.memory.sessions,
+		SkipBytesMax:  cfg.MemoryBytesMax / skipShare,
 	}
 	if cfg.Compress {
 		l.deflater, _ = codec.NewDeflater(cfg.CompressLevel, cfg.CompressBytesMin) // the level has been checked
@@ -110,29 +117,26 @@ func (l *loop) open() error {
 	if l.poller, err = netpoll.OpenPoller(); err != nil {
 		return err
 	}
-	for _, timer := range []*int{&l.timer, &l.pacer, &l.gathering.timer} {
-		if *timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
-			return fmt.Errorf("timerfd_create: %w", err)
+	for of, made := range map[*eventFD]func() (eventFD, error){
+		&l.timer: newTimerFD, &l.pacer: newTimerFD, &l.gathering.timer: newTimerFD,
+		&l.wake: newEventFD, &l.share.ready: newEventFD,
+	} {
+		if *of, err = made(); err == nil {
+			err = l.poller.AddRead(&netpoll.PollAttachment{FD: int(*of)}, false)
 		}
-	}
-	setTimer(l.timer, l.tickInterval())
-	if err := l.share.open(l.cfg.TurnBytesMax); err != nil {
-		return fmt.Errorf("eventfd: %w", err)
-	}
-	for _, fd := range []int{l.timer, l.pacer, l.gathering.timer, l.share.fd} {
-		if err := l.poller.AddRead(&netpoll.PollAttachment{FD: fd}, false); err != nil {
+		if err != nil {
 			return err
 		}
 	}
+	l.timer.set(l.tickInterval())
+	l.share.init(l.cfg.TurnBytesMax)
 	return l.listen()
 }
 
 // close gives back what open made.
 func (l *loop) close() {
-	for _, fd := range []int{l.listener.fd, l.timer, l.pacer, l.gathering.timer, l.share.fd} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
+	for _, e := range []eventFD{eventFD(l.listener.fd), l.wake, l.timer, l.pacer, l.gathering.timer, l.share.ready} {
+		e.close()
 	}
 	if l.poller != nil {
 		_ = l.poller.Close()
@@ -147,7 +151,7 @@ func (l *loop) run(ready func()) error {
 	l.tid.Store(int64(unix.Gettid()))
 	l.saturation.open(time.Since(l.start))
 	defer l.saturation.close()
-	l.mailbox.open(l.poller)
+	l.mailbox.begin()
 	ready()
 	err := l.poller.Polling(l.event)
 	l.mailbox.close()
@@ -179,16 +183,18 @@ func (l *loop) endAll() {
 // event is one event of the poller. A turn is the events of one or two waits, and the flush that they lead to.
 func (l *loop) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 	l.turnMayBegin()
-	switch fd {
-	case l.listener.fd:
+	switch eventFD(fd) {
+	case eventFD(l.listener.fd):
 		l.accept()
+	case l.wake:
+		return l.woken()
 	case l.timer:
 		l.tick()
 	case l.pacer:
 		l.pacerTick()
 	case l.gathering.timer:
 		l.gatherTick()
-	case l.share.fd:
+	case l.share.ready:
 		l.grantVisits()
 	default:
 		if c := l.connOf(fd); c != nil && !c.dead {
@@ -196,6 +202,16 @@ func (l *loop) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 		}
 	}
 	return nil
+}
+
+// woken runs what was posted, and lets the flush come that another has asked for.
+func (l *loop) woken() error {
+	l.wake.clear()
+	if l.rearmed {
+		l.rearmed = false
+		l.trigger()
+	}
+	return l.mailbox.read()
 }
 
 // connOf is the connection with a descriptor, nil if it has been closed since the event came.
@@ -206,18 +222,31 @@ func (l *loop) connOf(fd int) *conn {
 	return l.byFD[fd]
 }
 
-// arm makes sure that a flush follows. A task runs after the I/O of the next batch of events, so under load a turn
-// gathers by itself whatever has arrived, and without load it ends at once.
+// arm makes sure that a flush follows. It is a task of the poller's, which runs after the I/O of the next batch of
+// events, so under load a turn gathers by itself whatever has arrived, and without load it ends at once. The poller
+// runs tasks until there are none, so one that a flush asks for comes by an event: the sockets have their turn between.
 func (l *loop) arm() {
-	if !l.armed {
+	switch {
+	case l.armed || l.poller == nil:
+	case l.flushing:
+		l.armed, l.rearmed = true, true
+		l.wake.raise()
+	default:
 		l.armed = true
-		l.mailbox.trigger(l.flush)
+		l.trigger()
+	}
+}
+
+func (l *loop) trigger() {
+	if err := l.poller.Trigger(queue.HighPriority, func(any) error { l.flush(); return nil }, nil); err != nil {
+		l.armed = false
+		l.logger.Error("waking the loop", "error", err)
 	}
 }
 
 // flush ends a turn: what was published and sent leaves, and who died is closed.
 func (l *loop) flush() {
-	l.armed = false
+	l.armed, l.flushing = false, true
 	l.readClock(time.Since(l.start))
 	l.stats.Turns++
 	l.deliver()
@@ -229,6 +258,7 @@ func (l *loop) flush() {
 	l.checkDrained()
 	l.turnEnded()
 	l.nextTurn()
+	l.flushing = false
 }
 
 // deliver seals what was published and hands it to the subscribers. No callback of a service runs from here, and no

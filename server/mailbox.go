@@ -5,43 +5,32 @@ import (
 	"sync"
 
 	"github.com/panjf2000/gnet/v2/pkg/errors"
-	"github.com/panjf2000/gnet/v2/pkg/netpoll"
-	"github.com/panjf2000/gnet/v2/pkg/queue"
 )
 
-// mailbox is the one way into the loop from other goroutines. Posts are bounded and share one task a burst.
+// mailbox is the one way into the loop from other goroutines. Posts are bounded, and share one event a burst: between
+// two bursts the loop looks at its sockets.
 type mailbox struct {
 	loop *loop
 	max  int
 
-	mu      sync.Mutex
-	poller  *netpoll.Poller // nil before the start and after the end
-	letters []func()
+	mu       sync.Mutex
+	open     bool // from the start to the end
+	stopping bool
+	letters  []func()
 }
 
-// open lets the loop be entered.
-func (b *mailbox) open(p *netpoll.Poller) {
+// begin lets the loop be entered.
+func (b *mailbox) begin() {
 	b.mu.Lock()
-	b.poller = p
+	b.open = true
 	b.mu.Unlock()
 }
 
 // close makes every later post an error, and forgets what was posted and not run.
 func (b *mailbox) close() {
 	b.mu.Lock()
-	b.poller, b.letters = nil, nil
+	b.open, b.letters = false, nil
 	b.mu.Unlock()
-}
-
-// trigger runs a task on the loop, after the events of the next wait. It is called on the loop, or with the lock.
-func (b *mailbox) trigger(task func()) {
-	if b.loop.poller == nil {
-		return
-	}
-	err := b.loop.poller.Trigger(queue.HighPriority, func(any) error { task(); return nil }, nil)
-	if err != nil {
-		b.loop.logger.Error("waking the loop", "error", err)
-	}
 }
 
 // post queues a function from outside.
@@ -54,35 +43,37 @@ func (b *mailbox) enqueue(letter func(), most int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.poller == nil:
+	case !b.open:
 		return ErrNotRunning
 	case len(b.letters) >= most:
 		return ErrMailboxFull
 	}
-	b.letters = append(b.letters, letter)
-	if len(b.letters) == 1 {
-		b.trigger(b.read)
+	if b.letters = append(b.letters, letter); len(b.letters) == 1 {
+		b.loop.wake.raise()
 	}
 	return nil
 }
 
-// read runs what was posted.
-func (b *mailbox) read() {
+// read runs what was posted. The error is that of a loop that ends.
+func (b *mailbox) read() error {
 	b.mu.Lock()
-	letters := b.letters
+	letters, stopping := b.letters, b.stopping
 	b.letters = nil
 	b.mu.Unlock()
-	b.loop.turnMayBegin()
 	for _, letter := range letters {
 		b.loop.guarded(letter)
 	}
+	if stopping {
+		return errors.ErrEngineShutdown
+	}
+	return nil
 }
 
 // stop ends the loop.
 func (b *mailbox) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.poller != nil {
-		_ = b.poller.Trigger(queue.HighPriority, func(any) error { return errors.ErrEngineShutdown }, nil)
+	if b.stopping = true; b.open {
+		b.loop.wake.raise()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/metrics"
 	"slices"
 
+	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/internal/budget"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -14,8 +15,8 @@ import (
 // heap (TestFixedCosts measures them).
 const (
 	connBytes      = 1 << 10
-	webSocketBytes = 448 // a session on a WebSocket
-	fallbackBytes  = 768 // one over HTTP
+	webSocketBytes = 288 // a session on a WebSocket, and broadcast.SubscriptionBytes for each topic of any
+	fallbackBytes  = 608 // one over HTTP
 )
 
 // skipShare is the part of the budget up to which outboxes grow by the rests of frames that slow consumers stopped in.
@@ -39,7 +40,7 @@ func (m *memory) init(bytesMax int) {
 	m.connections, m.sessions = m.budget.Account(), m.budget.Account()
 	m.inputs, m.outboxes = m.budget.Account(), m.budget.Account()
 	m.logs, m.broker = m.budget.Account(), m.budget.Account()
-	m.collector = collector{busy: make(chan struct{}, 1)}
+	m.collector = collector{busy: make(chan struct{}, 1), set: debug.SetGCPercent}
 }
 
 // low is the part of the budget below which everybody is welcome.
@@ -69,7 +70,8 @@ type holder struct {
 const largeBytes = 4 << 10
 
 // shed ends the largest holders when the budget is spent, until newcomers are welcome again. If they do not keep
-// enough, it is many connections that keep little each, and it ends as many of those as it takes, in no order.
+// enough, it is many that keep little each, and it ends as many of those as it takes: first sessions without a
+// receiver, those that have been without for longest, and then connections, in no order.
 func (l *loop) shed() {
 	if l.memory.budget.Used() <= l.memory.budget.BytesMax {
 		return
@@ -80,10 +82,13 @@ func (l *loop) shed() {
 	for i := 0; i < len(large) && excess > 0; i++ {
 		excess -= large[i].end(excess)
 	}
-	for i := 0; i < len(l.conns) && excess > 0; i++ {
-		if c := l.conns[i]; !c.dead {
-			excess -= c.holder().end(excess)
+	for _, r := range l.routes {
+		for first := r.detached.Front(); first != nil && excess > 0; first = r.detached.Front() {
+			excess -= first.Value.(*fallback).drop()
 		}
+	}
+	for i := 0; i < len(l.conns) && excess > 0; i++ {
+		excess -= l.conns[i].holder().end(excess)
 	}
 }
 
@@ -122,6 +127,9 @@ func (t *Topic) holder() holder {
 func (c *conn) holder() holder {
 	bytes := connBytes + c.charged + c.protocol.outbox()
 	return holder{bytes, func(int) int {
+		if c.dead { // it has been ended with its session
+			return 0
+		}
 		c.loop.stats.ConnectionsClosedForMemory++
 		c.drop()
 		return bytes
@@ -131,10 +139,22 @@ func (c *conn) holder() holder {
 func (f *fallback) holder() holder {
 	bytes := f.outflow.Memory()
 	return holder{bytes, func(int) int {
+		if !f.cutShort() { // it has been ended with its connection
+			return 0
+		}
 		f.loop.stats.SessionsClosedForMemory++
-		f.cutShort()
 		return bytes
 	}}
+}
+
+// drop ends a session without a receiver and forgets its id. It returns how many bytes that frees.
+func (f *fallback) drop() (freed int) {
+	if !f.told {
+		f.loop.stats.SessionsClosedForMemory++
+	}
+	freed = fallbackBytes + f.outflow.Len()*broadcast.SubscriptionBytes + f.outflow.Memory()
+	f.loop.guarded(func() { f.end(slowReason) })
+	return freed
 }
 
 // drop kills a connection and gives up what it keeps at once.
@@ -170,6 +190,8 @@ type collector struct {
 	adjusted int           // what was kept when percent was last looked at
 	percent  int           // GOGC as it was set last; 0 is not yet
 	busy     chan struct{} // holds a token while memory is on its way back
+
+	set func(percent int) (before int) // debug.SetGCPercent
 }
 
 // adjust sets the garbage collector's pace for so many bytes in use.
@@ -182,7 +204,7 @@ func (g *collector) adjust(used int) {
 	percent := min(max(100*garbageBytes/max(used, 1), percentMin), percentMax)
 	if percent < g.percent*3/4 || percent > g.percent*4/3 || percent == percentMax && g.percent != percentMax {
 		g.percent = percent
-		debug.SetGCPercent(percent)
+		g.set(percent)
 	}
 }
 

@@ -13,19 +13,25 @@ type route struct {
 	detached   list.List // sessions without a receiver (*fallback), the longest first
 }
 
-// timeOut ends the sessions that have been without a receiver for too long, the longest first.
-func (r *route) timeOut(now int64) {
+// timeOut ends the sessions that have been without a receiver for too long, the longest first, as many as the turn
+// allows. True tells that there are more.
+func (r *route) timeOut(l *loop) (more bool) {
 	delay := r.options.DisconnectDelay.Milliseconds()
 	for first := r.detached.Front(); first != nil; first = r.detached.Front() {
 		f := first.Value.(*fallback)
-		if now-f.detachedAt < delay {
-			return
+		switch {
+		case l.now-f.detachedAt < delay:
+			return false
+		case l.share.turn <= 0:
+			return true
 		}
+		l.share.turn -= openCost
 		if !f.told {
 			f.loop.stats.SessionsTimedOut++
 		}
 		f.loop.guarded(f.breakOff)
 	}
+	return false
 }
 
 // endDetached ends the sessions without a receiver.

@@ -62,8 +62,8 @@ func TestSaturationOfASecond(t *testing.T) {
 		l.lookAtSaturation()
 		if s.lookedAt != tt.lookedAt || s.busy != tt.busy || s.wait.Round(time.Microsecond) != tt.wait ||
 			s.since != tt.since {
-			t.Errorf("at %v: looked at %v, busy %v, %v, saturated since %d; want %v, %v, %v, %d", tt.at, s.lookedAt, s.busy,
-				s.wait, s.since, tt.lookedAt, tt.busy, tt.wait, tt.since)
+			t.Errorf("at %v: looked at %v, busy %v, %v, saturated since %d; want %v, %v, %v, %d", tt.at,
+				s.lookedAt, s.busy, s.wait, s.since, tt.lookedAt, tt.busy, tt.wait, tt.since)
 		}
 		if looked := tt.at == tt.lookedAt; looked && s.squares != 0 {
 			t.Errorf("at %v the squares are %v", tt.at, s.squares)
@@ -84,7 +84,7 @@ func TestSaturationAtItsTarget(t *testing.T) {
 	t.Parallel()
 	l := idle(t, Config{TurnTarget: 100 * time.Millisecond})
 	scheduled(t, l)("0 0 0")
-	l.elapsed, l.saturation.squares = 2*time.Second, 0.25
+	l.elapsed, l.saturation.squares = 2*time.Second, 0.2
 	if l.lookAtSaturation(); l.saturation.since != 1 {
 		t.Errorf("it is saturated since %d", l.saturation.since)
 	}

@@ -1,11 +1,5 @@
 package server
 
-import (
-	"encoding/binary"
-
-	"golang.org/x/sys/unix"
-)
-
 // What things cost, in units: a short message is one, a fifth of a microsecond.
 const (
 	requestCost = 256 // a request, whose response is a write: 51 µs, seven times what one of no use takes
@@ -47,7 +41,7 @@ type share struct {
 	handed       bool // a message was handed on, in this visit
 	published    bool // and something was published
 	fresh, again connQueue
-	fd           int // eventfd: readable while somebody waits
+	ready        eventFD // raised while somebody waits
 
 	publishers []*conn // who wait for the next turn, since what this one can send out is spent
 	released   int     // of them, since a turn began, who have not had their visit yet
@@ -57,18 +51,15 @@ type share struct {
 // againTurn is the part of a turn that is kept for those who want another visit.
 const againTurn = turnCost / 4
 
-func (s *share) open(fanOut int) (err error) {
-	s.turn, s.fanOut, s.fanOutMax = turnCost, fanOut, fanOut
-	s.fd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	return err
-}
+// init begins the first turn.
+func (s *share) init(fanOut int) { s.turn, s.fanOut, s.fanOutMax = turnCost, fanOut, fanOut }
 
 // spent tells that the turn is over for everybody: what may be done in it is, or more is published than two turns can
 // send, by sessions that were not known to publish.
 func (s *share) spent() bool { return s.turn <= 0 || s.fanOut <= -s.fanOutMax }
 
-// begin begins a visit.
-func (s *share) begin() { s.visit, s.handed, s.published = visitCost, false, false }
+// beginVisit begins a visit.
+func (s *share) beginVisit() { s.visit, s.handed, s.published = visitCost, false, false }
 
 // publish charges a broadcast of so many bytes, counted for each subscriber. When the turn can send out no more, this
 // message was the visit's last.
@@ -100,9 +91,7 @@ func (s *share) waiting() bool { return s.fresh.len()+s.again.len() > 0 }
 // push has a connection wait for a visit.
 func (s *share) push(c *conn, to *connQueue) {
 	if !s.waiting() {
-		var one [8]byte
-		binary.NativeEndian.PutUint64(one[:], 1)
-		_, _ = unix.Write(s.fd, one[:])
+		s.ready.raise()
 	}
 	to.push(c)
 }
@@ -115,8 +104,7 @@ func (s *share) pop() *conn {
 	}
 	c := from.pop()
 	if !s.waiting() {
-		var count [8]byte
-		_, _ = unix.Read(s.fd, count[:])
+		s.ready.clear()
 	}
 	return c
 }
@@ -190,4 +178,7 @@ func (l *loop) nextTurn() {
 	clear(s.publishers)
 	s.publishers = s.publishers[:0]
 	l.brokerSide.nextTurn()
+	if l.timingOut {
+		l.timeOut()
+	}
 }

@@ -46,7 +46,7 @@ func TestTurnThatCanSendNoMore(t *testing.T) {
 	if share.publish(999); !publisher.mayPublish() || share.visit < 0 {
 		t.Error("a publisher waits though there is room")
 	}
-	share.begin()
+	share.beginVisit()
 	share.publish(1)
 	if share.visit > 0 || publisher.mayPublish() || publisher.hold != holdTurn || len(share.publishers) != 1 {
 		t.Errorf("a publisher goes on: its visit has %d left, it is held for %d", share.visit, publisher.hold)
@@ -84,7 +84,7 @@ func TestInflatedBytesCost(t *testing.T) {
 	w.deflate, w.reader.Inflater = true, &s.loop.inflater
 	share := &s.loop.share
 	share.turn = turnCost
-	share.begin()
+	share.beginVisit()
 	w.receive(frame)
 	want := messageCost + size>>byteShift + messageOf(size) + len(unmasked) - header
 	if spent := turnCost - share.turn; spent != want {
@@ -123,7 +123,7 @@ func TestRequestsCost(t *testing.T) {
 	t.Parallel()
 	var s share
 	s.turn = turnCost
-	s.begin()
+	s.beginVisit()
 	if s.spendRequest(); s.turn != turnCost-requestCost || s.visit != visitCost-visitCost/visitRequests {
 		t.Errorf("the turn has %d left and the visit %d", s.turn, s.visit)
 	}
@@ -171,10 +171,11 @@ func TestWhoComesNext(t *testing.T) {
 		{againTurn, true, false, fresh}, {turnCost, false, true, again},
 	} {
 		var s share
-		if err := s.open(1); err != nil {
+		var err error
+		if s.ready, err = newEventFD(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = unix.Close(s.fd) })
+		t.Cleanup(s.ready.close)
 		if tt.fresh {
 			s.push(fresh, &s.fresh)
 		}
@@ -184,8 +185,7 @@ func TestWhoComesNext(t *testing.T) {
 		if s.turn = tt.turn; s.pop() != tt.want {
 			t.Errorf("%+v: the other one came", tt)
 		}
-		var count [8]byte
-		_, err := unix.Read(s.fd, count[:])
+		_, err = unix.Read(int(s.ready), make([]byte, 8))
 		if waits := s.waiting(); waits != (err == nil) {
 			t.Errorf("%+v: somebody waits: %v, and the loop hears of it: %v", tt, waits, err == nil)
 		}
@@ -262,7 +262,7 @@ func TestResponsesCost(t *testing.T) {
 	b.await(func(st Stats) bool { return st.Connections == 1 })
 	b.here(func() {
 		s := &b.loop.share
-		s.begin()
+		s.beginVisit()
 		turn := s.turn
 		b.only().send(make([]byte, 8192))
 		if s.visit != visitCost-8192>>sendVisitShift || s.turn != turn-8192>>sendTurnShift {
