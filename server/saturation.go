@@ -58,8 +58,8 @@ func (s *saturation) runTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// turnMayBegin takes the time of an event that may be the first of a turn to lead to a flush: nothing runs by a clock
-// that is older than its turn.
+// turnMayBegin takes the time of an event that may be the one to arm a flush: nothing runs by a clock that is older than
+// its turn.
 func (l *loop) turnMayBegin() {
 	if !l.armed {
 		l.saturation.turnBegan = time.Since(l.start)
@@ -67,7 +67,7 @@ func (l *loop) turnMayBegin() {
 	}
 }
 
-// turnEnded counts a turn from its first event to the moment at which everything had been sent.
+// turnEnded counts a turn from the event that armed its flush to the moment at which everything had been sent.
 func (l *loop) turnEnded() {
 	s, now := &l.saturation, time.Since(l.start)
 	seconds := (now - s.turnBegan).Seconds()

@@ -44,7 +44,7 @@ type Stats struct {
 	BytesReceived          uint64
 	BytesSent              uint64
 	Turns                  uint64    // flushes: a turn gathers messages and sends them
-	TurnSeconds            Histogram // how long turns took, from their first event until all was handed to the kernel
+	TurnSeconds            Histogram // how long turns took, from what led to sending until all was with the kernel
 	BatchMessages          Histogram // messages of a batch: of a topic, in a turn
 	SlowConsumersClosed    uint64
 	PublishersHeld         uint64 // times that a connection was not read: holdPublisher, holdReader

@@ -72,7 +72,7 @@ var (
 	socketsMax = prometheus.NewDesc("sockloop_sockets_max", "Bound of sockloop_sockets, --connections-max.", nil, nil)
 	turnTarget = prometheus.NewDesc("sockloop_turn_target_seconds", "How long turns may take, --turn-target.", nil, nil)
 	turns      = prometheus.NewDesc("sockloop_turn_seconds",
-		"How long turns of the loop took, from their first event until all was handed to the kernel.", nil, nil)
+		"How long turns of the loop took, from what led to sending until all was handed to the kernel.", nil, nil)
 	batches = prometheus.NewDesc("sockloop_batch_messages",
 		"Messages of a batch, which is what a topic sends in a turn.", nil, nil)
 )
