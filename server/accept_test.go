@@ -78,7 +78,7 @@ func (c *conn) options() map[string]int {
 // has gone: connections have all the options that were set for the listener.
 func TestConnectionsAreKeptAlive(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{PongTimeout: 2 * time.Second, Options: Options{HeartbeatDelay: 3 * time.Second}})
+	b := startInside(t, Config{PongTimeout: 2 * time.Second, Options: Options{HeartbeatDelay: 3 * time.Second}})
 	b.dial("/x")
 	want := map[string]int{
 		"KEEPALIVE": 1, "KEEPIDLE": 5, "KEEPINTVL": 2, "USER_TIMEOUT": 5000, "NOTSENT_LOWAT": 1 << 17, "NODELAY": 1,

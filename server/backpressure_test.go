@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -105,7 +104,7 @@ func TestDeadPublishersAreLetGoOf(t *testing.T) {
 // Who waits for a full log goes on when its readers have read, and nothing is lost.
 func TestPublishersGoOnWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1, UnsentBytesMax: 16 << 10})
+	b := startInside(t, Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1, UnsentBytesMax: 16 << 10})
 	reader, c := b.dial("/x"), b.dial("/publish")
 	const messages = 400 // several logs, grown
 	text := []byte(strings.Repeat("x", 60_000))
@@ -140,7 +139,7 @@ func TestPublishersGoOnWhenThereIsRoom(t *testing.T) {
 // falls off no log.
 func TestPublishersReadBeforeTheyGoOn(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10})
+	b := startInside(t, Config{LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10})
 	c := b.dial("/local")
 	const messages = 100
 	text := []byte(strings.Repeat("x", 60_000))
@@ -170,7 +169,7 @@ func TestPublishersReadBeforeTheyGoOn(t *testing.T) {
 func TestPublishersCatchUpBeforeTheyGoOn(t *testing.T) {
 	t.Parallel()
 	const log = 8 << 20 // several times what lies in sockets
-	b := startBrokered(t, Config{LogBytesMax: log, UnsentBytesMax: 16 << 10})
+	b := startInside(t, Config{LogBytesMax: log, UnsentBytesMax: 16 << 10})
 	c := b.dial("/local")
 	look := func() (unread int, held bool, received uint64) {
 		b.here(func() {
@@ -216,7 +215,7 @@ func TestPublishersCatchUpBeforeTheyGoOn(t *testing.T) {
 // Whoever is behind and is closed by its service is read again, so that it can answer.
 func TestClosedPublishersAreReadAgain(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10, CloseTimeout: time.Minute})
+	b := startInside(t, Config{LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10, CloseTimeout: time.Minute})
 	c := b.dial("/local")
 	go func() {
 		for text := []byte(strings.Repeat("x", 60_000)); wsutil.WriteClientText(c, text) == nil; {
@@ -244,24 +243,10 @@ func TestClosedPublishersAreReadAgain(t *testing.T) {
 	}
 }
 
-// held waits until so many publishers were held.
-func (b *brokered) held(n uint64) {
-	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		st, err := b.Stats(b.t.Context())
-		if err != nil || time.Now().After(end) {
-			b.t.Fatalf("nobody is held: %+v %v", st, err)
-		}
-		if st.PublishersHeld >= n {
-			return
-		}
-	}
-}
-
 // Whoever is to read first and does not is given up as any silent peer, though what it says is not read.
 func TestPublishersThatNeverReadAreGivenUp(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{
+	b := startInside(t, Config{
 		LogBytesMax: 2 << 20, UnsentBytesMax: 16 << 10, PongTimeout: 50 * time.Millisecond,
 		Options: Options{HeartbeatDelay: time.Second},
 	})
@@ -272,14 +257,4 @@ func TestPublishersThatNeverReadAreGivenUp(t *testing.T) {
 	}()
 	b.held(1)
 	b.await(func(st Stats) bool { return st.PongTimeouts == 1 && st.Sessions == 0 })
-}
-
-// smallBuffer gives a connection a receive buffer that is soon full.
-func smallBuffer(_, _ string, raw syscall.RawConn) (err error) {
-	if e := raw.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096)
-	}); e != nil {
-		return e
-	}
-	return err
 }

@@ -2,228 +2,22 @@ package server
 
 import (
 	"bufio"
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
 	"github.com/sockloop/sockloop/codec"
 )
 
-// noted is a broker that carries nothing and notes what it is told.
-type noted struct {
-	receive Receive
-	fails   error // of Open and Close
-	queued  atomic.Int64
-
-	mu   sync.Mutex
-	told []string
-}
-
-func (n *noted) note(format string, args ...any) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.told = append(n.told, fmt.Sprintf(format, args...))
-}
-
-func (n *noted) Open(receive Receive, _ int) error {
-	n.receive = receive
-	n.note("open")
-	return n.fails
-}
-
-func (n *noted) Publish(topic string, b codec.Batch) { n.note("%s %s", topic, b.Elements()) }
-func (n *noted) Subscribe(topic string)              { n.note("subscribe %s", topic) }
-func (n *noted) Unsubscribe(topic string)            { n.note("unsubscribe %s", topic) }
-func (n *noted) Stats() BrokerStats {
-	return BrokerStats{BatchesDropped: 1, QueueBytes: int(n.queued.Load())}
-}
-func (n *noted) Close(context.Context) error { n.note("close"); return n.fails }
-
-// expect waits until the broker has been told so, and nothing else.
-func (n *noted) expect(t *testing.T, want ...string) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		n.mu.Lock()
-		told := slices.Clone(n.told)
-		n.mu.Unlock()
-		if slices.Equal(told, want) {
-			return
-		}
-		if len(told) > len(want) || time.Now().After(end) {
-			t.Fatalf("told %.2000q, want %.2000q", told, want)
-		}
-	}
-}
-
-// brokered is a server with a broker, and a topic that members of /x hear and publish to.
-type brokered struct {
-	*Server
-	t      *testing.T
-	broker *noted
-	topic  *Topic // x
-	local  *Topic
-	room   *chatting // of the local topic
-	end    func()
-}
-
-func startBrokered(t *testing.T, c Config) *brokered {
-	t.Helper()
-	b := &brokered{t: t, broker: &noted{}}
-	c.Addr, c.ConnectionsMax, c.Broker = "127.0.0.1:0", cmp.Or(c.ConnectionsMax, 100), b.broker
-	var err error
-	if b.Server, err = New(c); err != nil {
-		t.Fatal(err)
-	}
-	b.topic = b.NewTopic("x")
-	b.local = b.NewTopic("local", func(o *TopicOptions) { o.Local = true })
-	b.room = &chatting{topic: b.local}
-	err = errors.Join(b.Handle("/x", &chatting{topic: b.topic}), b.Handle("/publish", &publishing{b.topic}),
-		b.Handle("/local", b.room))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- b.Run(ctx) }()
-	<-b.Ready()
-	b.end = sync.OnceFunc(func() {
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Error(err)
-			}
-		case <-time.After(20 * time.Second):
-			t.Error("the server does not end")
-		}
-	})
-	t.Cleanup(b.end)
-	return b
-}
-
-type chatting struct {
-	topic *Topic
-	heard func() // of a message; nil is of no interest
-}
-
-func (c *chatting) OnOpen(s *Session)             { s.Subscribe(c.topic) }
-func (c *chatting) OnClose(*Session, CloseReason) {}
-func (c *chatting) OnMessage(_ *Session, m *Message) {
-	c.topic.Publish(m)
-	if c.heard != nil {
-		c.heard()
-	}
-}
-
-// dial opens a raw WebSocket.
-func (b *brokered) dial(prefix string) net.Conn {
-	b.t.Helper()
-	return b.dialPath(prefix + "/websocket")
-}
-
-// dialPath opens a WebSocket.
-func (b *brokered) dialPath(path string) net.Conn {
-	b.t.Helper()
-	d := ws.Dialer{NetDial: (&net.Dialer{Control: smallBuffer}).DialContext}
-	c, _, _, err := d.Dial(b.t.Context(), "ws://"+b.Addr().String()+path)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	return c
-}
-
-// connect opens a connection that says nothing yet.
-func (b *brokered) connect() net.Conn {
-	b.t.Helper()
-	c, err := net.Dial("tcp", b.Addr().String())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	return c
-}
-
-// frame reads a small frame.
-func (b *brokered) frame(c net.Conn) (ws.OpCode, []byte) {
-	b.t.Helper()
-	h, err := ws.ReadHeader(c)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	p := make([]byte, h.Length)
-	if _, err := io.ReadFull(c, p); err != nil {
-		b.t.Fatal(err)
-	}
-	return h.OpCode, p
-}
-
-func (b *brokered) hears(c io.ReadWriter, want ...string) {
-	b.t.Helper()
-	for _, w := range want {
-		if got, err := wsutil.ReadServerText(c); err != nil || string(got) != w {
-			b.t.Fatalf("heard %.100q %v, want %.100q", got, err, w)
-		}
-	}
-}
-
-// here runs a function on the loop. It may not end the test there: it would end the loop, which nobody would hear of.
-func (b *brokered) here(f func()) {
-	b.t.Helper()
-	done := make(chan struct{})
-	if err := b.Post(func() { defer close(done); f() }); err != nil {
-		b.t.Fatal(err)
-	}
-	<-done
-}
-
-// await waits until the counters say what they must.
-func (b *brokered) await(ok func(st Stats) bool) Stats {
-	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		st, err := b.Stats(b.t.Context())
-		if err != nil || time.Now().After(end) {
-			b.t.Fatalf("%+v %v", st, err)
-		}
-		if ok(st) {
-			return st
-		}
-	}
-}
-
-func (b *brokered) publish(texts ...string) {
-	for _, text := range texts {
-		m := Text([]byte(text))
-		b.topic.Publish(&m)
-	}
-}
-
-func (b *brokered) arrives(payload string, messages int, want error) {
-	b.t.Helper()
-	if n, err := b.broker.receive("x", []byte(payload)); n != messages || !errors.Is(err, want) {
-		b.t.Fatalf("%.100s: %d messages, %v; want %d, %v", payload, n, err, messages, want)
-	}
-}
-
 // A turn is one batch, however often its topic was sealed; local topics are nobody's business, nor is what arrived.
 func TestBrokerIsHandedWhatWasPublishedHere(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	b.here(func() {
@@ -246,7 +40,7 @@ func TestBrokerIsHandedWhatWasPublishedHere(t *testing.T) {
 // What waits for the broker is charged as it grows, and what waits for a topic that is closed is forgotten.
 func TestClosedTopicsKeepNothingForTheBroker(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	b.here(func() {
 		r, k := b.topic.remote, b.loop.brokerSide
 		m := Text([]byte(strings.Repeat("x", 60_000)))
@@ -277,7 +71,7 @@ func TestClosedTopicsKeepNothingForTheBroker(t *testing.T) {
 // these are small for lack of memory.
 func TestBatchesForTheBrokerFitItsQueues(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
+	b := startInside(t, Config{MemoryBytesMax: 16 << 20})
 	queue := b.loop.brokerSide.queueBytesMax
 	b.here(func() {
 		for range 4 * queue / 9 { // a number is two bytes in the batch and eight in the table of its ends
@@ -311,7 +105,7 @@ func TestBatchesForTheBrokerFitItsQueues(t *testing.T) {
 // A batch of many bytes leaves within the turn, also if the topic is sealed all the time.
 func TestBatchesForTheBrokerAreBounded(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{BatchBytesMax: 1000})
+	b := startInside(t, Config{BatchBytesMax: 1000})
 	b.here(func() {
 		for range 5 {
 			b.publish(strings.Repeat("x", 500))
@@ -324,7 +118,7 @@ func TestBatchesForTheBrokerAreBounded(t *testing.T) {
 
 func TestBrokerIsToldWhetherAnybodyListens(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	one, two := b.dial("/x"), b.dial("/x")
 	b.here(func() { b.publish("1") })
 	b.hears(one, "1")
@@ -339,7 +133,7 @@ func TestBrokerIsToldWhetherAnybodyListens(t *testing.T) {
 // Nothing that comes can break the loop, and everything is in the form in which we send it.
 func TestArrivalsAreChecked(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	for _, bad := range []string{
@@ -364,7 +158,7 @@ func TestArrivalsAreChecked(t *testing.T) {
 // While the loop is at work, what arrives is kept up to a bound; one post is enough for all of it.
 func TestArrivalsAreBounded(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{MailboxMax: 2})
+	b := startInside(t, Config{MailboxMax: 2})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	begun, goOn := make(chan struct{}), make(chan struct{})
@@ -390,7 +184,7 @@ func TestArrivalsAreBounded(t *testing.T) {
 // Batches come on a goroutine of the broker, whatever else happens to the configuration.
 func TestReloadWhileBatchesArrive(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -411,7 +205,7 @@ func TestReloadWhileBatchesArrive(t *testing.T) {
 // What arrives may use half of what a turn can send out; the rest waits for the next.
 func TestArrivalsWaitForTheNextTurn(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{TurnBytesMax: 2000})
+	b := startInside(t, Config{TurnBytesMax: 2000})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	text := strings.Repeat("x", 600)
@@ -434,7 +228,7 @@ func TestArrivalsWaitForTheNextTurn(t *testing.T) {
 // Many small arrivals are as much as they take: they are bounded, and few of them are published in one turn.
 func TestSmallArrivalsCountWithAllTheyTake(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{MailboxMax: 2})
+	b := startInside(t, Config{MailboxMax: 2})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	before, kept := uint64(0), 0
@@ -461,7 +255,7 @@ func TestSmallArrivalsCountWithAllTheyTake(t *testing.T) {
 // Small arrivals of one topic are joined while they wait, in their order.
 func TestSmallArrivalsAreJoined(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	b.here(func() {
@@ -489,7 +283,7 @@ func TestSmallArrivalsAreJoined(t *testing.T) {
 // What arrives with much white space is kept with all of it, and counted so.
 func TestArrivalsCountTheirMemory(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	payload := "[" + strings.Repeat(" ", 1<<20) + `"a"]`
 	b.here(func() {
 		for range 100 {
@@ -504,7 +298,7 @@ func TestArrivalsCountTheirMemory(t *testing.T) {
 // What the broker itself keeps counts against the budget too, and neither side may keep more than a part of it.
 func TestBrokerQueuesAreOfTheBudget(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{PongTimeout: 50 * time.Millisecond, MemoryBytesMax: 16 << 20})
+	b := startInside(t, Config{PongTimeout: 50 * time.Millisecond, MemoryBytesMax: 16 << 20})
 	b.broker.queued.Store(15 << 20)
 	b.await(func(st Stats) bool { return st.BrokerBytes == 15<<20 && st.MemoryBytes >= st.BrokerBytes })
 	res, err := http.ReadResponse(bufio.NewReader(b.connect()), nil) // which need not ask to be refused
@@ -531,7 +325,7 @@ func TestBrokerQueuesAreOfTheBudget(t *testing.T) {
 // counted.
 func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1, UnsentBytesMax: 16 << 10})
+	b := startInside(t, Config{LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1, UnsentBytesMax: 16 << 10})
 	slow := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	text := strings.Repeat("x", 60_000)
@@ -594,7 +388,7 @@ func TestArrivalsWaitForRoomInTheLog(t *testing.T) {
 // What waited for room comes before what waited for the next turn: that arrived later.
 func TestArrivalsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	b.here(func() {
@@ -616,7 +410,7 @@ func TestArrivalsKeepTheirOrder(t *testing.T) {
 // A loop that cannot send out what arrives refuses newcomers, as it does for its own publishers.
 func TestArrivalsCountAsLoad(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{TurnBytesMax: 1000})
+	b := startInside(t, Config{TurnBytesMax: 1000})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	text := strings.Repeat("x", 600)
@@ -638,7 +432,7 @@ func TestArrivalsCountAsLoad(t *testing.T) {
 // What was accepted before the end is sent, also what was gathered, and then the broker is closed.
 func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{Gather: time.Minute})
+	b := startInside(t, Config{Gather: time.Minute})
 	b.here(func() { b.publish("1") })
 	b.broker.expect(t, "open", `x "1"`)
 	b.here(func() { b.publish("2", "3") })
@@ -652,7 +446,7 @@ func TestBrokerHasEverythingAtTheEnd(t *testing.T) {
 // What was published to a topic before it was closed is sent; its name is free then.
 func TestClosedTopicsLeaveTheBroker(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.dial("/x")
 	b.broker.expect(t, "open", "subscribe x")
 	b.here(func() {
@@ -740,7 +534,7 @@ func TestWhichArrivalsAreJoined(t *testing.T) {
 func TestArrivalsFitToTheByte(t *testing.T) {
 	t.Parallel()
 	for over, want := range map[int]error{0: nil, 1: ErrTooMuch} {
-		b := startBrokered(t, Config{LogBytesMax: 8 << 10, BatchBytesMax: 4 << 10})
+		b := startInside(t, Config{LogBytesMax: 8 << 10, BatchBytesMax: 4 << 10})
 		b.here(func() {
 			k := b.loop.brokerSide
 			payload := func(bytes int) []byte { return []byte(`["` + strings.Repeat("x", bytes-2) + `"]`) }
@@ -765,7 +559,7 @@ func TestArrivalsFitToTheByte(t *testing.T) {
 // A quarter of the queue may wait for the readers of one topic; what is more is dropped, counted, and kept no longer.
 func TestWhatWaitsForOneTopic(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	b.here(func() {
 		k, r := b.loop.brokerSide, b.topic.remote
 		large := arrived("x", 0, k.queueBytesMax/waitingShare-2*arrivalBytes-100)
@@ -798,7 +592,7 @@ func TestArrivalsLeaveHalfOfATurn(t *testing.T) {
 	}{
 		{turnCost, 1000, 2}, {turnCost/2 + 1, 1000, 1}, {turnCost / 2, 1000, 0}, {turnCost, 501, 2}, {turnCost, 500, 0},
 	} {
-		b := startBrokered(t, Config{})
+		b := startInside(t, Config{})
 		b.here(func() {
 			k, s := b.loop.brokerSide, &b.loop.share
 			k.later = []arrival{arrived("nobody's", 1, 3), arrived("nobody's", 1, 3)}
@@ -818,7 +612,7 @@ func TestArrivalsLeaveHalfOfATurn(t *testing.T) {
 // The broker is handed a batch as soon as that is as large as one may be.
 func TestBatchesForTheBrokerAreHandedOverInTime(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{BatchBytesMax: 1000})
+	b := startInside(t, Config{BatchBytesMax: 1000})
 	b.here(func() {
 		r := b.topic.remote
 		b.publish(strings.Repeat("x", 1000-8-2-1)) // a quoted message, and its place in the table
@@ -836,15 +630,15 @@ func TestBatchesForTheBrokerAreHandedOverInTime(t *testing.T) {
 // However much waits for the next turns, and whoever posts without end: those who are here have their turn in between.
 func TestOthersHaveTheirTurnBesideArrivals(t *testing.T) {
 	t.Parallel()
-	for name, busy := range map[string]func(b *brokered) (waits func() bool){
-		"arrivals": func(b *brokered) func() bool {
+	for name, busy := range map[string]func(b *inside) (waits func() bool){
+		"arrivals": func(b *inside) func() bool {
 			text := `["` + strings.Repeat("x", 600) + `"]`
 			for range 50 {
 				b.arrives(text, 1, nil)
 			}
 			return b.loop.brokerSide.behind
 		},
-		"posts": func(b *brokered) func() bool {
+		"posts": func(b *inside) func() bool {
 			left := 1000
 			var post func()
 			post = func() {
@@ -859,7 +653,7 @@ func TestOthersHaveTheirTurnBesideArrivals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := startBrokered(t, Config{TurnBytesMax: 2000})
+			b := startInside(t, Config{TurnBytesMax: 2000})
 			b.dial("/x")
 			c := b.dial("/local")
 			b.broker.expect(t, "open", "subscribe x")

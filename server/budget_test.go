@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +36,7 @@ func TestDefaultBudget(t *testing.T) {
 func TestNewcomersAreRefusedNearTheBudget(t *testing.T) {
 	t.Parallel()
 	for over, want := range map[int]int{0: http.StatusOK, 1: http.StatusServiceUnavailable} {
-		b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
+		b := startInside(t, Config{MemoryBytesMax: 16 << 20})
 		fill := func() {
 			b.here(func() {
 				m := &b.loop.memory
@@ -60,26 +59,10 @@ func TestNewcomersAreRefusedNearTheBudget(t *testing.T) {
 	}
 }
 
-// asker opens a connection that sends requests and tells the statuses of the answers.
-func (b *brokered) asker() (ask func(method, path string) int) {
-	b.t.Helper()
-	c := b.connect()
-	r := bufio.NewReader(c)
-	return func(method, path string) int {
-		_, _ = fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", method, path)
-		res, err := http.ReadResponse(r, nil)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		_, _ = r.Discard(int(max(res.ContentLength, 0)))
-		return res.StatusCode
-	}
-}
-
 // Connections and sessions that have ended cost nothing more.
 func TestChargesAreGivenBack(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{Options: Options{DisconnectDelay: 50 * time.Millisecond}})
+	b := startInside(t, Config{Options: Options{DisconnectDelay: 50 * time.Millisecond}})
 	c := b.dial("/x")
 	if status := b.asker()("POST", "/x/0/0/xhr"); status != http.StatusOK {
 		t.Errorf("a session is answered %d", status)
@@ -92,7 +75,7 @@ func TestChargesAreGivenBack(t *testing.T) {
 // What rests of frames may take is a part of the budget that is in force.
 func TestRestsOfFramesFollowTheBudget(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{MemoryBytesMax: 16 << 20})
+	b := startInside(t, Config{MemoryBytesMax: 16 << 20})
 	for _, budget := range []int{32 << 20, 8 << 20} {
 		if _, _, err := b.Reload(func(c *Config) { c.MemoryBytesMax = budget }); err != nil {
 			t.Fatal(err)
@@ -110,7 +93,7 @@ func TestRestsOfFramesFollowTheBudget(t *testing.T) {
 func TestSpentBudgetEndsTheLargest(t *testing.T) {
 	t.Parallel()
 	const budget = 16 << 20
-	b := startBrokered(t, Config{MemoryBytesMax: budget, OutboxBytesMax: 8 << 20})
+	b := startInside(t, Config{MemoryBytesMax: budget, OutboxBytesMax: 8 << 20})
 	b.dial("/x") // it does not read
 	poll, err := http.Post("http://"+b.Addr().String()+"/x/0/poller/xhr", "", nil)
 	if err != nil {
@@ -162,7 +145,7 @@ func TestSpentBudgetEndsTheLargest(t *testing.T) {
 func TestSpentBudgetOfManyThatKeepLittle(t *testing.T) {
 	t.Parallel()
 	const clients, budget = 350, 1 << 20
-	b := startBrokered(t, Config{
+	b := startInside(t, Config{
 		MemoryBytesMax: budget, ConnectionsMax: clients, LogBytesMax: 128 << 10, BatchBytesMax: 64 << 10,
 		HandshakeTimeout: time.Minute,
 	})
@@ -206,7 +189,7 @@ func TestCountersOfTheBudget(t *testing.T) {
 func TestSpentBudgetOfManySessions(t *testing.T) {
 	t.Parallel()
 	const sessions, budget = 300, 1 << 20
-	b := startBrokered(t, Config{
+	b := startInside(t, Config{
 		MemoryBytesMax: budget, LogBytesMax: 128 << 10, BatchBytesMax: 64 << 10, SessionsMax: 2 * sessions,
 	})
 	ask := b.asker()
@@ -240,7 +223,7 @@ func TestSpentBudgetOfManySessions(t *testing.T) {
 func TestHoldersAreEndedOnce(t *testing.T) {
 	t.Parallel()
 	for name, order := range map[string][2]int{"the session first": {0, 1}, "the connection first": {1, 0}} {
-		b := startBrokered(t, Config{})
+		b := startInside(t, Config{})
 		c := b.connect()
 		_, _ = io.WriteString(c, "POST /local/0/s/xhr_streaming HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 		b.await(func(st Stats) bool { return st.Sessions == 1 })
@@ -263,7 +246,7 @@ func TestHoldersAreEndedOnce(t *testing.T) {
 // Each subscription is charged, as long as there is one.
 func TestSubscriptionsAreCharged(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	b.dial("/local")
 	b.here(func() {
 		s, before := b.session(), b.loop.memory.sessions.Bytes()
@@ -284,4 +267,42 @@ func TestSubscriptionsAreCharged(t *testing.T) {
 		s.ended(CloseReason{})
 		want(-1, "at the end")
 	})
+}
+
+// Holders are worth ending for all that they keep.
+func TestWhatHoldersKeep(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{})
+	b.dial("/x")
+	b.here(func() {
+		c := b.only()
+		c.input, c.output = make([]byte, 100, 3000), make([]byte, 0, 5000)
+		c.charge()
+		w := c.protocol.(*webSocket)
+		large := Text(make([]byte, 10_000))
+		if err := w.session.(*Session).Send(&large); err != nil {
+			t.Error(err)
+		}
+		c.input, c.output = nil, nil // which nobody sent
+		h := c.holder()
+		if want := connBytes + 8000 + w.outflow.Memory(); h.bytes != want || w.outflow.Memory() < 10_000 {
+			t.Errorf("it keeps %d bytes, want %d", h.bytes, want)
+		}
+		if freed := h.end(1); freed != h.bytes || b.loop.stats.ConnectionsClosedForMemory != 1 || !c.dead {
+			t.Errorf("%d bytes of %d are free", freed, h.bytes)
+		}
+	})
+}
+
+// Logs may take half of the budget, and wait for readers up to a quarter of it.
+func TestLogsWithinTheBudget(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ budget, log, grown int }{
+		{64 << 20, 1 << 20, logGrowth << 20}, {64 << 20, 16 << 20, 16 << 20},
+	} {
+		l := idle(t, Config{MemoryBytesMax: tt.budget, LogBytesMax: tt.log, BatchBytesMax: 1 << 10})
+		if limit, grown := l.logBytesLimit(), l.pace().BytesMax; limit != tt.budget/2 || grown != tt.grown {
+			t.Errorf("%+v: at most %d, waits for readers up to %d", tt, limit, grown)
+		}
+	}
 }

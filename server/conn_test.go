@@ -12,20 +12,10 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// only is the only connection there is.
-func (b *brokered) only() *conn {
-	b.t.Helper()
-	if n := len(b.loop.conns); n != 1 {
-		b.t.Errorf("%d connections", n)
-		return nil
-	}
-	return b.loop.conns[0]
-}
-
 // What a connection has received and sent is counted to the byte, and when it sent last is known.
 func TestBytesOfAConnection(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.connect()
 	said := "GET /local/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -63,7 +53,7 @@ func TestBytesOfAConnection(t *testing.T) {
 // A connection that had to wait for its share, and finds nothing to read then, is watched again.
 func TestReleasedConnectionIsWatched(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.dial("/local")
 	b.here(func() {
 		b.only().watchFor(b.only().watched &^ watchIn)
@@ -81,7 +71,7 @@ func TestReleasedConnectionIsWatched(t *testing.T) {
 // A peer that breaks its connection is counted, and one that says goodbye is not.
 func TestInterruptionsAreCounted(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	polite, rude := b.dial("/local"), b.dial("/local")
 	if err := ws.WriteFrame(polite, ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))); err != nil {
 		t.Fatal(err)
@@ -111,7 +101,7 @@ func TestConnectionsByDescriptor(t *testing.T) {
 // What is published to a closed topic goes nowhere and is not counted, and its subscribers hear one topic less.
 func TestClosedTopicsCountNoMore(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	c := b.dial("/local")
 	b.here(func() {
 		s := b.only().protocol.(*webSocket).session.(*Session)
@@ -138,7 +128,7 @@ func TestClosedTopicsCountNoMore(t *testing.T) {
 // The age of a session is that of the loop's clock.
 func TestAgeOfASession(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	b.dial("/local")
 	b.here(func() {
 		s := b.only().protocol.(*webSocket).session.(*Session)
@@ -152,7 +142,7 @@ func TestAgeOfASession(t *testing.T) {
 // Nothing runs by a clock that is older than its turn, however long the loop has waited for it.
 func TestClockIsReadFirst(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	for range 3 {
 		time.Sleep(150 * time.Millisecond) // in which nothing happens
 		posted := time.Since(b.loop.start)
@@ -185,7 +175,7 @@ func TestStallsAreNoLoopTime(t *testing.T) {
 // Nothing can be added to a server that has begun.
 func TestHandleAfterRun(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	if err := errors.Join(b.Handle("/late", Echo())); err == nil {
 		t.Error("a service was added")
 	}

@@ -1,15 +1,9 @@
 package server
 
 import (
-	"io"
-	"log/slog"
 	"strings"
 	"testing"
 )
-
-func textLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
 
 // What gnet's poller has to say is of interest to who looks for a fault, unless it is one.
 func TestWhatTheLibrarySays(t *testing.T) {

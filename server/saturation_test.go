@@ -23,17 +23,6 @@ func scheduled(t *testing.T, l *loop) (write func(text string)) {
 	}
 }
 
-// idle is a loop that does not run.
-func idle(t *testing.T, c Config) *loop {
-	t.Helper()
-	c.ConnectionsMax = 100
-	s, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.loop
-}
-
 // Once a second the loop looks at what share of the time it was not waiting, and how long a message that comes at any
 // moment waited for its turn: the squares of the turns, by the time.
 func TestSaturationOfASecond(t *testing.T) {

@@ -257,7 +257,7 @@ func (v visiting) receive(p []byte) []byte { return v.take(p) }
 // A response costs the visit and the turn by its length.
 func TestResponsesCost(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	b.connect()
 	b.await(func(st Stats) bool { return st.Connections == 1 })
 	b.here(func() {

@@ -6,21 +6,7 @@ import (
 	"net/http"
 	"testing"
 	"time"
-
-	"github.com/gobwas/ws"
 )
-
-// later runs a function on the loop as if the loop had run for long: every age that a test wants is a moment after the
-// start.
-func (b *brokered) later(f func(l *loop)) {
-	b.t.Helper()
-	const since = 1 << 30
-	b.here(func() {
-		b.loop.now += since
-		defer func() { b.loop.now -= since }()
-		f(b.loop)
-	})
-}
 
 // What may last so many milliseconds lasts them, and not one more.
 func TestTimeoutsOfConnections(t *testing.T) {
@@ -63,7 +49,7 @@ func TestTimeoutsOfConnections(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := startBrokered(t, cfg)
+			b := startInside(t, cfg)
 			if tt.path == "" {
 				b.connect()
 			} else {
@@ -98,7 +84,7 @@ func TestTimeoutsOfConnections(t *testing.T) {
 func TestHeartbeatsAfterSilence(t *testing.T) {
 	t.Parallel()
 	const delay = 100_000
-	b := startBrokered(t, Config{Options: Options{HeartbeatDelay: delay * time.Millisecond}})
+	b := startInside(t, Config{Options: Options{HeartbeatDelay: delay * time.Millisecond}})
 	b.dialPath("/local/0/s/websocket")
 	b.await(func(st Stats) bool { return st.Sessions == 1 })
 	b.later(func(l *loop) {
@@ -134,7 +120,7 @@ func TestHeartbeatsAfterSilence(t *testing.T) {
 func TestHeartbeatsOfResponses(t *testing.T) {
 	t.Parallel()
 	const delay = 100_000
-	b := startBrokered(t, Config{Options: Options{HeartbeatDelay: delay * time.Millisecond}})
+	b := startInside(t, Config{Options: Options{HeartbeatDelay: delay * time.Millisecond}})
 	c := b.connect()
 	_, _ = io.WriteString(c, "POST /local/0/s/xhr_streaming HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 	b.await(func(st Stats) bool { return st.Sessions == 1 })
@@ -170,7 +156,7 @@ func TestHeartbeatsOfResponses(t *testing.T) {
 func TestSessionsTimeOutToTheMillisecond(t *testing.T) {
 	t.Parallel()
 	const delay = 100_000
-	b := startBrokered(t, Config{Options: Options{DisconnectDelay: delay * time.Millisecond}})
+	b := startInside(t, Config{Options: Options{DisconnectDelay: delay * time.Millisecond}})
 	if status := b.asker()("POST", "/local/0/s/xhr"); status != http.StatusOK {
 		t.Fatal(status)
 	}
@@ -192,7 +178,7 @@ func TestSessionsTimeOutToTheMillisecond(t *testing.T) {
 // A listener that is left alone after an error is watched again in time.
 func TestPauseOfTheListener(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	b.later(func(l *loop) {
 		l.pauseListening(errors.New("no descriptor"))
 		l.pauseListening(errors.New("no descriptor again"))
@@ -216,7 +202,7 @@ func TestPauseOfTheListener(t *testing.T) {
 // Whoever is held back is not silent: what it has said is not read. Who is to read its own first is, unless it reads.
 func TestHeldConnectionsAreNotSilent(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{PongTimeout: 10 * time.Second})
+	b := startInside(t, Config{PongTimeout: 10 * time.Second})
 	b.dial("/local")
 	b.await(func(st Stats) bool { return st.Sessions == 1 })
 	b.later(func(l *loop) {
@@ -239,27 +225,4 @@ func TestHeldConnectionsAreNotSilent(t *testing.T) {
 		}
 		c.hold, w.heardAt, c.wroteAt = holdNone, l.now, l.now
 	})
-}
-
-// A ping that came while the socket was full is answered when it is not, and the latest one alone.
-func TestPongsWaitForTheSocket(t *testing.T) {
-	t.Parallel()
-	b := startBrokered(t, Config{})
-	c := b.dial("/local")
-	b.here(func() {
-		of := b.only()
-		w := of.protocol.(*webSocket)
-		before := b.loop.stats.BytesSent
-		of.blocked = true
-		w.answerPing([]byte("first"))
-		w.answerPing([]byte("second"))
-		if !w.pongDue || w.kept() < len("second") || before != b.loop.stats.BytesSent {
-			t.Errorf("a pong waits: %v, with %d bytes", w.pongDue, w.kept())
-		}
-		of.blocked = false
-		w.pump()
-	})
-	if op, payload := b.frame(c); op != ws.OpPong || string(payload) != "second" {
-		t.Errorf("%v %q", op, payload)
-	}
 }

@@ -39,7 +39,7 @@ func polled(t *testing.T, fd int) (events uint32, ok bool) {
 // The poller watches what is asked of it, whatever it watched before.
 func TestWhatIsWatched(t *testing.T) {
 	t.Parallel()
-	b := startBrokered(t, Config{})
+	b := startInside(t, Config{})
 	b.connect()
 	b.await(func(st Stats) bool { return st.Connections == 1 })
 	const both = watchIn | watchOut
@@ -83,7 +83,7 @@ func TestWhatIsWatched(t *testing.T) {
 func TestConnectionsThatCannotBeWatched(t *testing.T) {
 	t.Parallel()
 	var log strings.Builder
-	b := startBrokered(t, Config{Logger: textLogger(&log)})
+	b := startInside(t, Config{Logger: textLogger(&log)})
 	b.connect()
 	b.await(func(st Stats) bool { return st.Connections == 1 })
 	b.here(func() {
