@@ -320,7 +320,11 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	r.addr = srv.Addr().String()
 	r.join(t, "/broadcast") // and it never answers
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	go func() {
+		<-srv.Draining()
+		r.eventually(t, "it drains", func(st server.Stats) bool { return st.Draining })
+		cancel()
+	}()
 	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Shutdown: %v", err)
 	}

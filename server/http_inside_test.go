@@ -166,6 +166,9 @@ func TestHeadersThatBrowsersWant(t *testing.T) {
 	b := startInside(t, Config{})
 	b.asker()("POST", "/local/0/s/xhr")
 	for _, tt := range []struct{ request, name, want string }{
+		{"OPTIONS /local/0/s/xhr HTTP/1.1\r\nHost: x\r\n\r\n", "Expires", farFuture},
+		{"GET /local/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 7\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "Upgrade", "websocket"},
 		{"POST /local/0/s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n[\"x\"]", "Content-Type", textPlain},
 		{"GET /local/iframe.html HTTP/1.1\r\nHost: x\r\n\r\n", "Expires", farFuture},
 	} {

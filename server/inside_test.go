@@ -75,8 +75,8 @@ type inside struct {
 	*Server
 	t      *testing.T
 	broker *noted
-	topic  *Topic // x
-	local  *Topic // local
+	topic  *Topic    // x
+	local  *Topic    // local
 	room   *chatting // of the local topic
 	end    func()
 }

@@ -174,3 +174,88 @@ func TestShutdownOnTheLoop(t *testing.T) {
 		b.FinalStats()
 	}
 }
+
+// Who becomes readable when the turn is spent waits for the next, before those who have had a visit.
+func TestReadableWhenTheTurnIsSpent(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{})
+	b.connect()
+	b.await(func(st Stats) bool { return st.Connections == 1 })
+	b.here(func() {
+		b.loop.share.turn = 0
+		c := b.only()
+		if c.becameReadable(false); c.hold != holdShare || b.loop.share.fresh.len() != 1 {
+			t.Errorf("held for %d, %d wait", c.hold, b.loop.share.fresh.len())
+		}
+	})
+}
+
+// Whoever asks for more than his outbox holds, and does not read, is cut off, and counted.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	for over, cut := range map[int]bool{0: false, 1: true} {
+		b := startInside(t, Config{OutboxBytesMax: 10_000})
+		b.connect()
+		b.await(func(st Stats) bool { return st.Connections == 1 })
+		b.here(func() {
+			c := b.only()
+			c.blocked, c.output, c.sent = true, make([]byte, 5000), 1000
+			c.send(make([]byte, 6000+over))
+			if n := b.loop.stats.SlowConsumersClosed; c.dead != cut || (n == 1) != cut {
+				t.Errorf("%d bytes over its outbox: cut off %v, %d counted", over, c.dead, n)
+			}
+		})
+	}
+}
+
+// A flush goes by the time at which it begins, however long ago the clock was read.
+func TestFlushReadsTheClock(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{})
+	b.here(func() {
+		b.loop.elapsed = 0
+		if b.loop.flush(); b.loop.elapsed == 0 {
+			t.Error("it did not")
+		}
+	})
+}
+
+// The timer of those who gather is set to the first of them.
+func TestTimerOfTheGathered(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{})
+	b.here(func() {
+		l := b.loop
+		b.topic.notBefore, b.local.notBefore = l.elapsed+2*time.Hour, l.elapsed+time.Hour
+		for _, topics := range [][]*Topic{{b.topic, b.local}, {b.local, b.topic}, {}} {
+			l.gathering.topics = topics
+			l.wakeGathered()
+			var spec unix.ItimerSpec
+			if err := unix.TimerfdGettime(int(l.gathering.timer), &spec); err != nil {
+				t.Error(err)
+			}
+			want := time.Hour
+			if len(topics) == 0 {
+				want = 0
+			}
+			if got := time.Duration(spec.Interval.Nano()); got != want {
+				t.Errorf("of %d topics: in %v, want %v", len(topics), got, want)
+			}
+		}
+	})
+}
+
+// The address of a client is that of its socket, in its short form.
+func TestAddressesOfSockets(t *testing.T) {
+	t.Parallel()
+	mapped := &unix.SockaddrInet6{Port: 7, Addr: [16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: 1}}
+	for from, want := range map[unix.Sockaddr]string{
+		&unix.SockaddrInet4{Port: 7, Addr: [4]byte{192, 0, 2, 1}}:                       "192.0.2.1:7",
+		&unix.SockaddrInet6{Port: 7, Addr: [16]byte{0: 0x20, 1: 0x01, 2: 0xd, 3: 0xb8}}: "[2001:db8::]:7",
+		mapped: "192.0.2.1:7", &unix.SockaddrUnix{}: "invalid AddrPort",
+	} {
+		if got := addrPort(from).String(); got != want {
+			t.Errorf("%T is %s, want %s", from, got, want)
+		}
+	}
+}

@@ -163,6 +163,10 @@ func TestReloadLeavesTheRest(t *testing.T) {
 	if is := s.Config(); is.Addr != was.Addr || is.LogBytesMax != was.LogBytesMax || is.OverloadAfter != 2*time.Second {
 		t.Errorf("in force is %+v", is)
 	}
+	changed, needsRestart, err = s.Reload(func(c *server.Config) { c.Addr = "127.0.0.1:1" })
+	if err != nil || len(changed) > 0 || !slices.Equal(needsRestart, []string{"Addr"}) {
+		t.Errorf("changed %v, needs a restart %v, %v", changed, needsRestart, err)
+	}
 	_, _, err = s.Reload(func(c *server.Config) {
 		c.PublishRate, c.SessionsMax, c.OverloadAfter = -1, -1, 3*time.Second
 	})

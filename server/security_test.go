@@ -53,6 +53,10 @@ func TestOrigins(t *testing.T) {
 			want := tt.ok
 			if !from.ok {
 				want = http.StatusForbidden
+				_, _ = io.Copy(io.Discard, resp.Body)
+				if status, _ := c.answer("GET", "/nowhere", ""); status != http.StatusNotFound {
+					t.Errorf("%s %s is refused, and answered all the same", tt.method, path)
+				}
 			}
 			if resp.StatusCode != want {
 				t.Errorf("%s %s with %s %s: %s, want %d", tt.method, path, from.name, from.value, resp.Status, want)

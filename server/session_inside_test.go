@@ -201,3 +201,80 @@ func TestPongsWaitForTheSocket(t *testing.T) {
 		t.Errorf("%v %q", op, payload)
 	}
 }
+
+// What a session published to last is of its last message, whoever published something before.
+func TestWhatASessionPublishedTo(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{})
+	b.dial("/local")
+	b.here(func() {
+		s, m := b.session(), Text([]byte("x"))
+		if s.message(&m); s.published != b.local {
+			t.Error("it published to its room")
+		}
+		s.route = &route{service: countingEnds{new(int)}}
+		b.loop.published, b.loop.foundFull = b.topic, b.topic
+		if wait := s.message(&m); s.published != nil || !wait.none() {
+			t.Error("it published nothing")
+		}
+	})
+}
+
+// A topic whose log is more than half of what it may be has readers who may be behind.
+func TestDeepTopics(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{LogBytesMax: 1 << 20, BatchBytesMax: 64 << 10})
+	b.dial("/x")
+	b.here(func() {
+		b.session().transport.(*webSocket).c.blocked = true // nothing leaves
+		for _, tt := range []struct {
+			messages uint64
+			deep     bool
+		}{{1, false}, {10, true}} {
+			for b.topic.log.Published() < tt.messages {
+				b.publish(strings.Repeat("x", 60_000))
+				b.topic.seal()
+			}
+			if b.topic.deep != tt.deep {
+				t.Errorf("with %d bytes it is deep: %v", b.topic.log.LogBytes(), b.topic.deep)
+			}
+		}
+	})
+}
+
+// Who falls off a log when that is cut is ended in the turn that follows.
+func TestWhoFallsOffALogIsEnded(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{LogBytesMax: 1 << 20, BatchBytesMax: 64 << 10})
+	b.dial("/x")
+	b.here(func() {
+		b.session().transport.(*webSocket).c.blocked = true // nothing leaves
+		for range 10 {
+			b.publish(strings.Repeat("x", 60_000))
+			b.topic.seal()
+		}
+		b.loop.armed = false
+		if b.topic.log.Shrink(1 << 20); len(b.loop.evicted) != 1 || !b.loop.armed {
+			t.Errorf("%d fell off, and a turn follows: %v", len(b.loop.evicted), b.loop.armed)
+		}
+	})
+	if st := b.await(func(st Stats) bool { return st.Sessions == 0 }); st.SlowConsumersClosed != 1 {
+		t.Errorf("%d are counted", st.SlowConsumersClosed)
+	}
+}
+
+// It is known why a server is not ready.
+func TestReadinessOfMemory(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{})
+	if r := b.Readiness(t.Context()); !r.Ready {
+		t.Errorf("%+v", r)
+	}
+	b.here(func() {
+		m := &b.loop.memory
+		m.inputs.Charge(m.low() + 1 - m.budget.Used())
+		if r := b.Readiness(t.Context()); r.Ready || len(r.Reasons) != 1 || r.Reasons[0] != "memory is nearly spent" {
+			t.Errorf("%+v", r)
+		}
+	})
+}

@@ -327,3 +327,17 @@ func TestManyMessagesInOneFrameAndManyFrames(t *testing.T) {
 		}
 	}
 }
+
+// A peer that broke the protocol is told so, and not waited for.
+func TestBrokenPeersAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Config{})
+	for _, broken := range []string{frame(ws.OpText, `["x`), frame(ws.OpBinary, "x"), frame(0xb, "")} {
+		c := s.join(t, "/echo")
+		c.say(broken)
+		if op, _, err := c.next(); op != ws.OpClose || err != nil {
+			t.Errorf("%q: %v %v", broken, op, err)
+		}
+		c.expectNothingMore()
+	}
+}
