@@ -58,8 +58,8 @@ func (s *saturation) runTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// turnMayBegin takes the time of an event that may be the one to arm a flush: nothing runs by a clock that is older than
-// its turn.
+// turnMayBegin takes the time of an event that may be the one to arm a flush: nothing runs by a clock that is older
+// than its turn.
 func (l *loop) turnMayBegin() {
 	if !l.armed {
 		l.saturation.turnBegan = time.Since(l.start)
