@@ -45,7 +45,7 @@ func (c *conn) watchFor(want interest) {
 	}
 	if err != nil {
 		c.loop.logger.Error("watching a connection", "error", err)
-		c.lost()
+		c.kill()
 	}
 }
 
