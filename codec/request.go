@@ -84,13 +84,16 @@ func (r *RequestReader) Partial() bool { return len(r.head) > 0 || r.request != 
 func (r *RequestReader) Buffered() int {
 	n := cap(r.head) + r.headLen + r.body.buffered()
 	if r.request != nil {
-		n += headerBytes * len(r.request.Header)
+		n += requestBytes + r.headLen/8 + headerBytes*len(r.request.Header)
 	}
 	return n
 }
 
 // headerBytes is about what a header costs beside its text, in bytes: an entry of a map, and a slice of one string.
 const headerBytes = 120
+
+// requestBytes is about what a request costs beside its headers, in bytes: http.Request, url.URL, and the map itself.
+const requestBytes = 720
 
 // Continue tells, once a request, whether its client waits for a response 100 before it sends the body (RFC 9110
 // section 10.1.1): it expects one, and nothing of the body has come.

@@ -13,7 +13,8 @@ import (
 
 // Broker carries what is published to topics to the servers of other processes, and what is published there to this
 // one: Config.Broker. It knows a topic by its name. Publish, Subscribe, Unsubscribe and Stats are called on the loop:
-// they may not block. What they cannot do at once they do later, or count as not done.
+// they may not block, and a panic of theirs ends the process. What they cannot do at once they do later, or count as
+// not done.
 type Broker interface {
 	// Open starts the broker. From then on it hands what others published to receive, and counts what receive returns.
 	// Of what is published it may keep about queueBytesMax bytes until it is sent, and of each topic as much of what

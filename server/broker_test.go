@@ -650,6 +650,13 @@ func TestOthersHaveTheirTurnBesideArrivals(t *testing.T) {
 			post()
 			return func() bool { return left > 0 }
 		},
+		"slow posts": func(b *inside) func() bool {
+			left := 50
+			for range left {
+				_ = b.Post(func() { time.Sleep(time.Millisecond); left-- })
+			}
+			return func() bool { return left > 0 }
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

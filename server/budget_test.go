@@ -306,3 +306,64 @@ func TestLogsWithinTheBudget(t *testing.T) {
 		}
 	}
 }
+
+// When many small holders are to be ended, each turn ends some, until it is enough.
+func TestSheddingGoesOnInTheNextTurn(t *testing.T) {
+	t.Parallel()
+	const sessions, budget = 2*endsMax + 100, 8 << 20
+	b := startInside(t, Config{
+		MemoryBytesMax: budget, LogBytesMax: 128 << 10, BatchBytesMax: 64 << 10, SessionsMax: 2 * sessions,
+		Options: Options{DisconnectDelay: time.Hour},
+	})
+	ask := b.asker()
+	for i := range sessions {
+		ask("POST", fmt.Sprintf("/local/0/s%d/xhr", i))
+	}
+	b.here(func() {
+		l := b.loop
+		other := budget + 1 - l.memory.budget.Used()
+		l.memory.broker.Charge(other)
+		for turn := 1; turn <= 2; turn++ {
+			l.armed = false
+			l.shed()
+			if n := int(l.stats.SessionsClosedForMemory); n != min(turn*endsMax, n) || turn == 1 && n != endsMax {
+				t.Errorf("turn %d: %d were ended", turn, n)
+			}
+			if enough := l.memory.budget.Used() <= l.memory.low(); l.memory.shedding == enough || l.armed == enough {
+				t.Errorf("turn %d: it goes on %v, a turn follows %v, and it is enough: %v", turn, l.memory.shedding,
+					l.armed, enough)
+			}
+		}
+		l.memory.broker.Charge(-other)
+		if n := l.stats.ConnectionsClosedForMemory; n != 0 {
+			t.Errorf("%d connections were ended", n)
+		}
+	})
+}
+
+// A service that panics when a session ends does not keep what the session was charged.
+func TestChargesAreGivenBackWhateverServicesDo(t *testing.T) {
+	t.Parallel()
+	b := startInside(t, Config{})
+	c := b.dial("/local")
+	ask := b.asker()
+	ask("POST", "/local/0/s/xhr")
+	b.here(func() {
+		for _, r := range b.loop.routes {
+			r.service = panickingAtTheEnd{}
+		}
+		b.loop.guarded(b.fallback("s").breakOff)
+	})
+	_ = c.Close()
+	st := b.await(func(st Stats) bool { return st.Connections == 1 })
+	if st.SessionsBytes != 0 || st.ConnectionsBytes != connBytes || st.Sessions != 0 || st.HandlerPanics != 2 {
+		t.Errorf("%d bytes of %d sessions, %d of connections are charged; %d panics", st.SessionsBytes, st.Sessions,
+			st.ConnectionsBytes, st.HandlerPanics)
+	}
+}
+
+type panickingAtTheEnd struct{}
+
+func (panickingAtTheEnd) OnOpen(*Session)               {}
+func (panickingAtTheEnd) OnClose(*Session, CloseReason) { panic("as the test wants it") }
+func (panickingAtTheEnd) OnMessage(*Session, *Message)  {}

@@ -71,9 +71,12 @@ func newFallback(l *loop, r *route, id string, fr *framing) *fallback {
 	f.session, f.outflow = s, &s.outflow
 	r.sessions[id] = f
 	l.httpSessions++
-	l.memory.sessions.Charge(fallbackBytes)
+	l.memory.sessions.Charge(f.cost())
 	return f
 }
+
+// cost is what the session takes as such, in bytes.
+func (f *fallback) cost() int { return fallbackBytes + len(f.id) }
 
 // open sends the open frame and tells the service.
 func (f *fallback) open(r *receiver) {
@@ -287,6 +290,6 @@ func (f *fallback) forget() {
 	if f.route.sessions[f.id] == f {
 		delete(f.route.sessions, f.id)
 		f.loop.httpSessions--
-		f.loop.memory.sessions.Charge(-fallbackBytes)
+		f.loop.memory.sessions.Charge(-f.cost())
 	}
 }

@@ -257,7 +257,7 @@ func TestClientsOfHTTP10(t *testing.T) {
 // Sessions that time out together end in the turns that it takes, and others have theirs in between.
 func TestManySessionsThatTimeOut(t *testing.T) {
 	t.Parallel()
-	const sessions = 3 * turnCost / openCost
+	const sessions = 3 * turnCost / endCost
 	b := startInside(t, Config{SessionsMax: 2 * sessions, Options: Options{DisconnectDelay: time.Hour}})
 	ask := b.asker()
 	for i := range sessions {
@@ -267,12 +267,12 @@ func TestManySessionsThatTimeOut(t *testing.T) {
 	b.later(func(l *loop) {
 		l.share.turn = turnCost
 		l.timeOut()
-		if left = l.stats.Sessions; left != sessions-turnCost/openCost || !l.timingOut {
+		if left = l.stats.Sessions; left != sessions-turnCost/endCost || !l.timingOut {
 			t.Errorf("%d of %d are left after a turn", left, sessions)
 		}
 		for range 2 {
 			before := l.stats.Sessions
-			if l.nextTurn(); l.stats.Sessions != before-turnCost/openCost {
+			if l.nextTurn(); l.stats.Sessions != before-turnCost/endCost {
 				t.Errorf("the next turn ends %d", before-l.stats.Sessions)
 			}
 		}
@@ -307,5 +307,21 @@ func TestChangesOfTransportCost(t *testing.T) {
 				t.Errorf("memory is short: %v; 64 KiB cost %d, %v", short, spent, err)
 			}
 		})
+	}
+}
+
+// Of a query or a form one parameter is looked for, its first value; what others are is of no interest.
+func TestParameters(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]string{
+		"": "", "c": "", "c=": "", "c=1": "1", "b=c=2&c=1": "1", "cc=2&c=1&c=3": "1", "x=%zz&c=a%26b+d&y": "a&b d",
+		"&&&c=1": "1", "d=c=1": "",
+	} {
+		if got, err := parameter(query, "c"); got != want || err != nil {
+			t.Errorf("%q: %q %v, want %q", query, got, err, want)
+		}
+	}
+	if _, err := parameter("a=1&c=%zz", "c"); err == nil {
+		t.Error("a broken value is taken")
 	}
 }

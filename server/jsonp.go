@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -27,19 +28,35 @@ const callbackBytesMax = 32
 
 // callback is the name of the function that the response shall call, or false when the request has been refused for it.
 func (x *exchange) callback() (string, bool) {
-	q := x.r.URL.Query()
-	name := q.Get("c")
-	if name == "" {
-		name = q.Get("callback")
+	name, err := parameter(x.r.URL.RawQuery, "c")
+	if name == "" && err == nil {
+		name, err = parameter(x.r.URL.RawQuery, "callback")
 	}
-	legal := len(name) <= callbackBytesMax && !strings.ContainsFunc(name, func(r rune) bool {
+	legal := err == nil && len(name) <= callbackBytesMax && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
 	})
 	switch {
-	case name == "":
+	case name == "" && err == nil:
 		x.text(http.StatusInternalServerError, "\"callback\" parameter required\n")
 	case !legal:
 		x.text(http.StatusInternalServerError, "invalid \"callback\" parameter\n")
 	}
 	return name, name != "" && legal
+}
+
+// parameter is the first value of a parameter of a query or form; empty if there is none. The others are not looked at:
+// whoever sends thousands pays for bytes.
+func parameter(query, name string) (string, error) {
+	name += "="
+	for from := 0; ; {
+		at := strings.Index(query[from:], name)
+		if at < 0 {
+			return "", nil
+		}
+		begin := from + at
+		if from = begin + len(name); begin == 0 || query[begin-1] == '&' {
+			value, _, _ := strings.Cut(query[from:], "&")
+			return url.QueryUnescape(value)
+		}
+	}
 }

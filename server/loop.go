@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
 )
+
+// endsMax is how many connections and sessions a turn closes, or ends for memory: some 9 ms of it.
+const endsMax = 1024
 
 // readBytes is the size of the buffer into which every connection is read: the most that one read brings.
 const readBytes = 64 << 10
@@ -174,7 +178,9 @@ func (l *loop) endAll() {
 	for _, r := range l.routes {
 		r.breakOff()
 	}
-	l.closeDead()
+	for l.closeDead(); len(l.dead) > 0; {
+		l.closeDead()
+	}
 	for len(l.topics) > 0 {
 		l.topics[0].Close()
 	}
@@ -296,7 +302,7 @@ func (l *loop) endEvicted() {
 }
 
 // closeDead closes the connections that were killed and tells their services, and those of sessions over HTTP that are
-// over. They may go on to publish or to kill others.
+// over. They may go on to publish or to kill others. When many die at once the next turns close the others.
 func (l *loop) closeDead() {
 	for i := 0; i < len(l.endings); i++ {
 		f := l.endings[i]
@@ -304,11 +310,13 @@ func (l *loop) closeDead() {
 	}
 	clear(l.endings)
 	l.endings = l.endings[:0]
-	for i := 0; i < len(l.dead); i++ {
-		l.dead[i].close()
+	n := 0
+	for ; n < len(l.dead) && n < endsMax; n++ {
+		l.dead[n].close()
 	}
-	clear(l.dead)
-	l.dead = l.dead[:0]
+	if l.dead = slices.Delete(l.dead, 0, n); len(l.dead) > 0 {
+		l.arm()
+	}
 }
 
 // snapshot copies the counters.

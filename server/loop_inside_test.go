@@ -259,3 +259,25 @@ func TestAddressesOfSockets(t *testing.T) {
 		}
 	}
 }
+
+// When many connections die at once each turn closes some.
+func TestManyConnectionsThatDie(t *testing.T) {
+	t.Parallel()
+	const more = 50
+	b := startInside(t, Config{ConnectionsMax: endsMax + more})
+	for range endsMax + more {
+		b.connect()
+	}
+	b.await(func(st Stats) bool { return st.Connections == endsMax+more })
+	b.here(func() {
+		l := b.loop
+		for _, c := range l.conns {
+			c.kill()
+		}
+		l.armed = false
+		if l.closeDead(); len(l.dead) != more || len(l.conns) != more || !l.armed {
+			t.Errorf("%d are left, and a turn follows: %v", len(l.dead), l.armed)
+		}
+	})
+	b.await(func(st Stats) bool { return st.Connections == 0 })
+}

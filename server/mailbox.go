@@ -3,6 +3,7 @@ package server
 import (
 	"math"
 	"sync"
+	"time"
 
 	"github.com/panjf2000/gnet/v2/pkg/errors"
 )
@@ -54,16 +55,25 @@ func (b *mailbox) enqueue(letter func(), most int) error {
 	return nil
 }
 
-// read runs what was posted. The error is that of a loop that ends.
+// readMax is for how long letters are run before the sockets have their turn: half of what a turn may take.
+const readMax = 5 * time.Millisecond
+
+// read runs what was posted, and leaves what takes longer to the next turn. The error is that of a loop that ends.
 func (b *mailbox) read() error {
 	b.mu.Lock()
-	letters, stopping := b.letters, b.stopping
+	letters := b.letters
 	b.letters = nil
 	b.mu.Unlock()
-	for _, letter := range letters {
-		b.loop.guarded(letter)
+	for begun := time.Now(); len(letters) > 0 && time.Since(begun) < readMax; letters = letters[1:] {
+		b.loop.guarded(letters[0])
 	}
-	if stopping {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case len(letters) > 0:
+		b.letters = append(letters, b.letters...)
+		b.loop.wake.raise()
+	case b.stopping && len(b.letters) == 0:
 		return errors.ErrEngineShutdown
 	}
 	return nil

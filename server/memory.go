@@ -32,6 +32,7 @@ type memory struct {
 	logs        *budget.Account // of topics, with their tables and spare segments
 	broker      *budget.Account // what waits on its way to other processes and from them
 
+	shedding  bool // the last turn ended many, and not enough
 	collector collector
 }
 
@@ -70,25 +71,32 @@ type holder struct {
 const largeBytes = 4 << 10
 
 // shed ends the largest holders when the budget is spent, until newcomers are welcome again. If they do not keep
-// enough, it is many that keep little each, and it ends as many of those as it takes: first sessions without a
-// receiver, those that have been without for longest, and then connections, in no order.
+// enough, it is many that keep little each, and it ends as many of those as it takes, some in each turn: first sessions
+// without a receiver, those that have been without for longest, and then connections, in no order.
 func (l *loop) shed() {
-	if l.memory.budget.Used() <= l.memory.budget.BytesMax {
+	if l.memory.budget.Used() <= l.memory.budget.BytesMax && !l.memory.shedding {
 		return
 	}
-	excess := l.memory.budget.Used() - l.memory.low()
-	large := l.large()
-	slices.SortFunc(large, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
-	for i := 0; i < len(large) && excess > 0; i++ {
-		excess -= large[i].end(excess)
-	}
-	for _, r := range l.routes {
-		for first := r.detached.Front(); first != nil && excess > 0; first = r.detached.Front() {
-			excess -= first.Value.(*fallback).drop()
+	excess, ended := l.memory.budget.Used()-l.memory.low(), 0
+	if !l.memory.shedding { // else they were ended in the turn before
+		large := l.large()
+		slices.SortFunc(large, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
+		for i := 0; i < len(large) && excess > 0; i++ {
+			excess -= large[i].end(excess)
 		}
 	}
-	for i := 0; i < len(l.conns) && excess > 0; i++ {
+	for _, r := range l.routes {
+		for first := r.detached.Front(); first != nil && excess > 0 && ended < endsMax; first = r.detached.Front() {
+			excess -= first.Value.(*fallback).drop()
+			ended++
+		}
+	}
+	for i := 0; i < len(l.conns) && excess > 0 && ended < endsMax; i++ {
 		excess -= l.conns[i].holder().end(excess)
+		ended++
+	}
+	if l.memory.shedding = excess > 0 && ended == endsMax; l.memory.shedding {
+		l.arm()
 	}
 }
 
@@ -152,7 +160,10 @@ func (f *fallback) drop() (freed int) {
 	if !f.told {
 		f.loop.stats.SessionsClosedForMemory++
 	}
-	freed = fallbackBytes + f.outflow.Len()*broadcast.SubscriptionBytes + f.outflow.Memory()
+	freed = f.cost() + f.outflow.Len()*broadcast.SubscriptionBytes
+	if !f.told { // else that has been ended, and gives its memory back when the turn ends
+		freed += f.outflow.Memory()
+	}
 	f.loop.guarded(func() { f.end(slowReason) })
 	return freed
 }

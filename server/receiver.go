@@ -33,6 +33,9 @@ type receiver struct {
 	inFrame       bool   // a frame has begun and not ended, whatever has become of who sends it
 }
 
+// receiverBytes is what a response on its way takes beside the texts of its header.
+const receiverBytes = 256
+
 // newReceiver begins a response: head and prelude of a stream leave at once. The head of a response with one frame
 // bears its length, so it leaves with the frame.
 func newReceiver(x *exchange, o *Options, fr *framing, prelude, before string) *receiver {
@@ -42,7 +45,7 @@ func newReceiver(x *exchange, o *Options, fr *framing, prelude, before string) *
 		limit: 1, frameBytesMax: max(l.cfg.FrameBytesMax, o.ResponseLimit),
 	}
 	r.response.header = append(r.response.header, "Content-Type", fr.contentType)
-	x.h.pendingBytes = 0
+	x.h.pendingBytes = receiverBytes
 	if !fr.streaming { // it is kept until there is a frame, and the request's head must not be with it
 		for i, text := range r.response.header {
 			r.response.header[i] = strings.Clone(text)

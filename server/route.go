@@ -25,7 +25,7 @@ func (r *route) timeOut(l *loop) (more bool) {
 		case l.share.turn <= 0:
 			return true
 		}
-		l.share.turn -= openCost
+		l.share.turn -= endCost
 		if !f.told {
 			f.loop.stats.SessionsTimedOut++
 		}

@@ -4,6 +4,7 @@ package server
 const (
 	requestCost = 256 // a request, whose response is a write: 51 µs, seven times what one of no use takes
 	openCost    = 512 // a session that opens, and what its service does for it
+	endCost     = 128 // one that ends since nobody has asked for it
 	pingCost    = 64  // a ping, answered by a write of its own
 	messageCost = 1
 	byteShift   = 5 // 32 bytes that are read cost one, whatever they are, and 32 bytes of a message one more
@@ -177,8 +178,8 @@ func (l *loop) nextTurn() {
 	}
 	clear(s.publishers)
 	s.publishers = s.publishers[:0]
-	l.brokerSide.nextTurn()
 	if l.timingOut {
 		l.timeOut()
 	}
+	l.brokerSide.nextTurn()
 }

@@ -331,8 +331,8 @@ func (w *webSocket) closed() {
 	if w.c.interrupted {
 		w.c.loop.stats.ConnectionsInterrupted++
 	}
-	w.session.ended(w.reason)
 	w.c.loop.memory.sessions.Charge(-webSocketBytes)
+	w.session.ended(w.reason) // which may panic
 }
 
 // tick sends heartbeats and gives up on the silent. Whoever is held back has said something that we have not read.
