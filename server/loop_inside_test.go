@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -280,4 +281,27 @@ func TestManyConnectionsThatDie(t *testing.T) {
 		}
 	})
 	b.await(func(st Stats) bool { return st.Connections == 0 })
+}
+
+// A loop that is to end runs what was posted before, and takes no more.
+func TestPostsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	l := idle(t, Config{})
+	b := &l.mailbox
+	b.begin()
+	ran := 0
+	var again func()
+	again = func() { ran++; _ = b.post(again) }
+	for range 3 {
+		if err := b.post(again); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.stop()
+	if err := b.post(again); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("it takes more: %v", err)
+	}
+	if err := b.read(); !errors.Is(err, gneterrors.ErrEngineShutdown) || ran != 3 {
+		t.Errorf("%d of 3 ran, %v", ran, err)
+	}
 }

@@ -44,7 +44,7 @@ func (b *mailbox) enqueue(letter func(), most int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case !b.open:
+	case !b.open || b.stopping: // whoever posts without end does not keep it from ending
 		return ErrNotRunning
 	case len(b.letters) >= most:
 		return ErrMailboxFull
