@@ -12,8 +12,8 @@ type link interface {
 	say(texts []string) error
 	// receive takes what was read from one of the link's sockets, cut anywhere.
 	receive(s *socket, data []byte) error
-	// drained tells that a socket that was full has taken everything.
-	drained(s *socket) error
+	// writable tells that a socket that was full has taken everything.
+	writable(s *socket) error
 	// skimmed tells that so many bytes of messages were thrown away, as the socket's skim allowed.
 	skimmed(n int)
 	// ended tells that the server has ended a connection; what it returns ends the trial.
@@ -168,7 +168,7 @@ func (c *conn) stray(p []byte) {
 	here := r.blocks[c.pos/r.blockBytes]
 	c.alone = &straggler{tally: new(tally)}
 	here.before.copyTo(c.alone.tally)
-	for pos := here.begun; pos < c.pos; {
+	for pos := here.complete; pos < c.pos; {
 		to := c.pos
 		if pos < c.since {
 			to = min(to, c.since)

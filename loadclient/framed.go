@@ -94,15 +94,15 @@ type frameAt struct{ end, messages int }
 
 // parseRecords is parse for records.
 func (r *reference) parseRecords() {
-	for r.begun < r.end {
+	for r.complete < r.end {
 		rest := r.unparsed()
 		size := recordSize(rest)
 		if size == 0 {
 			return
 		}
-		end := r.begun + size
+		end := r.complete + size
 		r.framing.take(rest[:size], func(text []byte) { r.add(text, end) })
-		r.begun = end
+		r.complete = end
 		r.frames = append(r.frames, frameAt{end, r.tally.messages})
 	}
 }

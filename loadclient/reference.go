@@ -36,16 +36,16 @@ type reference struct {
 	strayed int                                           // of the connections
 	readers int                                           // of them, those that are neither strayed nor skimmed
 
-	begun   int    // position of the first message that is not complete
-	partial []byte // its bytes, when they do not lie in one block
+	complete int    // position behind the last message that is complete
+	partial  []byte // its bytes, when they do not lie in one block
 }
 
 // block is a piece of the stream, and what came before it: so that a connection that strays here can be counted from
 // here on.
 type block struct {
-	bytes  []byte
-	before tally // of the messages that are complete before it
-	begun  int   // position of the one that is not
+	bytes    []byte
+	before   tally // of the messages that are complete before it
+	complete int   // position behind the last one that is
 }
 
 // audience is who hears whom: connections from first on.
@@ -86,7 +86,7 @@ func (r *reference) separator() []byte {
 func (r *reference) reset(t *tally) {
 	r.spare = append(r.spare, r.blocks[r.passed:]...)
 	r.blocks, r.passed = r.blocks[:0], 0
-	r.end, r.begun, r.tally, r.passes, r.strayed = 0, 0, t, r.passes[:0], 0
+	r.end, r.complete, r.tally, r.passes, r.strayed = 0, 0, t, r.passes[:0], 0
 	t.form = r.form
 	r.partial, r.frames = r.partial[:0], r.frames[:0]
 }
@@ -113,7 +113,7 @@ func (r *reference) append(p []byte) {
 // release makes blocks spare that all have passed: memory that is used again stays in the cache, and the client does
 // not grow by what it receives. The one before the slowest's is kept for the message that may have begun there.
 func (r *reference) release() {
-	for keep := min(r.slowest(), r.begun)/r.blockBytes - 1; r.passed < keep; r.passed++ {
+	for keep := min(r.slowest(), r.complete)/r.blockBytes - 1; r.passed < keep; r.passed++ {
 		r.spare = append(r.spare, r.blocks[r.passed])
 		r.blocks[r.passed] = nil
 	}
@@ -129,18 +129,18 @@ func (r *reference) block() *block {
 		b = &block{bytes: make([]byte, r.blockBytes)}
 	}
 	r.tally.copyTo(&b.before)
-	b.begun = r.begun
+	b.complete = r.complete
 	return b
 }
 
 // unparsed is what follows the last message that was complete, in one piece: shared bytes, or scratch.
 func (r *reference) unparsed() []byte {
-	rest := r.at(r.begun)
-	if r.begun+len(rest) == r.end {
+	rest := r.at(r.complete)
+	if r.complete+len(rest) == r.end {
 		return rest
 	}
 	r.partial = r.partial[:0]
-	for pos := r.begun; pos < r.end; { // across blocks
+	for pos := r.complete; pos < r.end; { // across blocks
 		piece := r.at(pos)
 		r.partial = append(r.partial, piece...)
 		pos += len(piece)
@@ -154,15 +154,15 @@ func (r *reference) parse() {
 		r.parseRecords()
 		return
 	}
-	for r.begun < r.end {
+	for r.complete < r.end {
 		text, size := cutMessage(r.unparsed(), r.quoted)
 		if size == 0 {
 			return
 		}
 		if text != nil {
-			r.add(text, r.begun+size)
+			r.add(text, r.complete+size)
 		}
-		r.begun += size
+		r.complete += size
 	}
 }
 

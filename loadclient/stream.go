@@ -71,7 +71,7 @@ func (t Target) streamRequest(d opening) []byte {
 func (l *streamLink) sockets() []*socket { return []*socket{l.receiver, l.sender} }
 func (l *streamLink) ready() bool        { return true }
 
-func (l *streamLink) drained(*socket) error { return nil }
+func (l *streamLink) writable(*socket) error { return nil }
 
 func (l *streamLink) skimmed(int) {} // its lines are all looked at
 

@@ -490,7 +490,7 @@ func (w *worker) unblock(s *socket) error {
 	if err := s.push(s.unsent); err != nil || s.waiting {
 		return err
 	}
-	return s.c.link.drained(s)
+	return s.c.link.writable(s)
 }
 
 // sendMore sends what became due while a connection could not send.
