@@ -39,10 +39,10 @@ func newWebSocketLink(c *conn, d dialed) *webSocketLink {
 	}
 }
 
-func (l *webSocketLink) sockets() []*socket    { return []*socket{l.socket} }
-func (l *webSocketLink) ready() bool           { return !l.socket.waiting }
+func (l *webSocketLink) sockets() []*socket     { return []*socket{l.socket} }
+func (l *webSocketLink) ready() bool            { return !l.socket.waiting }
 func (l *webSocketLink) writable(*socket) error { return l.c.w.sendMore(l.c) }
-func (l *webSocketLink) ended(*socket) error   { return io.EOF }
+func (l *webSocketLink) ended(*socket) error    { return io.EOF }
 
 func (l *webSocketLink) send(n int, stamp int64) error {
 	return l.socket.write(l.template.append(l.socket.buffer(), stamp, n))
