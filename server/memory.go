@@ -157,11 +157,9 @@ func (f *fallback) holder() holder {
 
 // drop ends a session without a receiver and forgets its id. It returns how many bytes that frees.
 func (f *fallback) drop() (freed int) {
-	if !f.told {
-		f.loop.stats.SessionsClosedForMemory++
-	}
 	freed = f.cost() + f.outflow.Len()*broadcast.SubscriptionBytes
-	if !f.told { // else that has been ended, and gives its memory back when the turn ends
+	if !f.told { // else it has been ended, counted, and gives its outbox back when the turn ends
+		f.loop.stats.SessionsClosedForMemory++
 		freed += f.outflow.Memory()
 	}
 	f.loop.guarded(func() { f.end(slowReason) })
