@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sockloop/sockloop/benchmarks/internal/sockload"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -145,17 +146,17 @@ func (b *bench) goesOn(old results.Manifest) bool {
 		})
 }
 
-// begin leaves out what cannot be run, and says so; and writes the manifest. The results of another run are removed
-// with --fresh only.
+// begin leaves out what cannot be run, and says so; and writes the manifest. Results that are there are added to, if
+// they are of the same suite, machine and versions; others are removed with --fresh only.
 func (b *bench) begin(ctx context.Context) error {
 	old, err := results.ReadManifest(b.Out)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	goesOn := err == nil && !b.Fresh && b.goesOn(old)
-	if err == nil && !b.Fresh && !goesOn {
-		return fmt.Errorf("%s holds the results of another run: --fresh replaces them, "+
-			"--out another folder keeps them", b.Out)
+	goesOn := err == nil && !b.Fresh
+	if goesOn && old.Suite != b.Suite {
+		return fmt.Errorf("%s holds the results of the suite %s: --fresh replaces them, "+
+			"--out another folder keeps them", b.Out, old.Suite)
 	}
 	if !goesOn {
 		if err := b.removeOld(old); err != nil {
@@ -166,10 +167,9 @@ func (b *bench) begin(ctx context.Context) error {
 		return err
 	}
 	if goesOn {
-		if err := b.manifest.Continues(&old); err != nil {
+		if err := b.manifest.Continue(&old); err != nil {
 			return fmt.Errorf("%s: %w", b.Out, err)
 		}
-		b.manifest.Started = old.Started
 		fmt.Printf("going on with the run in %s\n", b.Out)
 	}
 	return b.manifest.Write(b.Out)
@@ -249,23 +249,11 @@ func (b *bench) sockload(ctx context.Context, args ...string) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = trialMax
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return measured(cmd.Run())
+	return sockload.Measured(cmd.Run())
 }
 
 // trialMax is longer than any trial, which sockload ends before it heeds a signal.
 const trialMax = 30 * time.Second
-
-// measured takes the exit code for an invalid measurement as none: the results say so themselves.
-func measured(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == exitInvalid {
-		return nil
-	}
-	return err
-}
-
-// exitInvalid is sockload's exit code when the client was the limit.
-const exitInvalid = 3
 
 // recovery is how long a server has to give its memory back after the search's overloads.
 const recovery = time.Minute

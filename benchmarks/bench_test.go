@@ -92,7 +92,7 @@ func TestRun(t *testing.T) {
 	}
 	b.contestants = slices.Clone(all)
 	err = b.measureAll(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "run is of sockload another, and this is") {
+	if err == nil || !strings.Contains(err.Error(), "the results there are of sockload another, and this is") {
 		t.Fatalf("another version goes on: %v", err)
 	}
 	if kept, err := results.ReadManifest(b.Out); err != nil || kept.ClientVersion != "another" {
@@ -144,14 +144,22 @@ func TestRun(t *testing.T) {
 		t.Errorf("no report: %v", err)
 	}
 
-	b.contestants, b.Blocks = slices.Clone(all[:1]), 1 // another run
+	b.contestants, b.Blocks, b.Levels = slices.Clone(all[:1]), 1, []int{2}
 	if folder, err := b.freeFolder(b.Out); err != nil || folder != b.Out+"-2" {
 		t.Errorf("%s, %v", folder, err)
 	}
-	if err := b.measureAll(t.Context()); err == nil || !strings.Contains(err.Error(), "--fresh") {
-		t.Fatalf("it replaced a finished run: %v", err)
+	if err := b.measureAll(t.Context()); err != nil { // a further level, of one of them
+		t.Fatal(err)
 	}
-	b.Fresh = true
+	if names, r := order(); !slices.Equal(names, []string{"first", "second", "first", "second", "first"}) ||
+		!slices.Equal(r.Manifest.Levels, []int{2, 3}) || r.Manifest.Blocks != 2 || len(r.Manifest.Servers) != 3 {
+		t.Errorf("%v %+v", names, r.Manifest)
+	}
+	b.Suite = "walls"
+	if err := b.measureAll(t.Context()); err == nil || !strings.Contains(err.Error(), "--fresh") {
+		t.Fatalf("it replaced another suite's results: %v", err)
+	}
+	b.Suite, b.Fresh = "servers", true
 	if err := b.measureAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,17 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/sockloop/sockloop/benchmarks/internal/process"
+	"github.com/sockloop/sockloop/benchmarks/internal/sockload"
 	"github.com/sockloop/sockloop/loadclient/results"
 )
 
@@ -25,11 +22,15 @@ type loading struct {
 
 // args are sockload's.
 func (l *loading) args() []string {
+	verify := []string(nil)
+	if slices.Contains(l.b.suite.sampled, l.c.Name) {
+		verify = sampled
+	}
 	return slices.Concat([]string{
 		"--target", "ws://" + l.s.Addr + l.c.Path, "--protocol", string(l.c.Protocol), "--cpus", l.b.cpus.String(),
 		"--server-pid", strconv.Itoa(l.s.PID()), "--server-version", l.c.version,
 		"--block", strconv.Itoa(l.block + 1),
-	}, l.b.suite.load, l.c.Load)
+	}, verify, l.b.suite.load, l.c.Load)
 }
 
 // trial runs a trial and adds it to the results.
@@ -47,17 +48,11 @@ func (l *loading) trial(
 func (l *loading) try(
 	ctx context.Context, phase results.Phase, connections int, rate float64, window time.Duration,
 ) (t results.Trial, err error) {
-	args := slices.Concat([]string{
-		"trial", "--json", "--connections", strconv.Itoa(connections),
+	t, err = sockload.Trial(ctx, l.b.program("sockload"), slices.Concat([]string{
+		"--connections", strconv.Itoa(connections),
 		"--rate", strconv.FormatFloat(rate, 'f', -1, 64), "--window", window.String(),
-	}, l.args())
-	cmd := exec.CommandContext(ctx, l.b.program("sockload"), args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := measured(cmd.Run()); err != nil {
-		return t, err
-	}
-	if err := json.Unmarshal(out.Bytes(), &t); err != nil {
+	}, l.args())...)
+	if err != nil {
 		return t, err
 	}
 	t.Phase = phase

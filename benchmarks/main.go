@@ -30,7 +30,7 @@ type flags struct {
 	Only      []string      `help:"Measure only these of the suite." placeholder:"NAME,…"`
 	Levels    []int         `help:"Connections. Default: the suite's." placeholder:"N,…"`
 	Blocks    int           `help:"Times that every server is measured, in turn." default:"1"`
-	Fresh     bool          `help:"Replace the results in --out. Without it an interrupted run goes on."`
+	Fresh     bool          `help:"Replace the results in --out. Without it they are added to."`
 	Install   bool          `help:"Measure nothing: install the peers."`
 	Search    []string      `help:"Further arguments of sockload run, such as --search=--profile=search." placeholder:"ARG,…"`
 	Warm      time.Duration `help:"How long a server gets warm before its search." default:"3s"`
@@ -61,6 +61,9 @@ type suite struct {
 	full   []string // contestants that are measured at the 13 levels of 2011, in the first block
 	light  bool     // and under a light load before and after the search
 	load   []string // further arguments for sockload
+
+	// The client reads all bytes of those of which it is not the limit, and compares a sample of the bytes of these.
+	sampled []string
 
 	// Each contestant is measured a second time with so many of the connections sending: what comes in is no limit
 	// then.
@@ -117,7 +120,7 @@ var suites = map[string]suite{
 		levels: []int{2000},
 	},
 	"peers": {
-		base: "sockjs-node", levels: results.QuickLevels,
+		base: "sockjs-node", levels: results.QuickLevels, sampled: []string{"sockloop", "goroutine-batched"},
 		full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"},
 	},
 	"controls": {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sockloop/sockloop/benchmarks/internal/sockload"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -200,15 +200,10 @@ func behindTLS(t *testing.T, addr string) (proxy, ca string) {
 }
 
 // load runs sockload trial and reads its result.
-func load(t *testing.T, b bench, args ...string) (got results.Trial) {
+func load(t *testing.T, b bench, args ...string) results.Trial {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(b.Bin, "sockload"), append([]string{"trial", "--json"}, args...)...)
-	var out, log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &log
-	if err := measured(cmd.Run()); err != nil {
-		t.Fatalf("%v\n%s%s", err, out.String(), log.String())
-	}
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+	got, err := sockload.Trial(t.Context(), filepath.Join(b.Bin, "sockload"), args...)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return got

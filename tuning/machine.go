@@ -2,9 +2,12 @@ package tuning
 
 import (
 	"bufio"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +23,33 @@ type Machine struct {
 	CPUSet      string            `json:"cpu_set,omitempty"`     // that the process may run on
 	Mitigations map[string]string `json:"mitigations,omitempty"` // of the processor's vulnerabilities, by name
 	Sysctls     map[string]string `json:"sysctls,omitempty"`     // that matter to many connections
+}
+
+// Difference is the first thing in which another machine differs, with both values: what was measured on one is not
+// compared with what was measured on the other. It is empty if there is none.
+func (m *Machine) Difference(other Machine) (setting, is, others string) {
+	type pair struct{ name, is, others string }
+	pairs := []pair{
+		{"cpu", m.CPU, other.CPU},
+		{"cpus", strconv.Itoa(m.CPUs), strconv.Itoa(other.CPUs)},
+		{"kernel", m.Kernel, other.Kernel},
+		{"go", m.Go, other.Go},
+	}
+	for _, of := range []struct{ is, others map[string]string }{
+		{m.Mitigations, other.Mitigations}, {m.Sysctls, other.Sysctls},
+	} {
+		names := slices.Concat(slices.Collect(maps.Keys(of.is)), slices.Collect(maps.Keys(of.others)))
+		slices.Sort(names)
+		for _, name := range names {
+			pairs = append(pairs, pair{name, of.is[name], of.others[name]})
+		}
+	}
+	for _, p := range pairs {
+		if p.is != p.others {
+			return p.name, p.is, p.others
+		}
+	}
+	return "", "", ""
 }
 
 // sysctls are the settings below /proc/sys that a result depends on.

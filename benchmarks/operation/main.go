@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sockloop/sockloop/benchmarks/internal/process"
+	"github.com/sockloop/sockloop/benchmarks/internal/sockload"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -196,21 +196,8 @@ func cpuOf(running []*process.Process) (seconds []float64) {
 const settling = time.Second
 
 // load is one trial of sockload.
-func (b *bench) load(ctx context.Context, addr, rate string) (t results.Trial, err error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "sockload"), "trial", "--json", "--target",
-		"ws://"+addr+"/broadcast", "--connections", strconv.Itoa(b.connections), "--rate", rate,
+func (b *bench) load(ctx context.Context, addr, rate string) (results.Trial, error) {
+	return sockload.Trial(ctx, filepath.Join(b.bin, "sockload"), "--target", "ws://"+addr+"/broadcast",
+		"--connections", strconv.Itoa(b.connections), "--rate", rate,
 		"--window", b.window.String(), "--cpus", strconv.Itoa(b.clientCPU))
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 3 { // the record says so itself
-		err = nil
-	}
-	if err == nil {
-		err = json.Unmarshal(out, &t)
-	}
-	if err != nil {
-		return t, fmt.Errorf("sockload: %w: %s", err, bytes.TrimSpace(said.Bytes()))
-	}
-	return t, nil
 }

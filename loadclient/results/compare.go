@@ -87,6 +87,10 @@ func CompareFiles(o Options, pathA, pathB string) ([]Comparison, error) {
 			if as[0].Protocol != bs[0].Protocol {
 				c.warn("A is over %s and B over %s", as[0].Protocol, bs[0].Protocol)
 			}
+			if as[0].Publishers != bs[0].Publishers || as[0].Room != bs[0].Room {
+				c.warn("who sends to whom differs: --publishers %d and %d, --rooms %d and %d (0 is all)",
+					as[0].Publishers, bs[0].Publishers, as[0].Room, bs[0].Room)
+			}
 			c.Warnings = append(c.Warnings, differentMachines(&a.Manifest.Machine, &b.Manifest.Machine)...)
 			all = append(all, c)
 		}
@@ -224,11 +228,14 @@ func strays(values []float64) (at []int) {
 }
 
 func differentMachines(a, b *Machine) []string {
-	if a.Time.IsZero() || b.Time.IsZero() || a.CPU == b.CPU && a.CPUs == b.CPUs && a.Kernel == b.Kernel {
+	if a.Time.IsZero() || b.Time.IsZero() {
 		return nil
 	}
-	return []string{fmt.Sprintf("the machines differ: %s, %d CPUs, Linux %s; and %s, %d CPUs, Linux %s",
-		a.CPU, a.CPUs, a.Kernel, b.CPU, b.CPUs, b.Kernel)}
+	setting, is, other := a.Difference(b.Machine)
+	if setting == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("the machines differ: %s is %s, and %s", setting, is, other)}
 }
 
 func sortedKeys[K int | string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -204,7 +204,7 @@ func TestCompareFiles(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Ratio != 2 || len(all[0].Pairs) != 2 {
 		t.Fatalf("%+v %v", all, err)
 	}
-	if w := all[0].Warnings; len(w) != 1 || !strings.Contains(w[0], "the machines differ: one, ") {
+	if w := all[0].Warnings; len(w) != 1 || !strings.Contains(w[0], "the machines differ: cpu is one, and ") {
 		t.Errorf("%q", w)
 	}
 	all, err = CompareFiles(Options{}, file("a"), file("raw"))

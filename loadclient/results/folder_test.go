@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -265,28 +266,55 @@ func TestAllowOld(t *testing.T) {
 	}
 }
 
-// A run that was interrupted goes on with the versions that it began with, or not at all.
-func TestContinues(t *testing.T) {
+// Results are added to by the versions that made them, and on the same machine, or not at all.
+func TestContinue(t *testing.T) {
 	t.Parallel()
-	run := func(client, server string) *Manifest {
-		return &Manifest{
+	run := func(client, server, congestion string) *Manifest {
+		m := &Manifest{
 			ClientVersion: client, Servers: []ManifestServer{{Name: "x", Version: server}, {Name: "y", Skipped: "no"}},
 		}
+		m.Machine.Sysctls = map[string]string{"congestion": congestion}
+		return m
 	}
-	for _, tt := range []struct{ client, server, want string }{
-		{"c", "s", ""},
-		{"c2", "s", "the interrupted run is of sockload c, and this is c2: build that version again to go on with it"},
-		{"c", "s2", "the interrupted run is of x s, and this is s2"},
+	for _, tt := range []struct{ client, server, congestion, want string }{
+		{"c", "s", "cubic", ""},
+		{"c2", "s", "cubic", "the results there are of sockload c, and this is c2: go on with that one"},
+		{"c", "s2", "cubic", "the results there are of x s, and this is s2"},
+		{"c", "s", "bbr", "of a machine with congestion cubic, and this is bbr"},
 	} {
-		is := run(tt.client, tt.server)
+		is := run(tt.client, tt.server, tt.congestion)
 		is.Servers[1] = ManifestServer{Name: "y", Version: "1"} // which was not there then
-		err := is.Continues(run("c", "s"))
+		err := is.Continue(run("c", "s", "cubic"))
 		if tt.want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)
+		}
+		if tt.congestion != "cubic" {
+			continue // a file of one server says nothing of that
 		}
 		err = Continues(found(1), Provenance{ClientVersion: tt.client + "lient", ServerVersion: tt.server + "erver"})
 		if tt.want == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), "give another --out") {
 			t.Errorf("%s %s: %v", tt.client, tt.server, err)
 		}
+	}
+}
+
+// What is added to results leaves what they say of the earlier.
+func TestContinueKeepsWhatWasMeasured(t *testing.T) {
+	t.Parallel()
+	first := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	old := Manifest{Levels: []int{2000}, Blocks: 3, Started: first, Servers: []ManifestServer{
+		{Name: "gone", Version: "1"}, {Name: "absent", Version: "1"}, {Name: "new", Skipped: "no"},
+	}}
+	is := Manifest{Levels: []int{2000, 25}, Blocks: 1, Started: first.Add(time.Hour), Servers: []ManifestServer{
+		{Name: "absent", Skipped: "no"}, {Name: "new", Version: "1"},
+	}}
+	if err := is.Continue(&old); err != nil {
+		t.Fatal(err)
+	}
+	want := Manifest{Levels: []int{25, 2000}, Blocks: 3, Started: first, Servers: []ManifestServer{
+		{Name: "absent", Version: "1"}, {Name: "new", Version: "1"}, {Name: "gone", Version: "1"},
+	}}
+	if !reflect.DeepEqual(is, want) {
+		t.Errorf("%+v\nwant %+v", is, want)
 	}
 }

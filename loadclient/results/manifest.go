@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -64,22 +65,35 @@ func (m *Manifest) Write(dir string) error {
 	return os.WriteFile(filepath.Join(dir, ManifestName), append(text, '\n'), 0o644)
 }
 
-// Continues is an error unless the versions are those of an earlier run, which was interrupted: what one run measures,
-// one version of client and servers measures.
-func (m *Manifest) Continues(old *Manifest) error {
-	differ := func(program, was, is string) error {
-		return fmt.Errorf("the interrupted run is of %s %s, and this is %s: build that version again "+
-			"to go on with it, --fresh replaces it, --out another folder keeps it", program, orOld(was), orOld(is))
+// Continue makes m the manifest of an earlier run and of what is to be added to it: further levels, blocks and servers.
+// It is an error if the machine or a version is another: what one run measures, one version of client and servers
+// measures on one machine.
+func (m *Manifest) Continue(old *Manifest) error {
+	differ := func(thing, was, is string) error {
+		return fmt.Errorf("the results there are of %s %s, and this is %s: go on with that one, "+
+			"--fresh replaces them, --out another folder keeps them", thing, orOld(was), orOld(is))
 	}
 	if m.ClientVersion != old.ClientVersion {
 		return differ("sockload", old.ClientVersion, m.ClientVersion)
 	}
+	if setting, was, is := old.Machine.Difference(m.Machine.Machine); setting != "" {
+		return differ("a machine with "+setting, was, is)
+	}
 	for _, was := range old.Servers {
-		for _, is := range m.Servers {
-			if was.Name == is.Name && was.Version != is.Version && was.Skipped == "" && is.Skipped == "" {
-				return differ(is.Name, was.Version, is.Version)
-			}
+		i := slices.IndexFunc(m.Servers, func(s ManifestServer) bool { return s.Name == was.Name })
+		switch {
+		case i < 0:
+			m.Servers = append(m.Servers, was)
+		case m.Servers[i].Skipped != "":
+			m.Servers[i] = was // what has been measured stays
+		case was.Skipped == "" && was.Version != m.Servers[i].Version:
+			return differ(was.Name, was.Version, m.Servers[i].Version)
 		}
 	}
+	m.Levels = slices.Concat(m.Levels, old.Levels)
+	slices.Sort(m.Levels)
+	m.Levels = slices.Compact(m.Levels)
+	m.Blocks = max(m.Blocks, old.Blocks)
+	m.Started = old.Started
 	return nil
 }

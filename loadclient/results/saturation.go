@@ -11,6 +11,7 @@ type Saturation struct {
 	Protocol    Protocol  `json:"protocol"`
 	Connections int       `json:"connections"`
 	Publishers  int       `json:"publishers,omitempty"` // of the connections, those that send; 0 is all
+	Room        int       `json:"room,omitempty"`       // connections that hear each other; 0 is all
 	Verify      Verify    `json:"verify,omitempty"`
 	Profile     string    `json:"profile"`
 	// Rate is where the mean round trip crosses the threshold, between the highest rate that held and the lowest that
