@@ -256,7 +256,7 @@ func (s *session) open(ctx context.Context, c *LevelConfig) error {
 }
 
 func (s *session) prepare(ctx context.Context, p *plan) error {
-	if p == nil || p.Connections != s.part.senders() || p.Block < 1 || p.Messages < 0 || p.Window <= 0 ||
+	if p == nil || p.Connections != s.part.Senders() || p.Block < 1 || p.Messages < 0 || p.Window <= 0 ||
 		p.Messages > 0 && p.Rate <= 0 {
 		return errNonsense
 	}

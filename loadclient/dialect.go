@@ -24,7 +24,7 @@ func sockJSFrame(text string) (string, error) {
 	case strings.HasPrefix(text, "c"):
 		return "", fmt.Errorf("the server closed the session: %s", text)
 	}
-	return "", fmt.Errorf("%.100q is no SockJS frame", text)
+	return "", fmt.Errorf("%.100q is no SockJS frame (does that path speak raw WebSocket? --protocol websocket)", text)
 }
 
 // socketIOPacket takes a packet of Engine.IO 4 (https://socket.io/docs/v4/engine-io-protocol/) that is no event of

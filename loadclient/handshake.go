@@ -15,6 +15,8 @@ import (
 	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
+
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // errTarget marks a failure that is the target's: it was not there, or is not what it was said to be.
@@ -144,6 +146,8 @@ func (t Target) refused(conn io.ReadWriter, answer *bufio.Reader, instead string
 		hint = "it takes no more clients: is it full, or going down?"
 	case resp.StatusCode/100 == 3:
 		hint = fmt.Sprintf("it is at %q now: give that as the target", resp.Header.Get("Location"))
+	case bytes.Contains(body, []byte("SockJS")) && t.Protocol == results.WebSocket:
+		hint = "that is a SockJS service: --protocol sockjs, or behind it /websocket"
 	case t.TLS == nil && bytes.Contains(body, []byte("HTTPS")):
 		hint = "it speaks TLS: give it as wss:// or https://"
 	}

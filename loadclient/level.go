@@ -57,8 +57,8 @@ type LevelConfig struct {
 // Hearers is how many connections hear a message.
 func (c *LevelConfig) Hearers() int { return cmp.Or(c.Room, c.Connections) }
 
-// senders is how many connections send.
-func (c *LevelConfig) senders() int { return cmp.Or(c.Publishers, c.Connections) }
+// Senders is how many connections send.
+func (c *LevelConfig) Senders() int { return cmp.Or(c.Publishers, c.Connections) }
 
 // Check says what cannot be.
 func (c *LevelConfig) Check() error {
@@ -164,9 +164,9 @@ func (l *Level) Idle(window time.Duration) (Trial, error) { return l.listen(wind
 // sends is a schedule at a rate, or one without messages.
 func (l *Level) sends(rate float64, window time.Duration) schedule {
 	if rate == 0 {
-		return schedule{connections: l.senders(), block: 1}
+		return schedule{connections: l.Senders(), block: 1}
 	}
-	return newSchedule(rate, l.senders(), window, l.Restart)
+	return newSchedule(rate, l.Senders(), window, l.Restart)
 }
 
 // listen is a trial in which nothing is sent. begun is called when all workers count.

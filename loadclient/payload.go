@@ -92,7 +92,8 @@ func parseTemplate(template string) ([]piece, error) {
 	}
 	switch {
 	case count[idPiece] != 1 || count[timeOf] != 1:
-		return nil, errors.New("want {id} and {time}, each once: by them messages are told apart")
+		return nil, errors.New(
+			`want {id} and {time}, each once, such as {"from":{id},"at":{time}}: by them messages are told apart`)
 	case count[seqPiece] > 1 || count[padPiece] > 1:
 		return nil, errors.New("want {seq} and {pad} once at most")
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -51,6 +52,10 @@ func tlsError(t Target, err error) error {
 	case errors.As(err, &untrusted):
 		return fmt.Errorf("%w: the certificate of %s is not trusted: %w: give the authority that signed it with "+
 			"--ca FILE, or --insecure to check none", errTarget, t, untrusted.Err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: %s does not answer the TLS handshake within %v: if it speaks none, give it as ws:// or "+
+			"http://", errTarget, t, dialTimeout)
 	}
 	return fmt.Errorf("%w: %s: the TLS handshake failed: %w", errTarget, t, err)
 }

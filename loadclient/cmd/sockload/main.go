@@ -25,10 +25,10 @@ import (
 const (
 	exitUsage   = 1
 	exitSlower  = 2 // a comparison found a regression
-	exitInvalid = 3 // the client was the limit, so nothing is known of the server
+	exitInvalid = 3 // the client or the machine was the limit
 	exitTarget  = 4
-	// an expectation was not met (--expect)
-	exitUnexpected = 5
+
+	exitUnexpected = 5 // a trial did not meet what was expected (--expect)
 )
 
 func main() {
@@ -59,7 +59,7 @@ func exitCode(err error) int {
 
 var errInterrupted = errors.New("interrupted; with --out, the same command goes on with the levels that are left")
 
-var errInvalid = errors.New("the load client was the limit: give it more or quieter CPUs (--cpus)")
+var errInvalid = errors.New("not the server was the limit: give the load client more or quieter CPUs (--cpus)")
 
 type commands struct {
 	Version kong.VersionFlag `help:"Print the version."`
@@ -81,7 +81,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c commands
 	left := false
 	parser, err := kong.New(&c, kong.Name("sockload"),
-		kong.Description("A load client for SockJS and WebSocket broadcast servers."),
+		kong.Description("A load client for SockJS and WebSocket servers that send each message back as it was: "+
+			"to everybody, to a room (--rooms), or to its sender (--echo)."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { left = true }), kong.DefaultEnvars("SOCKLOAD"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), targetHelp, commandHelp, exportsHelp, idleHelp,
 		kong.Vars{
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w; see sockload --help", err)
+		return misused(err, args)
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
 	if err = k.Run(&console{out: stdout, err: stderr}); errors.Is(err, context.Canceled) {
@@ -107,7 +108,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return err
 }
 
-// client is what every command that measures has.
+// misused says where the help for a command line stands that could not be read, and what was meant, if that can be
+// told.
+func misused(err error, args []string) error {
+	hint := ""
+	for _, a := range args {
+		if strings.Contains(err.Error(), "unexpected argument") && strings.Contains(a, "://") {
+			hint = "did you mean --target " + a + "? "
+		}
+	}
+	command := "sockload"
+	if e := (*kong.ParseError)(nil); errors.As(err, &e) {
+		if n := e.Context.Selected(); n != nil {
+			command += " " + n.Name
+		}
+	}
+	return fmt.Errorf("%w; %ssee %s --help", err, hint, command)
+}
+
+// client has the flags that all measuring commands share.
 type client struct {
 	CPUs tuning.CPUs `help:"CPUs to run on, a worker each: 1-3, not the server's." name:"cpus" placeholder:"SET"`
 }
@@ -128,7 +147,7 @@ func (c *client) prepare(out *console, connections int) error {
 	return nil
 }
 
-// target is what the commands that load a server have.
+// target has the flags that the commands that load a server share.
 type target struct {
 	client
 	Target        string `help:"${target_help}" default:"${target}" placeholder:"URL"`

@@ -70,6 +70,8 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"full disk", []string{"run", "--out", "/dev/full"}, "no space left on device", exitUsage},
 		{"full disk for the table", []string{"run", "--csv", "/dev/full"}, "no space left on device", exitUsage},
 		{"drain", []string{"run", "--drain", "0s"}, "want a time", exitUsage},
+		{"a target as an argument", []string{"trial", "ws://127.0.0.1:1/x"},
+			"did you mean --target ws://127.0.0.1:1/x? see sockload trial --help", exitUsage},
 		{"no results", []string{"report", "/nonexistent"}, "no such file", exitUsage},
 		{"window", []string{"trial", "--window", "1ms"}, "at least 100ms", exitUsage},
 		{"nothing listens", []string{"run", "--target", "ws://127.0.0.1:1/broadcast", "--levels", "1"},
@@ -108,6 +110,20 @@ func TestTrialCommand(t *testing.T) {
 		if err := d.Decode(&x); err != nil || x.Sent != 10 || x.Received != 30 {
 			t.Errorf("%+v %v", x, err)
 		}
+	}
+}
+
+// A server that loses messages fails the trial, which is printed all the same.
+func TestTrialOfALossFails(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{LoseEvery: 10})
+	defer r.Close()
+	var out, log bytes.Buffer
+	err := run(t.Context(), []string{"trial", "--target", r.URL(), "--connections", "3", "--rate", "300",
+		"--duration", "200ms", "--json"}, &out, &log)
+	var x results.Trial
+	if decoded := json.Unmarshal(out.Bytes(), &x); decoded != nil || exitCode(err) != exitTarget || x.Lost != 2 {
+		t.Errorf("%v, %v: %+v", err, decoded, x)
 	}
 }
 
