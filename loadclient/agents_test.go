@@ -121,7 +121,9 @@ func TestFaultsOverAgents(t *testing.T) {
 		faults room.Faults
 		check  func(Trial) bool
 	}{
-		{"lost", room.Faults{LoseEvery: 10}, func(x Trial) bool { return x.NotCompleted == 10 && x.Received == 990 }},
+		{"lost", room.Faults{LoseEvery: 10}, func(x Trial) bool {
+			return x.NotCompleted+x.Lost == 10 && x.Received == 990
+		}},
 		{"repeated", room.Faults{RepeatEvery: 10}, func(x Trial) bool { return x.Duplicated == 10 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,6 +14,8 @@ type link interface {
 	receive(s *socket, data []byte) error
 	// writable tells that a socket that was full has taken everything.
 	writable(s *socket) error
+	// betweenFrames tells whether everything that was received belongs to frames that are complete.
+	betweenFrames() bool
 	// skimmed tells that so many bytes of messages were thrown away, as the socket's skim allowed.
 	skimmed(n int)
 	// ended tells that the server has ended a connection; what it returns ends the trial.
@@ -46,6 +48,9 @@ type conn struct {
 	read  bool // it has had its turn of being read
 	since int  // where that began, if bytes were counted before that nobody had looked at; else 0
 	ahead fifo[reached]
+	// missed is when it had last missed its turn of being read, because it was ahead, in ns since the start of the
+	// trial; else 0.
+	missed int64
 }
 
 // burst is the messages of a connection that were sent with one write.
@@ -74,7 +79,7 @@ func (c *conn) target() Target { return c.w.target.in(c.reference.room.number())
 // reset prepares the connection for a trial.
 func (c *conn) reset() {
 	c.sent, c.own, c.pos, c.next = 0, 0, 0, 0
-	c.skims, c.read, c.since = false, false, 0
+	c.skims, c.read, c.since, c.missed = false, false, 0, 0
 	c.ahead.clear()
 	c.bursts.clear()
 	c.marks.clear()
@@ -94,6 +99,7 @@ func (c *conn) frameEnd() {
 
 // elements takes a part of the messages: compares it with what the others received, or is the first to.
 func (c *conn) elements(p []byte) {
+	c.w.hears = true
 	switch {
 	case c.alone != nil:
 		c.pos += len(p)

@@ -48,8 +48,8 @@ func (k *levelKeeper) try(nominal float64, window time.Duration) (Trial, error) 
 	if k.watch != nil {
 		k.watch(k.level, nominal)
 	}
-	t, err := k.level.Trial(nominal/float64(k.config.Connections), window)
-	if err != nil || t.NotCompleted > 0 {
+	t, err := k.level.Trial(nominal/float64(k.config.Hearers()), window)
+	if err != nil || t.NotCompleted+t.Lost > 0 {
 		k.close()
 		k.recover()
 	}

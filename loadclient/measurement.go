@@ -96,7 +96,7 @@ func noisier(a, b *Noise) *Noise {
 
 // integrity is how what connections have received differs from what was sent, as in a Trial.
 type integrity struct {
-	Stragglers, NotCompleted, Lost, Duplicated, Reordered, Foreign, Greetings int
+	Stragglers, NotCompleted, Lost, Duplicated, Reordered, Foreign, Greetings, NeverCompared int
 }
 
 func (t *integrity) add(o integrity) {
@@ -107,6 +107,7 @@ func (t *integrity) add(o integrity) {
 	t.Reordered += o.Reordered
 	t.Foreign += o.Foreign
 	t.Greetings += o.Greetings
+	t.NeverCompared += o.NeverCompared
 }
 
 // account is what all parts together have sent.
@@ -136,6 +137,9 @@ func (t *integrity) compareRoom(r *reference, a account) {
 	length := r.wholeLength(due)
 	follow := 0
 	for _, c := range r.conns {
+		if c.neverCompared() {
+			t.NeverCompared++
+		}
 		switch {
 		case c.alone != nil:
 			t.Stragglers++
@@ -234,8 +238,9 @@ func (l *Level) result(x *execution, m *measurement, c integrity) Trial {
 		Delivered: m.Delivered, Noise: m.Noise, ClientBusy: m.ClientBusy,
 		Sent: m.Sent, SentLate: m.SentLate, Expected: m.Sent * l.Hearers(), Received: m.Received,
 		Lost: c.Lost, Duplicated: c.Duplicated, Reordered: c.Reordered, Foreign: c.Foreign, Greetings: c.Greetings,
-		Stragglers: c.Stragglers, NotCompleted: c.NotCompleted, OwnMissing: m.Sent - int(r.intended.TotalCount()),
-		RTT: newLatency(r.intended), RTTActual: newLatency(r.actual), Arrival: newLatency(r.arrival),
+		NeverCompared: c.NeverCompared, Stragglers: c.Stragglers, NotCompleted: c.NotCompleted,
+		OwnMissing: m.Sent - int(r.intended.TotalCount()),
+		RTT:        newLatency(r.intended), RTTActual: newLatency(r.actual), Arrival: newLatency(r.arrival),
 		LagP99: float64(r.lag.ValueAtQuantile(99)) / 1000, Rest: milliseconds(r.rest),
 		Spectrum: spectrum(r.intended), OverTime: overTime(r.buckets), RoundTrips: r.intended,
 		Slope: slope(r.buckets, s.rate*bucketTime.Seconds()),
@@ -243,6 +248,9 @@ func (l *Level) result(x *execution, m *measurement, c integrity) Trial {
 	q := m.Queues
 	q.Left, q.Quiet = m.Left.Unread+max(0, m.Left.Unsent), m.Left.Quiet
 	t.Queues = &q
+	if t.NotCompleted > 0 && q.EmptyAtTheEnd() {
+		t.Lost, t.NotCompleted = t.Lost+t.NotCompleted, 0
+	}
 	if m.Received > 0 {
 		n := float64(m.Received)
 		t.BytesPerMessage = float64(m.Bytes) / n

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -64,12 +65,32 @@ func TestTrialVerifiesASample(t *testing.T) {
 func TestSampleSeesFaults(t *testing.T) {
 	t.Parallel()
 	c := LevelConfig{Connections: 40, Verify: VerifySample, Drain: time.Second}
-	if got := once(t, newRoom(t, room.Faults{LoseEvery: 10}), c, 500); got.NotCompleted == 0 {
+	if got := once(t, newRoom(t, room.Faults{LoseEvery: 10}), c, 500); got.NotCompleted+got.Lost == 0 {
 		t.Errorf("a loss is not seen: %+v", got)
 	}
 	got := once(t, newRoom(t, room.Faults{RepeatEvery: 10}), c, 500)
 	if got.Duplicated == 0 || got.Verdict != TargetFailed {
 		t.Errorf("a duplicate is not seen: %+v", got)
+	}
+}
+
+// A loss is one also where something else keeps coming, and where the server cannot be looked into.
+func TestLossOnAStreamWithHeartbeats(t *testing.T) {
+	t.Parallel()
+	c := LevelConfig{Connections: 4, Drain: 1500 * time.Millisecond}
+	got := once(t, newRoom(t, room.Faults{LoseEvery: 10, Heartbeat: 50 * time.Millisecond}), c, 500)
+	if got.Lost != 20 || got.NotCompleted != 0 || got.Verdict != TargetFailed {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestMeanOfQueues(t *testing.T) {
+	t.Parallel()
+	if got := mean([]Queues{{Unread: 2, Unsent: 10}, {Unread: 4, Unsent: 20}}); got != (Queues{Unread: 3, Unsent: 15}) {
+		t.Errorf("%+v", got)
+	}
+	if got := mean([]Queues{{Unread: 2, Unsent: 10}, {Unread: 4, Unsent: -1}}); got != (Queues{Unread: 3, Unsent: -1}) {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -85,9 +106,9 @@ func TestPublishersAmongMany(t *testing.T) {
 	}
 }
 
-// Rooms of one are an echo: what a connection sends comes back to it alone.
-func TestRoomsOfOne(t *testing.T) {
-	t.Parallel()
+// newEcho starts a server that sends each message back, and tells its URL.
+func newEcho(t *testing.T) string {
+	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, _, _, err := ws.UpgradeHTTP(r, w)
 		if err != nil {
@@ -102,13 +123,43 @@ func TestRoomsOfOne(t *testing.T) {
 		}
 	}))
 	t.Cleanup(srv.Close)
+	return "ws" + srv.URL[len("http"):] + "/echo"
+}
+
+// Rooms of one are an echo: what a connection sends comes back to it alone.
+func TestRoomsOfOne(t *testing.T) {
+	t.Parallel()
+	echo := newEcho(t)
 	for _, v := range []Verify{VerifyAll, VerifySample} {
 		c := LevelConfig{Connections: 20, Room: 1, Verify: v}
-		got := once(t, "ws"+srv.URL[len("http"):]+"/echo", c, 500)
+		got := once(t, echo, c, 500)
 		if got.Sent != 200 || got.Received != 200 || got.Expected != 200 || got.Nominal != 500 ||
 			got.RTT.Count != 200 || got.Foreign+got.NotCompleted != 0 {
 			t.Errorf("%+v", got)
 		}
+	}
+}
+
+// A search's rates are what is received, also where a connection hears itself alone.
+func TestSearchOfAnEcho(t *testing.T) {
+	t.Parallel()
+	p := profile(t, "quick")
+	p.Window, p.Confirm, p.Curve = 200*time.Millisecond, 200*time.Millisecond, nil
+	p.SaturationRTT, p.Precision = 20, 1
+	c := SearchConfig{StartRate: 1000, Profile: p, CoolDown: time.Millisecond, Patience: time.Millisecond,
+		Level: LevelConfig{Target: target(t, newEcho(t), SockJS, TargetOptions{}), Connections: 10, Room: 1, IDBase: 1}}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	trials := 0
+	found, err := Search(ctx, c, func(x Trial) { // the first rate, perhaps again, and twice that
+		if trials++; x.Nominal == 2*c.StartRate || trials == 10 {
+			stop()
+		} else if x.Nominal != c.StartRate {
+			t.Errorf("tried %v messages a second, want %v", x.Nominal, c.StartRate)
+		}
+	}, nil)
+	if !errors.Is(err, context.Canceled) || found.Room != 1 {
+		t.Errorf("%v: %+v", err, found)
 	}
 }
 

@@ -18,15 +18,26 @@ const looks = 4
 
 // watchQueues looks at the queues until the window ends.
 func (l *local) watchQueues(start time.Time, window time.Duration) Queues {
-	var sum Queues
-	for i := range looks {
+	var seen [looks]Queues
+	for i := range seen {
 		l.sleep(start.Add(window/2 + window*time.Duration(i+1)/(2*looks) - lookTime))
-		q := l.queues()
-		sum.Unread += q.Unread / looks
-		sum.Unsent += q.Unsent / looks
+		seen[i] = l.queues()
 	}
 	l.sleep(start.Add(window))
-	return sum
+	return mean(seen[:])
+}
+
+// mean is what lay in the queues on the average. What was not seen every time was not seen.
+func mean(seen []Queues) (m Queues) {
+	n, unseen := int64(len(seen)), false
+	for _, q := range seen {
+		m.Unread, m.Unsent = m.Unread+q.Unread, m.Unsent+q.Unsent
+		unseen = unseen || q.Unsent < 0
+	}
+	if m.Unread, m.Unsent = m.Unread/n, m.Unsent/n; unseen {
+		m.Unsent = -1
+	}
+	return m
 }
 
 // lookTime is how long before the end of the window the last look is.
@@ -47,12 +58,12 @@ func (l *local) queues() Queues {
 	return q
 }
 
-// left is what is left in the queues when the trial is over, and for how long nothing has come.
+// left is what is left in the queues when the trial is over, and for how long no message has come.
 func (l *local) left() Queues {
 	left := l.queues()
 	left.Quiet = math.MaxFloat64
 	for _, w := range l.workers {
-		left.Quiet = min(left.Quiet, (time.Since(w.start)-time.Duration(w.readAt)).Seconds()*1000)
+		left.Quiet = min(left.Quiet, (time.Since(w.start)-time.Duration(w.heardAt)).Seconds()*1000)
 	}
 	return left
 }

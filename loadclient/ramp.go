@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// stepOf2011 is by how much the ramp of 2011 rises, in messages sent a second.
-func stepOf2011(connections int) float64 { return float64(max(1, 1000/connections)) }
+// stepOf2011 is by how much the ramp of 2011 rises, in messages sent a second that so many connections hear.
+func stepOf2011(hearers int) float64 { return float64(max(1, 1000/hearers)) }
 
 // ramp tries one rate after the other until a stop rule of 2011 holds, and reads off where the mean round trip crosses
 // the threshold.
 func (s *searcher) ramp() (Saturation, error) {
-	first, step := 1.0, stepOf2011(s.Level.Connections)
+	first, step := 1.0, stepOf2011(s.Level.Hearers())
 	if r := s.Profile.Ramp; r.Scale > 0 {
 		lo, hi, err := s.probe()
 		if err != nil {
 			return Saturation{}, err
 		}
-		step = max(lo, hi) / float64(r.Scale) / float64(s.Level.Connections)
+		step = max(lo, hi) / float64(r.Scale) / float64(s.Level.Hearers())
 		first = step
 	}
 	var result Saturation
@@ -36,10 +36,10 @@ func (s *searcher) ramp() (Saturation, error) {
 }
 
 func (s *searcher) climb(result *Saturation, first, step float64) error {
-	connections := float64(s.Level.Connections)
+	hearers := float64(s.Level.Hearers())
 	var before Trial
 	for rate := first; ; rate += step {
-		t, err := s.step(rate * connections)
+		t, err := s.step(rate * hearers)
 		switch {
 		case err != nil && s.ctx.Err() == nil && IsTargetFailure(err) && before.Sent > 0: // a connection was lost
 			return s.ended(result, before, TargetFailed, err.Error())
@@ -61,6 +61,7 @@ func (s *searcher) climb(result *Saturation, first, step float64) error {
 			result.Best, result.Limit, result.Reason = &best, Overloaded, t.Reason
 		}
 		if t.Verdict == ClientLimited && rtt >= s.Profile.SaturationRTT && !s.Profile.exact() {
+			s.unknown = t.Nominal
 			return s.ended(result, before, ClientLimited, t.Reason)
 		}
 		if rtt >= s.Profile.OverloadRTT { // the point is kept
@@ -108,7 +109,7 @@ func (s *searcher) step(nominal float64) (Trial, error) {
 	}
 	t, err := s.run(nominal, s.Profile.Window)
 	if err == nil && t.Sent == 0 && t.Verdict == TargetFailed {
-		err = failure(&t)
+		err = TargetFailure(&t)
 	}
 	return t, err
 }

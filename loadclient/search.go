@@ -62,7 +62,8 @@ func Search(ctx context.Context, c SearchConfig, each func(Trial), watch func(*L
 	}
 	result.Time = time.Now().UTC()
 	result.Target, result.Protocol = c.Level.Target.String(), c.Level.Target.Protocol
-	result.Connections, result.Publishers, result.Verify = c.Level.Connections, c.Level.Publishers, c.Level.Verify
+	result.Connections, result.Publishers, result.Room = c.Level.Connections, c.Level.Publishers, c.Level.Room
+	result.Verify = c.Level.Verify
 	return result, err
 }
 
@@ -97,7 +98,8 @@ type searcher struct {
 	silent  int // trials in a row in which nothing came back
 
 	counted  []Trial // the trials of a whole window or more that say something of the server
-	carried  Trial   // of all that held, the one at the highest rate
+	carried  []Trial // all that held
+	unknown  float64 // the rate that ended the search because nothing could be said of it, 0 if the server ended it
 	waited   time.Duration
 	everHeld bool
 	warnings []string
@@ -116,6 +118,9 @@ func (s *searcher) search() (Saturation, error) {
 		return Saturation{}, err
 	}
 	result := b.result(s.Profile.SaturationRTT)
+	if s.unknown = 0; result.LowerBound() {
+		s.unknown = b.unknown.Nominal
+	}
 	if result.Limit == Noisy && s.waited >= s.Patience { // what else could be tried would say as little
 		s.summarize(&result)
 		return result, nil
@@ -185,13 +190,13 @@ func (s *searcher) giveUp(t Trial) error {
 		s.silent++
 	}
 	if !s.everHeld || s.failed > failuresMax || s.silent > silencesMax {
-		return failure(&t)
+		return TargetFailure(&t)
 	}
 	return nil
 }
 
-// failure is a trial's reason as an error: the target failed.
-func failure(t *Trial) error {
+// TargetFailure is the reason of a trial that the target failed as an error, of which IsTargetFailure is true.
+func TargetFailure(t *Trial) error {
 	return fmt.Errorf("%w: %s", errTarget, strings.TrimPrefix(t.Reason, errTarget.Error()+": "))
 }
 
@@ -211,17 +216,17 @@ func (s *searcher) note(t *Trial) {
 	if s.says(*t) && t.Window >= s.Profile.Window.Seconds() {
 		s.counted = append(s.counted, *t)
 	}
-	if s.holds(*t) && t.Nominal > s.carried.Nominal {
-		s.carried = *t
+	if s.holds(*t) {
+		s.carried = append(s.carried, *t)
 	}
 	s.each(*t)
 }
 
 // holds tells whether a trial's rate is below the saturation point. The threshold is for a whole window: an overloaded
-// queue's mean round trip grows with it.
+// queue's mean round trip grows with it, from what a round trip takes that waits for nothing.
 func (s *searcher) holds(t Trial) bool {
 	return (t.Verdict == OK || t.InSpite()) &&
-		t.RTT.Mean < s.Profile.SaturationRTT*min(1, t.Window/s.Profile.Window.Seconds())
+		t.RTT.Mean-t.RTT.Min < (s.Profile.SaturationRTT-t.RTT.Min)*min(1, t.Window/s.Profile.Window.Seconds())
 }
 
 // says tells whether a trial says something of the server: it was not disturbed, or held in spite of that.
@@ -325,7 +330,7 @@ func (b *bracket) top() float64 {
 }
 
 // decide tries a rate until most of the profile's repeats agree, and moves the bracket. Trials that say nothing have no
-// vote; if none said anything the rate is unknown, and the bracket's lower end stays where it is.
+// vote; if there is no majority without them the rate is unknown, and the bracket's lower end stays where it is.
 func (s *searcher) decide(rate float64, b *bracket) error {
 	p := point{rate: rate}
 	for 2*p.held <= s.Profile.Repeats && 2*p.fell <= s.Profile.Repeats {
@@ -334,11 +339,8 @@ func (s *searcher) decide(rate float64, b *bracket) error {
 			return err
 		}
 		if !s.says(t) {
-			if p.held+p.fell == 0 {
-				b.unknown = t
-				return nil
-			}
-			break
+			b.unknown = t
+			return nil
 		}
 		p.vote(t, s.holds(t))
 	}
@@ -409,7 +411,9 @@ func (s *searcher) sustain(result *Saturation) error {
 		rate := result.Held
 		switch {
 		case lo > 0 && (hi == 0 || hi/lo <= 1+sustainPrecision):
-			result.Sustained = lo
+			if result.Sustained = lo; hi == 0 {
+				result.SustainedUnmeasured = s.unknown
+			}
 			return nil
 		case lo > 0:
 			rate = math.Sqrt(lo * hi)
@@ -510,7 +514,8 @@ func (s *searcher) hardStop(t Trial) bool {
 	return t.Verdict == TargetFailed || t.OwnMissing > 0 || t.Valid() && t.RTT.Mean >= s.Profile.OverloadRTT
 }
 
-// summarize adds what all trials say together. A lower bound is what any valid trial has carried.
+// summarize adds what all trials say together. A lower bound is what any trial has carried, below every rate at which
+// one fell.
 func (s *searcher) summarize(r *Saturation) {
 	r.Profile, r.Trials, r.Invalid = s.Profile.Name, s.trials, s.invalid
 	for _, t := range s.counted {
@@ -521,11 +526,28 @@ func (s *searcher) summarize(r *Saturation) {
 			r.Overload = t.Nominal
 		}
 	}
-	if bound := r.Limit == ClientLimited || r.Limit == Noisy; bound && s.carried.Nominal > r.Rate {
-		r.Rate, r.Held = s.carried.Nominal, s.carried.Nominal
-		r.Best = cmp.Or(r.Best, &s.carried)
+	if best := s.highestCarried(); r.LowerBound() && best.Nominal > r.Rate {
+		r.Rate, r.Held = best.Nominal, best.Nominal
+		r.Best = cmp.Or(r.Best, &best)
 	}
 	r.Warnings = s.warnings
+}
+
+// highestCarried is the trial at the highest rate that held, of those below every rate at which one of a whole window
+// fell.
+func (s *searcher) highestCarried() (best Trial) {
+	fell := math.Inf(1)
+	for _, t := range s.counted {
+		if !s.holds(t) {
+			fell = min(fell, t.Nominal)
+		}
+	}
+	for _, t := range s.carried {
+		if t.Nominal < fell && t.Nominal > best.Nominal {
+			best = t
+		}
+	}
+	return best
 }
 
 func (s *searcher) warn(format string, args ...any) {

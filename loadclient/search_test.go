@@ -187,6 +187,86 @@ func (l *limited) try(nominal float64, window time.Duration) (Trial, error) {
 	return t, err
 }
 
+// torn is a queue of which every other trial of a whole window above a rate is the client's fault, and the first of the
+// others there holds.
+type torn struct {
+	queue
+	above float64
+	there int
+}
+
+func (q *torn) try(nominal float64, window time.Duration) (Trial, error) {
+	t, err := q.queue.try(nominal, window)
+	if nominal <= q.above || window < 3*time.Second {
+		return t, err
+	}
+	q.there++
+	t.Verdict, t.RTT.Mean, t.RTT.Min = Overloaded, 300, 0
+	if q.there == 1 {
+		t.Verdict, t.RTT.Mean = OK, 100
+	}
+	if q.there > 2 {
+		t.Verdict = ClientLimited
+	}
+	return t, err
+}
+
+// One trial that held and one that fell, and then nothing but trials of a client that could do no more: that is no
+// verdict on the server, and the rate at which one fell is no bound.
+func TestSearchWithoutAMajority(t *testing.T) {
+	t.Parallel()
+	const knee = 1e6
+	got, trials, err := searchQueue(&torn{queue: *newQueue(1e12), above: knee}, profile(t, "quick"), 10)
+	if err != nil || got.Limit != ClientLimited || !got.LowerBound() {
+		t.Fatalf("%+v %v", got, err)
+	}
+	for _, x := range trials {
+		if x.Verdict == Overloaded && got.Rate >= x.Nominal {
+			t.Errorf("found %g, and one fell at %g", got.Rate, x.Nominal)
+		}
+	}
+	if got.Rate < 0.9*knee/2 {
+		t.Errorf("found %g", got.Rate)
+	}
+}
+
+// What is sustained at the highest rate that could be measured is a lower bound as well.
+func TestSustainedAtTheClientsLimitIsABound(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"quick", "classic"} {
+		got, _, err := searchQueue(&limited{*newQueue(1e12)}, profile(t, name), 10)
+		if err != nil || got.Sustained != got.Held || got.SustainedUnmeasured <= got.Sustained {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+}
+
+// distant is a queue whose answers take long, whatever the load.
+type distant struct{ queue }
+
+func (q *distant) try(nominal float64, window time.Duration) (Trial, error) {
+	t, err := q.queue.try(nominal, window)
+	const far = 100
+	t.RTT.Min += far
+	t.RTT.Mean += far
+	t.RTT.P99 += far
+	t.RTTActual = t.RTT
+	if judge(&t, 0); t.Nominal > q.capacity {
+		t.Slope = nominal/q.capacity - 1
+	}
+	return t, err
+}
+
+// A server that is far away is no slow one: what a short trial may take is that more.
+func TestSearchOfADistantTarget(t *testing.T) {
+	t.Parallel()
+	const capacity = 240_000
+	got, _, err := searchQueue(&distant{*newQueue(capacity)}, profile(t, "quick"), 10)
+	if err != nil || got.Rate < capacity || got.Rate > 1.1*capacity || got.Limit != Overloaded {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 func TestSearchOfATargetThatHoldsNothing(t *testing.T) {
 	t.Parallel()
 	for _, name := range ProfileNames() {
@@ -308,11 +388,6 @@ func TestJudge(t *testing.T) {
 			BytesPerMessage: 20, Queues: &Queues{Unread: 1e6, Unsent: 9e6}}, Overloaded},
 		{"a server that sleeps", Trial{RTT: Latency{Mean: 300}, Server: &Usage{CPU: 0.07}, ClientBusy: []float64{0.26},
 			Queues: &Queues{}}, Overloaded},
-		{"missing, on a quiet stream", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Quiet: 2000}},
-			TargetFailed},
-		{"missing, on its way", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Left: 10}}, Overloaded},
-		{"missing, server elsewhere", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Unsent: -1}},
-			Overloaded},
 		{"stolen", Trial{Noise: &Noise{Stolen: 0.04}, RTT: Latency{Mean: 300}}, Noisy},
 		{"others", Trial{Noise: &Noise{Others: 0.2}}, Noisy},
 		{"a little noise", Trial{Noise: &Noise{Stolen: 0.01, Others: 0.05}}, OK},

@@ -73,6 +73,8 @@ func (l *streamLink) ready() bool        { return true }
 
 func (l *streamLink) writable(*socket) error { return nil }
 
+func (l *streamLink) betweenFrames() bool { return false } // there is no sample
+
 func (l *streamLink) skimmed(int) {} // its lines are all looked at
 
 // triesMax is how many connections are tried for one request.

@@ -101,6 +101,8 @@ func (l *webSocketLink) skippable() int {
 	return max(0, rest-len(l.dialect.after))
 }
 
+func (l *webSocketLink) betweenFrames() bool { return !l.inside && l.headed == 0 && !l.parted }
+
 func (l *webSocketLink) skimmed(n int) {
 	l.off += n
 	l.any = true

@@ -47,7 +47,8 @@ type worker struct {
 
 	frames, reads, bytes int
 	writes               int
-	readAt               int64 // when something was read last, in ns since the start of the trial
+	heardAt              int64 // when part of a message was read last, in ns since the start of the trial
+	hears                bool  // one was since the last look at the clock
 	returned             int   // own messages
 	rttSum               int64 // ns
 	idle                 time.Duration
@@ -232,7 +233,7 @@ type windowEnd struct {
 // the worker's own thread.
 func (w *worker) run(start time.Time) (end windowEnd, err error) {
 	p := w.plan
-	w.start, w.readAt = start, 0
+	w.start, w.heardAt = start, 0
 	for left := time.Until(start); left > 0; left = time.Until(start) {
 		if err := w.poll(left); err != nil {
 			return end, err
@@ -277,7 +278,7 @@ func (w *worker) rest(d time.Duration) {
 // here.
 func (w *worker) prepare(p trialPlan) {
 	w.plan, w.start, w.next, w.window, w.rested = p, time.Now(), 0, p.window, 0
-	w.frames, w.reads, w.bytes, w.writes, w.returned, w.rttSum, w.readAt = 0, 0, 0, 0, 0, 0, 0
+	w.frames, w.reads, w.bytes, w.writes, w.returned, w.rttSum, w.heardAt = 0, 0, 0, 0, 0, 0, 0
 	w.sentTally = make([]senderTally, p.schedule.connections)
 	w.results.reset(p.window)
 	w.senders = w.senders[:0]
@@ -470,6 +471,9 @@ func (w *worker) poll(timeout time.Duration) error {
 			}
 		}
 	}
+	if w.hears {
+		w.hears, w.heardAt = false, w.clock()
+	}
 	if n > 0 {
 		w.live.publish(w)
 	}
@@ -505,6 +509,9 @@ func (w *worker) sendMore(c *conn) error {
 // receive reads once, so that no connection keeps the others waiting: up to readBytes, of which those that need no look
 // are thrown away.
 func (w *worker) receive(s *socket) error {
+	if s.c.waits() {
+		return nil // until the next look, which finds the socket readable still
+	}
 	if s.skim == 0 && !s.c.skims {
 		n, err := rawcall.Read(s.fd, w.read)
 		return w.received(s, n, err)
@@ -547,7 +554,6 @@ const skimBytes = 4 << 10
 func (w *worker) countRead(n int) {
 	w.reads++
 	w.bytes += n
-	w.readAt = w.clock()
 }
 
 // received follows a read.

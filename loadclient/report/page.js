@@ -63,6 +63,7 @@
       'server',
       'saturates at, nominal',
       'delivered at most',
+      'stands at',
       'blocks',
       `× ${data.base}`,
       'sustained for 10 s, nominal',
@@ -106,9 +107,13 @@
           bar,
         ),
         cell(rate(l.MaxDelivered)),
+        cell(l.StandsAt),
         cell(l.Searches > 1 ? `${l.Searches} (${si(l.Low)}–${si(l.High)})` : String(l.Searches)),
         cell(ratio),
-        cell(l.Failed ? `${si(l.Sustained.Median)}/s (${l.Failed})` : rate(l.Sustained.Median)),
+        cell(
+          (l.SustainedLeast ? '≥ ' : '') +
+            (l.Failed ? `${si(l.Sustained.Median)}/s (${l.Failed})` : rate(l.Sustained.Median)),
+        ),
         cell(rate(l.SustainedDelivered)),
         cell(ms(l.P99Half)),
         cell(mb(l.Idle.RSS), parts(l.Idle)),

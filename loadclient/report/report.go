@@ -178,6 +178,7 @@ type levelSummary struct {
 	Bound    results.Bound // of the ratio
 	Limits   []string
 	Warnings []string
+	StandsAt string // what the saturation does, as in the summary
 }
 
 // longest is a trial with its distribution of round trips.
@@ -337,6 +338,7 @@ func newLevelSummary(r *results.Measurement, s *results.Server, n int) levelSumm
 		x.RatioMid, x.Ratio, x.Bound = c.Ratio, c.Interval, c.Bound
 		x.Warnings = append(x.Warnings, c.Warnings...)
 	}
+	x.StandsAt = r.StandsAt(s, &x.LevelSummary)
 	x.LevelSummary.Searches = nil
 	return x
 }

@@ -22,6 +22,7 @@ type LevelSummary struct {
 	MaxDelivered       float64
 	In, Out            float64 // messages and bytes a second that came in and went out then
 	PerWrite           float64 // messages that the client sent with a write then
+	PerFrame           float64 // messages of a frame that it received then
 	Overload           float64
 	CeilingShare       float64 // of what the client can receive, at what was delivered at most
 

@@ -17,6 +17,9 @@ func (m *Measurement) WriteMarkdown(w io.Writer) {
 	fmt.Fprint(w, explanation)
 	m.writeOverview(w)
 	m.writeSaturations(w)
+	if len(m.KernelWalls) > 0 {
+		fmt.Fprintf(w, "\n%s\n", StandsText)
+	}
 	m.writeNotes(w)
 	names, walls := m.WallsTable()
 	table(w, WallsText, 2, names, walls)
@@ -101,7 +104,7 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 		return
 	}
 	head(w, 2, "connections", "server", "saturates at (200 ms), nominal", "blocks (lowest–highest)",
-		"delivered at most", "in, messages", "a write has", "out, MB", "of the kernel's wall",
+		"delivered at most", "in, messages", "a write has", "out, MB", "of the kernel's wall", "stands at",
 		"sustained for 10 s, nominal", "delivered",
 		"p99 at half, ms", "× "+m.Manifest.Base,
 		"limit", "share of the client's ceiling")
@@ -114,7 +117,7 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 			}
 			blocks := fmt.Sprintf("%d (%s–%s)", len(x.Searches), long(x.Low), long(x.High))
 			row(w, fmt.Sprint(n), s.Name, saturation(&x), blocks, measured(x.MaxDelivered), measured(x.In),
-				number(x.PerWrite), megabytes(x.Out), m.wallCell(s, &x), sustained(&x),
+				number(x.PerWrite), megabytes(x.Out), wallCell(m.wallShare(s, &x)), m.StandsAt(s, &x), sustained(&x),
 				measured(x.SustainedDelivered), number(x.P99Half), m.ratio(s, n), limits(x.Searches),
 				share(x.CeilingShare))
 		}

@@ -25,12 +25,17 @@ func (q *Queues) UnreadTime(t *Trial) float64 {
 	return float64(q.Unread) / perSecond * 1000
 }
 
-// quietMin is the silence, in ms, behind which a server on this machine has nothing more to say.
-const quietMin = 1000
+// quietMin is the silence, in ms, behind which a server on this machine has nothing more to say, and quietAfar that of
+// one whose sockets nobody can look into.
+const quietMin, quietAfar = 1000, 3000
 
-// EmptyAtTheEnd tells that nothing was on its way any more: nothing lay in a socket, and nothing had come for a second.
+// EmptyAtTheEnd tells that nothing was on its way any more: nothing lay in a socket that can be looked into, and
+// nothing had come for a second, or for three from another machine.
 func (q *Queues) EmptyAtTheEnd() bool {
-	return q != nil && q.Left == 0 && q.Unsent >= 0 && q.Quiet >= quietMin
+	if q.Unsent < 0 && q.Quiet < quietAfar {
+		return false
+	}
+	return q.Left == 0 && q.Quiet >= quietMin
 }
 
 // Where says in words where the bytes of an overloaded trial waited.

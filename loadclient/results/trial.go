@@ -73,18 +73,20 @@ type Trial struct {
 	// RoundTrips are those of RTT, in µs; nil of a trial that was read from a file.
 	RoundTrips *hdrhistogram.Histogram `json:"-"`
 
-	Sent         int `json:"sent"`
-	SentLate     int `json:"sent_after_window"`
-	Expected     int `json:"expected"` // sent × connections that hear a message
-	Received     int `json:"received"`
-	Lost         int `json:"lost"`
-	Duplicated   int `json:"duplicated"`
-	Reordered    int `json:"reordered"`
-	Foreign      int `json:"foreign"`             // messages that are not of this run
-	Greetings    int `json:"greetings,omitempty"` // the same, but expected
-	Stragglers   int `json:"own_order"`           // connections that received another order than the first
-	NotCompleted int `json:"not_completed"`       // messages missing when the drain ended: lost, or later than that
-	OwnMissing   int `json:"own_missing"`         // of these, those that their sender misses
+	Sent       int `json:"sent"`
+	SentLate   int `json:"sent_after_window"`
+	Expected   int `json:"expected"` // sent × connections that hear a message
+	Received   int `json:"received"`
+	Lost       int `json:"lost"`
+	Duplicated int `json:"duplicated"`
+	Reordered  int `json:"reordered"`
+	Foreign    int `json:"foreign"`             // messages that are not of this run
+	Greetings  int `json:"greetings,omitempty"` // the same, but expected
+	Stragglers int `json:"own_order"`           // connections that received another order than the first
+	// NeverCompared are connections of a sample that had no turn: their bytes were counted and not compared.
+	NeverCompared int `json:"never_compared,omitempty"`
+	NotCompleted  int `json:"not_completed"` // messages missing when the drain ended, when not all was quiet
+	OwnMissing    int `json:"own_missing"`   // of these, those that their sender misses
 
 	MessagesPerFrame float64   `json:"messages_per_frame"`
 	MessagesPerRead  float64   `json:"messages_per_read"`

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -58,8 +59,9 @@ func (m *Measurement) WallMessages(connections int) float64 {
 	return m.Wall(connections) * x.MaxDelivered / x.Out
 }
 
-// wallCell says how much of the wall a server sent when most was delivered, in the median of the blocks.
-func (m *Measurement) wallCell(s *Server, x *LevelSummary) string {
+// wallShare is how much of the wall a server sent when most was delivered, in the median of the blocks; 0 is not
+// measured.
+func (m *Measurement) wallShare(s *Server, x *LevelSummary) float64 {
 	var shares []float64
 	walls := m.wallsAt(x.Connections)
 	for i := range x.Searches {
@@ -68,8 +70,40 @@ func (m *Measurement) wallCell(s *Server, x *LevelSummary) string {
 			shares = append(shares, t.Delivered*t.BytesPerMessage/w)
 		}
 	}
-	if len(shares) == 0 {
+	return Median(shares...)
+}
+
+func wallCell(share float64) string {
+	if share == 0 {
 		return missing
 	}
-	return strconv.Itoa(int(100*Median(shares...)+0.5)) + " %"
+	return strconv.Itoa(int(100*share+0.5)) + " %"
 }
+
+const (
+	// bytesShare is how much of the kernel's wall is so near to it that the server stands there.
+	bytesShare = 0.75
+	// batches is how many messages a frame has at least, of a server that sends several with one.
+	batches = 2
+)
+
+// StandsAt is what a server's saturation stands at, as far as its figures show it.
+func (m *Measurement) StandsAt(s *Server, x *LevelSummary) string {
+	share := m.wallShare(s, x)
+	switch {
+	case x.LowerBound:
+		return "not the server"
+	case share >= bytesShare:
+		return "bytes out"
+	case x.PerFrame > 0 && x.PerFrame < batches:
+		return "frames out"
+	case share > 0:
+		return "messages in"
+	}
+	return missing
+}
+
+// StandsText explains that.
+var StandsText = fmt.Sprintf("What a saturation stands at is read off its figures: at the bytes that go out, with "+
+	"%.0f %% of the kernel's wall or more; at the frames that go out, if each has one message; else at the messages "+
+	"that come in, which the suite `walls` checks.", 100*bytesShare)

@@ -38,14 +38,14 @@ func (m *Measurement) walls(s *Server, n int) (x Walls, ok bool) {
 
 // through adds what came in and went out in the trials in which the searches found the most delivered.
 func (s *Server) through(x *LevelSummary) {
-	var in, out, perWrite []float64
+	var in, out, perWrite, perFrame []float64
 	for i := range x.Searches {
 		if t := s.fullest(&x.Searches[i]); t != nil {
 			in, out = append(in, t.SendRate), append(out, t.Delivered*t.BytesPerMessage)
-			perWrite = append(perWrite, t.MessagesPerWrite)
+			perWrite, perFrame = append(perWrite, t.MessagesPerWrite), append(perFrame, t.MessagesPerFrame)
 		}
 	}
-	x.In, x.Out, x.PerWrite = Median(in...), Median(out...), Median(perWrite...)
+	x.In, x.Out, x.PerWrite, x.PerFrame = Median(in...), Median(out...), Median(perWrite...), Median(perFrame...)
 }
 
 // fullest is the trial that a search's MaxDelivered is from, nil if there is no record of it.

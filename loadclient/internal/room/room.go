@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -24,6 +25,8 @@ type Faults struct {
 	CloseAtOnce bool
 	RefuseAfter int // answers 503 when so many have been let in
 	AcceptMax   int // accepts so many connections and no more
+	// Heartbeat is how often each client is sent a frame without messages; 0 is never. That is no fault.
+	Heartbeat time.Duration
 }
 
 // heardMax is how many messages a room remembers.
@@ -123,6 +126,11 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	r.members = append(r.members, m)
 	r.mu.Unlock()
+	if r.faults.Heartbeat > 0 {
+		ended := make(chan struct{})
+		defer close(ended)
+		go m.beat(r.faults.Heartbeat, ended)
+	}
 	for {
 		_, p, err := conn.ReadMessage()
 		if err != nil {
@@ -144,6 +152,18 @@ func (r *Room) full() bool {
 	defer r.mu.Unlock()
 	r.guests++
 	return r.faults.RefuseAfter > 0 && r.guests > r.faults.RefuseAfter
+}
+
+func (m *member) beat(every time.Duration, ended <-chan struct{}) {
+	for t := time.NewTicker(every); ; {
+		select {
+		case <-ended:
+			t.Stop()
+			return
+		case <-t.C:
+			m.send("h")
+		}
+	}
 }
 
 func (m *member) send(frame string) {
