@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -54,18 +55,20 @@ func (d dialed) close() {
 	}
 }
 
-// dialAll opens the connections with some indexes, so many a room, or none.
-func dialAll(ctx context.Context, t Target, indexes []int, room int) ([]dialed, error) {
+// dialAll opens the connections with some indexes, so many a room, in that order or shuffled; or none.
+func dialAll(ctx context.Context, t Target, indexes []int, room int, inOrder bool) ([]dialed, error) {
 	conns := make([]dialed, len(indexes))
+	for i := range conns {
+		conns[i] = nothingDialed
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dialers)
-	for i, index := range indexes {
-		conns[i] = nothingDialed
+	for _, i := range sequence(len(indexes), inOrder) {
 		g.Go(func() (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			conns[i], err = dial(ctx, t.in(index/room), index)
+			conns[i], err = dial(ctx, t.in(indexes[i]/room), indexes[i])
 			return err
 		})
 	}
@@ -76,6 +79,18 @@ func dialAll(ctx context.Context, t Target, indexes []int, room int) ([]dialed, 
 		return nil, err
 	}
 	return conns, nil
+}
+
+// sequence is the order in which n connections are opened. Those with the lowest indexes send first, or alone. A server
+// that sends to its connections in the order in which they came would have its round trips measured at the front of its
+// queue: 0.3 ms of turns of 6 ms, seen at 2000 connections and five messages a second. So who sends is anywhere in it,
+// the same in each run.
+func sequence(n int, inOrder bool) []int {
+	order := rand.New(rand.NewPCG(2011, uint64(n))).Perm(n)
+	if inOrder {
+		slices.Sort(order)
+	}
+	return order
 }
 
 // dial opens one client, number i.

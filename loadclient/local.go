@@ -96,7 +96,7 @@ func (l *local) open(ctx context.Context) error {
 		l.workers = append(l.workers, w)
 	}
 	blockBytes := max(blockBytesMin, min(blockBytesMax, blockBytesMax*l.Hearers()/l.Connections))
-	conns, err := dialAll(ctx, l.Target, indexes, l.Hearers())
+	conns, err := dialAll(ctx, l.Target, indexes, l.Hearers(), l.Restart)
 	for i, d := range conns { // all of them, so that they are closed with their workers
 		if adoptErr := l.adopt(d, l.workers[i%len(l.workers)], blockBytes); err == nil { // one line says enough
 			err = adoptErr

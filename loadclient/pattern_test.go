@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -124,6 +125,24 @@ func newEcho(t *testing.T) string {
 	}))
 	t.Cleanup(srv.Close)
 	return "ws" + srv.URL[len("http"):] + "/echo"
+}
+
+// Who sends is anywhere in the order in which a server had its clients come, but for the benchmark of 2011.
+func TestSendersAreAnywhereInTheOrderOfOpening(t *testing.T) {
+	t.Parallel()
+	for _, restart := range []bool{false, true} {
+		r := room.New(room.Faults{})
+		t.Cleanup(r.Close)
+		got := once(t, r.URL(), LevelConfig{Connections: 200, Publishers: 10, Restart: restart}, 100)
+		senders := r.Senders()
+		if got.Sent != 40 || len(senders) != 10 {
+			t.Fatalf("%d senders: %+v", len(senders), got)
+		}
+		// 32 are opened at a time
+		if first := slices.Max(senders) < 10+dialers; first != restart {
+			t.Errorf("restart %v: senders came as the %v", restart, senders)
+		}
+	}
 }
 
 // Rooms of one are an echo: what a connection sends comes back to it alone.

@@ -42,6 +42,7 @@ type Room struct {
 	guests   int
 	messages int
 	heard    []string // the first of them
+	senders  []int    // who sent something, by when they came, from 0
 }
 
 type member struct {
@@ -96,6 +97,21 @@ func (r *Room) First(n int) []string {
 	return slices.Clone(r.heard[:min(n, len(r.heard))])
 }
 
+func (r *Room) sent(place int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.senders, place) {
+		r.senders = append(r.senders, place)
+	}
+}
+
+// Senders are who sent something, by when they came, from 0.
+func (r *Room) Senders() []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.senders)
+}
+
 // URL is where clients find the room.
 func (r *Room) URL() string { return strings.Replace(r.Server.URL, "http", "ws", 1) + "/broadcast" }
 
@@ -124,6 +140,7 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 	m := &member{conn: conn}
 	m.send(open)
 	r.mu.Lock()
+	place := len(r.members)
 	r.members = append(r.members, m)
 	r.mu.Unlock()
 	if r.faults.Heartbeat > 0 {
@@ -140,6 +157,7 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 		if json.Unmarshal(p, &texts) != nil {
 			return
 		}
+		r.sent(place)
 		for _, text := range texts {
 			r.broadcast(text)
 		}
