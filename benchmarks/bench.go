@@ -57,7 +57,7 @@ func (b *bench) measureAll(ctx context.Context) error {
 					continue
 				}
 				fmt.Printf("\n%s at %d connections, block %d of %d:\n", c.Name, n, block+1, b.Blocks)
-				err := b.measureWell(ctx, c, n, block)
+				err := b.measureRetrying(ctx, c, n, block)
 				if ctx.Err() != nil {
 					return errors.Join(b.report(context.WithoutCancel(ctx)), errInterrupted)
 				}
@@ -269,9 +269,9 @@ const (
 // the load is a figure of the tables.
 const laterCurve = "--curve=0.5"
 
-// measureWell measures, and once more if that ended at the load client, which on a shared machine may have had a bad
-// minute. What is found then counts, whatever it is.
-func (b *bench) measureWell(ctx context.Context, c *contestant, level, block int) error {
+// measureRetrying measures, and once more if that ended at the load client, which may have had a bad minute on a shared
+// machine. What is found then counts, whatever it is.
+func (b *bench) measureRetrying(ctx context.Context, c *contestant, level, block int) error {
 	if err := b.measure(ctx, c, level, block); err != nil {
 		return err
 	}

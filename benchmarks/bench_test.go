@@ -196,7 +196,7 @@ func TestSearchThatEndedAtTheClientIsMadeAgain(t *testing.T) {
 			}
 			c := &contestant{peer: &peer{}, Name: "x", Protocol: results.WebSocket, Path: "/",
 				Run: []string{filepath.Join(built.Bin, "fixed"), "--addr", "{addr}", "--capacity", "20000"}}
-			if err := b.measureWell(t.Context(), c, 3, 0); err != nil {
+			if err := b.measureRetrying(t.Context(), c, 3, 0); err != nil {
 				t.Fatal(err)
 			}
 			records, err := results.ReadFile(b.file("x"))

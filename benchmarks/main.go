@@ -55,7 +55,8 @@ func main() {
 
 // suite is what is compared.
 type suite struct {
-	names  []string // of the contestants; empty is all that are opponents and no variants
+	names  []string // of the contestants; empty is all that are opponents and no variants,
+	with   []string // and these
 	base   string   // the contestant that the others are multiples of
 	levels []int
 	full   []string // contestants that are measured at the 13 levels of 2011, in the first block
@@ -109,6 +110,7 @@ var suites = map[string]suite{
 	},
 	// What people run.
 	"equal": {
+		with: []string{"sockloop-single"},
 		base: "sockjs-node", levels: []int{2000}, rates: []float64{1e4, 1e5, 1e6, 1e7},
 	},
 	"echo": {
@@ -120,6 +122,7 @@ var suites = map[string]suite{
 		levels: []int{2000},
 	},
 	"peers": {
+		with: []string{"sockloop-single"},
 		base: "sockjs-node", levels: results.QuickLevels, sampled: []string{"sockloop", "goroutine-batched"},
 		full: []string{"sockloop", "goroutine", "sockjs-node", "sockjs-tornado-pypy"},
 	},
@@ -153,6 +156,7 @@ func (s *suite) contestants(peers []*peer, only []string) (all []*contestant, er
 	if s.names != nil {
 		names = s.names
 	}
+	names = slices.Concat(names, s.with)
 	for _, name := range only {
 		if !slices.Contains(names, name) {
 			return nil, fmt.Errorf("--only %s: the suite has %s", name, strings.Join(names, ", "))
