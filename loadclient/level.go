@@ -47,7 +47,7 @@ type LevelConfig struct {
 	Probe       *ServerProbe  `json:"-"` // of the server, nil for none
 	Drain       time.Duration // how long the last messages may take after the window; 0 is the 5 s of 2011
 	Threshold   float64       // mean round trip in ms from which a trial's rate is too high; 0 is the 200 ms of 2011
-	Restart     bool          // the turn of the senders begins again each second, as in 2011
+	Restart     bool          // the turn of the senders begins again each second, and they come first, as in 2011
 	Read        ReadPolicy    // empty is Prompt
 	Verify      Verify        // empty is VerifyAll
 	Publishers  int           // of the connections, the first so many send; 0 is all
@@ -264,4 +264,16 @@ func (l *Level) Live() Live {
 		v.Bytes, v.Returned, v.RTTSum = v.Bytes+x.Bytes, v.Returned+x.Returned, v.RTTSum+x.RTTSum
 	}
 	return v
+}
+
+// idMax keeps ids at the four digits that they had in 2011, and so messages at 15 to 18 bytes.
+const idMax = 9999
+
+// NextIDBase is the first id for the connections that follow n connections with ids from base on. Ids begin anew only
+// when they run out, so that what is late from the old connections is not mistaken for what is due to the new ones.
+func NextIDBase(base, n int) int {
+	if base += n; base+n > idMax+1 {
+		return 1
+	}
+	return base
 }

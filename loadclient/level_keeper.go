@@ -22,18 +22,6 @@ func (k *levelKeeper) open() (err error) {
 	return err
 }
 
-// idMax keeps ids at the four digits that they had in 2011, and so messages at 15 to 18 bytes.
-const idMax = 9999
-
-// NextIDBase is the first id for the connections that follow n connections with ids from base on. Ids begin anew only
-// when they run out, so that what is late from the old connections is not mistaken for what is due to the new ones.
-func NextIDBase(base, n int) int {
-	if base += n; base+n > idMax+1 {
-		return 1
-	}
-	return base
-}
-
 func (k *levelKeeper) close() {
 	if k.level != nil {
 		k.level.Close()

@@ -1,30 +1,28 @@
 package loadclient
 
 import (
+	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
+
+	"github.com/prometheus/procfs"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // FindListener is the process on this machine that listens on a loopback address, if we may see it: whose CPU time to
 // read when nobody said. Of several that share the port it is any.
 func FindListener(addr string) (pid int, ok bool) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || !isLoopback(host) {
+	sockets, ok := localSockets(addr)
+	if !ok {
 		return 0, false
 	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return 0, false
-	}
-	inodes := map[string]bool{}
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		p, err := os.ReadFile(table)
-		if err == nil {
-			listeningInodes(string(p), number, inodes)
+	var inodes []string
+	for _, s := range sockets {
+		if s.State == netlink.TCP_LISTEN {
+			inodes = append(inodes, fmt.Sprintf("socket:[%d]", s.INode))
 		}
 	}
 	return holder(inodes)
@@ -34,31 +32,45 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// listeningInodes adds the sockets that listen on a port, of a table as proc_net_tcp(5) has it: the local address is
-// the second field, the state the fourth (0A is LISTEN), the inode the tenth.
-func listeningInodes(table string, port int, inodes map[string]bool) {
-	suffix := fmt.Sprintf(":%04X", port)
-	for line := range strings.Lines(table) {
-		f := strings.Fields(line)
-		if len(f) > 9 && strings.HasSuffix(f[1], suffix) && f[3] == "0A" {
-			inodes["socket:["+f[9]+"]"] = true
+// localSockets are the TCP sockets of this machine with the port of a loopback address, from sock_diag(7); false is
+// that the address is another, or that they cannot be seen.
+func localSockets(addr string) (here []*netlink.Socket, ok bool) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !isLoopback(host) {
+		return nil, false
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, false
+	}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		all, err := netlink.SocketDiagTCP(family)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			continue
+		}
+		ok = true
+		for _, s := range all {
+			if s.ID.SourcePort == uint16(number) {
+				here = append(here, s)
+			}
 		}
 	}
+	return here, ok
 }
 
 // holder is the process that has one of the sockets open.
-func holder(inodes map[string]bool) (pid int, ok bool) {
+func holder(inodes []string) (pid int, ok bool) {
 	if len(inodes) == 0 {
 		return 0, false
 	}
-	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	all, err := procfs.AllProcs()
 	if err != nil {
 		return 0, false
 	}
-	for _, link := range links {
-		if to, err := os.Readlink(link); err == nil && inodes[to] {
-			pid, err := strconv.Atoi(strings.Split(link, "/")[2])
-			return pid, err == nil
+	for _, p := range all {
+		open, err := p.FileDescriptorTargets()
+		if err == nil && slices.ContainsFunc(open, func(to string) bool { return slices.Contains(inodes, to) }) {
+			return p.PID, true
 		}
 	}
 	return 0, false

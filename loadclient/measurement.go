@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/sockloop/sockloop/loadclient/results"
 )
 
@@ -298,47 +296,20 @@ func (s *senderTally) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// recorded is a recording on its way from an agent.
-type recorded struct {
-	Arrival, Intended, Actual, Lag *hdrhistogram.Snapshot
-	Counts                         []int     // of the buckets
-	Sums                           []float64 // ms
-	Rest                           time.Duration
-}
-
-// MarshalJSON writes the histograms with all their counts: quantiles of several agents are those of the merged ones.
-func (r *recording) MarshalJSON() ([]byte, error) {
-	x := recorded{Arrival: r.arrival.Export(), Intended: r.intended.Export(), Actual: r.actual.Export(),
-		Lag: r.lag.Export(), Rest: r.rest}
-	for _, b := range r.buckets {
-		x.Counts, x.Sums = append(x.Counts, b.count), append(x.Sums, b.sum)
+// compare adds the difference between a tally, which the given number of connections share, and what was sent. short
+// tells that less has come than was to, over all connections.
+func (t *integrity) compare(got *tally, sent []senderTally, connections int, short bool) {
+	if connections == 0 {
+		return
 	}
-	return json.Marshal(x)
-}
-
-// UnmarshalJSON reads them.
-func (r *recording) UnmarshalJSON(text []byte) error {
-	var x recorded
-	if err := json.Unmarshal(text, &x); err != nil {
-		return err
+	lost, duplicated := got.compare(sent)
+	t.Duplicated += duplicated * connections
+	t.Reordered += got.reordered * connections
+	t.Foreign += got.foreign * connections
+	t.Greetings += got.greetings * connections
+	if short && duplicated == 0 {
+		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: what is on its way tells
+		return
 	}
-	for to, from := range map[**hdrhistogram.Histogram]*hdrhistogram.Snapshot{
-		&r.arrival: x.Arrival, &r.intended: x.Intended, &r.actual: x.Actual, &r.lag: x.Lag,
-	} {
-		if from == nil {
-			return fmt.Errorf("a histogram is missing")
-		}
-		if err := from.Validate(); err != nil {
-			return err
-		}
-		*to = hdrhistogram.Import(from)
-	}
-	if len(x.Counts) != len(x.Sums) {
-		return fmt.Errorf("%d counts and %d sums", len(x.Counts), len(x.Sums))
-	}
-	r.rest = x.Rest
-	for i, n := range x.Counts {
-		r.buckets = append(r.buckets, bucket{n, x.Sums[i]})
-	}
-	return nil
+	t.Lost += lost * connections
 }

@@ -1,11 +1,14 @@
 package loadclient
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/prometheus/procfs"
 
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -20,11 +23,11 @@ type noiseProbe struct {
 
 func newNoiseProbe(client tuning.CPUs, probe *ServerProbe) *noiseProbe {
 	server := probe.pinned()
-	e := &noiseProbe{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
-	e.cpus = slices.Concat(client, server)
-	slices.Sort(e.cpus)
-	e.cpus = slices.Compact(e.cpus) // sets may overlap
-	return e
+	p := &noiseProbe{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
+	p.cpus = slices.Concat(client, server)
+	slices.Sort(p.cpus)
+	p.cpus = slices.Compact(p.cpus) // sets may overlap
+	return p
 }
 
 type noiseSample struct {
@@ -34,12 +37,12 @@ type noiseSample struct {
 	ok   bool
 }
 
-func (e *noiseProbe) sample() (s noiseSample) {
-	if len(e.cpus) == 0 {
+func (p *noiseProbe) sample() (s noiseSample) {
+	if len(p.cpus) == 0 {
 		return s
 	}
 	var err error
-	if s.cpus, err = e.cpus.Time(); err != nil {
+	if s.cpus, err = p.cpus.Time(); err != nil {
 		return s
 	}
 	var self unix.Rusage
@@ -48,23 +51,57 @@ func (e *noiseProbe) sample() (s noiseSample) {
 	}
 	s.at, s.ok = time.Now(), true
 	s.ours = time.Duration(self.Utime.Nano() + self.Stime.Nano())
-	if e.probe != nil && e.probe.pid != os.Getpid() {
-		cpu, err := e.probe.cpu()
+	if p.probe != nil && p.probe.pid != os.Getpid() {
+		cpu, err := p.probe.cpu()
 		s.ours, s.ok = s.ours+cpu, err == nil
 	}
 	return s
 }
 
 // since is the noise since a sample; nil when nothing could be heard.
-func (e *noiseProbe) since(s noiseSample) *Noise {
-	now := e.sample()
+func (p *noiseProbe) since(s noiseSample) *Noise {
+	now := p.sample()
 	if !s.ok || !now.ok {
 		return nil
 	}
-	total := now.at.Sub(s.at).Seconds() * float64(len(e.cpus))
+	total := now.at.Sub(s.at).Seconds() * float64(len(p.cpus))
 	n := &Noise{Stolen: (now.cpus.Stolen - s.cpus.Stolen).Seconds() / total}
-	if e.alone {
+	if p.alone {
 		n.Others = max(0, ((now.cpus.Busy-s.cpus.Busy)-(now.ours-s.ours)).Seconds()/total)
 	}
 	return n
+}
+
+// tooMuch says what noise is too much for a measurement; empty is that it is not, or that nothing was heard.
+func tooMuch(n *Noise) string {
+	switch {
+	case n == nil:
+	case n.Stolen > stolenMax:
+		return fmt.Sprintf("the hypervisor took %.0f %% of the CPUs' time", 100*n.Stolen)
+	case n.Others > othersMax:
+		return fmt.Sprintf("other processes took %.0f %% of the CPUs' time", 100*n.Others)
+	case n.Waited > waitedMax:
+		return fmt.Sprintf("the client waited for its CPU %.0f %% of the time", 100*n.Waited)
+	}
+	return ""
+}
+
+// threads are this process's, as procfs has processes.
+const threads = "/proc/self/task"
+
+// waited is how long a thread of this process was ready to run and did not; 0 if that cannot be read.
+func waited(tid int) time.Duration {
+	fs, err := procfs.NewFS(threads)
+	if err != nil {
+		return 0
+	}
+	thread, err := fs.Proc(tid)
+	if err != nil {
+		return 0
+	}
+	s, err := thread.Schedstat()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(s.WaitingNanoseconds)
 }

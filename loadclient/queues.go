@@ -1,12 +1,7 @@
 package loadclient
 
 import (
-	"fmt"
 	"math"
-	"net"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -70,43 +65,15 @@ func (l *local) left() Queues {
 
 // unsent is what lies in the send queues of a server on this machine, -1 if it is on another.
 func unsent(addr string) int64 {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || !isLoopback(host) {
+	sockets, ok := localSockets(addr)
+	if !ok {
 		return -1
 	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return -1
-	}
-	n, found := int64(0), false
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		sockets, err := netlink.SocketDiagTCP(family)
-		if err != nil {
-			continue
+	n := int64(0)
+	for _, s := range sockets {
+		if s.State == netlink.TCP_ESTABLISHED {
+			n += int64(s.WQueue)
 		}
-		found = true
-		for _, s := range sockets {
-			if s.ID.SourcePort == uint16(number) && s.State == netlink.TCP_ESTABLISHED {
-				n += int64(s.WQueue)
-			}
-		}
-	}
-	if !found {
-		return -1
 	}
 	return n
-}
-
-// waited is how long a thread was ready to run and did not, from /proc/self/task/TID/schedstat; 0 if it cannot be read.
-func waited(tid int) time.Duration {
-	p, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/schedstat", tid))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(p))
-	if len(fields) < 2 {
-		return 0
-	}
-	ns, _ := strconv.ParseInt(fields[1], 10, 64)
-	return time.Duration(ns)
 }

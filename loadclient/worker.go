@@ -9,11 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/internal/rawcall"
-	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -161,41 +159,6 @@ func (w *worker) close() {
 
 // clock is the time since the start of the trial, in nanoseconds.
 func (w *worker) clock() int64 { return int64(time.Since(w.start)) }
-
-// recording is what a worker measured in one trial.
-type recording struct {
-	arrival  *hdrhistogram.Histogram // µs, from when a message was due until a receiver had it, whoever sent it
-	intended *hdrhistogram.Histogram // µs, from when the message was due: what a user feels
-	actual   *hdrhistogram.Histogram // µs, from when it was sent: 2011's definition
-	lag      *hdrhistogram.Histogram // µs, between the two: the client's own fault
-	buckets  []bucket                // round trips from due, by when due
-	rest     time.Duration           // the schedule's longest
-}
-
-type bucket struct {
-	count int
-	sum   float64 // ms
-}
-
-const (
-	bucketTime = results.OverTimeStep
-	// rttMax is the longest round trip told apart, in µs.
-	rttMax = 60_000_000
-)
-
-func newRecording() *recording {
-	h := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, rttMax, 3) }
-	return &recording{intended: h(), actual: h(), lag: h(), arrival: h()}
-}
-
-func (r *recording) reset(d time.Duration) {
-	r.intended.Reset()
-	r.actual.Reset()
-	r.lag.Reset()
-	r.arrival.Reset()
-	r.rest = 0
-	r.buckets = append(r.buckets[:0], make([]bucket, d/bucketTime+1)...)
-}
 
 // record notes a round trip: of connection c's k-th message, sent at a time and back now.
 func (w *worker) record(now, sent int64, c, k int) {

@@ -298,8 +298,3 @@ func shapes() string {
 	}
 	return strings.Join(all, ",")
 }
-
-type doctor struct{}
-
-// Run prints the report.
-func (doctor) Run(out *console) error { return tuning.Examine().Print(out.out) }
