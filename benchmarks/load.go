@@ -79,7 +79,7 @@ func (l *loading) rates(ctx context.Context) error {
 		if err != nil {
 			return l.s.Explain(err)
 		}
-		if err := l.b.append(l.c, results.Record{Trial: &t}); err != nil || t.Says() && !t.Carried() {
+		if err := l.b.append(l.c, results.Record{Trial: &t}); err != nil || t.Conclusive() && !t.Carried() {
 			return err
 		}
 	}
@@ -90,7 +90,7 @@ func (l *loading) rates(ctx context.Context) error {
 func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err error) {
 	for range equalAttempts {
 		t, err = l.try(ctx, results.PhaseEqual, l.level, rate, l.b.equal)
-		if err != nil || t.Says() {
+		if err != nil || t.Conclusive() {
 			break
 		}
 		fmt.Printf("That says nothing of the server: %s\n", t.Reason)
@@ -104,7 +104,7 @@ func (b *bench) hasRates(c *contestant, level, block int) bool {
 	return slices.ContainsFunc(records, func(r results.Record) bool {
 		t := r.Trial
 		return t != nil && t.Phase == results.PhaseEqual && t.Connections == level && t.Block == block+1 &&
-			(t.Says() && !t.Carried() || t.Nominal >= 0.999*slices.Max(b.suite.rates))
+			(t.Conclusive() && !t.Carried() || t.Nominal >= 0.999*slices.Max(b.suite.rates))
 	})
 }
 

@@ -95,7 +95,7 @@ func (s *searcher) decide(rate float64, b *bracket) error {
 		if err != nil {
 			return err
 		}
-		if !s.says(t) {
+		if !s.votes(t) {
 			b.unknown = t
 			return nil
 		}

@@ -146,7 +146,7 @@ func (s *searcher) run(nominal float64, window time.Duration) (t Trial, err erro
 		if err := s.giveUp(t); err != nil {
 			return t, err
 		}
-		if s.says(t) || try == attempts {
+		if s.votes(t) || try == attempts {
 			return t, nil
 		}
 		if t.Verdict == Noisy {
@@ -190,10 +190,10 @@ func nothingHeld(nominal float64) error {
 func (s *searcher) note(t *Trial) {
 	t.Phase = s.phase
 	s.trials++
-	if !s.says(*t) {
+	if !s.votes(*t) {
 		s.invalid++
 	}
-	if s.says(*t) && t.Window >= s.Profile.Window.Seconds() {
+	if s.votes(*t) && t.Window >= s.Profile.Window.Seconds() {
 		s.counted = append(s.counted, *t)
 	}
 	if s.holds(*t) {
@@ -209,8 +209,8 @@ func (s *searcher) holds(t Trial) bool {
 		t.RTT.Mean-t.RTT.Min < (s.Profile.SaturationRTT-t.RTT.Min)*min(1, t.Window/s.Profile.Window.Seconds())
 }
 
-// says tells whether a trial says something of the server: it was not disturbed, or held in spite of that.
-func (s *searcher) says(t Trial) bool { return t.Says() || s.holds(t) }
+// votes tells whether a trial has a vote on its rate: it is conclusive, or held in spite of a disturbance.
+func (s *searcher) votes(t Trial) bool { return t.Conclusive() || s.holds(t) }
 
 // probe doubles the rate with short trials until it does not hold; or halves it, if not even the first does. hi is 0 if
 // the client or the machine ended it.
@@ -231,7 +231,7 @@ func (s *searcher) probe() (lo, hi float64, err error) {
 				return lo, hi, nil
 			}
 			rate *= 2
-		case !t.Says():
+		case !t.Conclusive():
 			return lo, 0, nil
 		case lo > 0:
 			return lo, rate, nil
@@ -262,7 +262,7 @@ func (s *searcher) curve(result *Saturation, b bracket) error {
 				return err
 			}
 		}
-		if share > 1 && (s.hardStop(t) || !s.says(t)) {
+		if share > 1 && (s.hardStop(t) || !s.votes(t)) {
 			return nil
 		}
 	}

@@ -12,6 +12,9 @@ const (
 	// sustainDepth is the least share of what held that is tried, and unmeasuredDepth that below rates that could not
 	// be measured.
 	sustainDepth, unmeasuredDepth = 1. / 32, 1. / 4
+	// sustainStep is the first step down from what held. It is squared with each that is not enough: most servers
+	// sustain nearly what they hold, and a trial is long.
+	sustainStep = 1.19
 )
 
 // sustains tells whether a server carries a trial's rate with short round trips.
@@ -22,7 +25,7 @@ func (s *searcher) sustains(t Trial) bool {
 // sustain looks for the highest rate that is carried for the profile's longer trials, between nothing and what held.
 func (s *searcher) sustain(result *Saturation) error {
 	s.phase = PhaseConfirm
-	lo, hi := 0.0, 0.0
+	lo, hi, step := 0.0, 0.0, sustainStep
 	for {
 		rate := result.Held
 		switch {
@@ -34,7 +37,8 @@ func (s *searcher) sustain(result *Saturation) error {
 		case lo > 0:
 			rate = math.Sqrt(lo * hi)
 		case hi > 0:
-			rate = hi / 2
+			rate = hi / step
+			step *= step
 		}
 		if result.SustainedUnmeasured > 0 && rate < unmeasuredDepth*result.Held {
 			return nil
@@ -76,7 +80,7 @@ func (s *searcher) decideSustained(rate float64) (best *Trial, is decision, err 
 		switch {
 		case err != nil:
 			return nil, unmeasured, err
-		case !s.says(t):
+		case !s.votes(t):
 			s.warn("what is sustained could not be measured at %.3g messages a second: %s", rate, t.Reason)
 			return nil, unmeasured, nil
 		case s.sustains(t):

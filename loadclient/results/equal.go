@@ -85,7 +85,7 @@ func equalLoad(name string, blocks map[int]*Trial) EqualLoad {
 	var memory memories
 	for _, block := range sortedKeys(blocks) {
 		switch t := blocks[block]; {
-		case !t.Says():
+		case !t.Conclusive():
 			e.Void++
 		case !t.Carried():
 			e.Failed++

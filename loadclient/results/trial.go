@@ -193,14 +193,14 @@ func (t *Trial) Shape() Shape {
 	return Coalesced
 }
 
-// Says tells whether the trial says something of the server, which may be that it failed.
-func (t *Trial) Says() bool { return t.Valid() || t.Verdict == TargetFailed }
+// Conclusive tells whether the trial says something of the server, which may be that it failed.
+func (t *Trial) Conclusive() bool { return t.Valid() || t.Verdict == TargetFailed }
 
 const (
 	deliveredMin = 0.995 // share of what is due that a server must deliver to carry a rate
 	slopeMax     = 0.005 // growth of the round trip a second; of overloads, all but half a percent are above that
-	lateMax      = 0.005 // share of the messages that may have been sent behind the window
-	lagMax       = 0.05  // of the window, how late they may have been sent
+	lateShareMax = 0.005 // share of the messages that may have been sent behind the window
+	lagShareMax  = 0.05  // of the window, how late they may have been sent
 )
 
 // Carried tells whether a server kept up with the trial's rate.
@@ -219,6 +219,6 @@ func (t *Trial) arrived() bool {
 // trips are no measure of the server.
 func (t *Trial) InSpite() bool {
 	disturbed := t.Verdict == Noisy || t.Verdict == ClientLimited
-	sent := float64(t.SentLate) <= lateMax*float64(t.Sent) && t.LagP99 < lagMax*1000*t.Window
+	sent := float64(t.SentLate) <= lateShareMax*float64(t.Sent) && t.LagP99 < lagShareMax*1000*t.Window
 	return disturbed && sent && t.NotCompleted == 0 && t.Delivered > 0 && t.arrived()
 }

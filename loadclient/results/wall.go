@@ -98,7 +98,7 @@ func (m *Measurement) StandsAt(s *Server, x *LevelSummary) string {
 	case x.PerFrame > 0 && x.PerFrame < batches:
 		return "frames out"
 	case share > 0:
-		return "messages in"
+		return "messages in, or its program"
 	}
 	return missing
 }
@@ -106,4 +106,4 @@ func (m *Measurement) StandsAt(s *Server, x *LevelSummary) string {
 // StandsText explains that.
 var StandsText = fmt.Sprintf("What a saturation stands at is read off its figures: at the bytes that go out, with "+
 	"%.0f %% of the kernel's wall or more; at the frames that go out, if each has one message; else at the messages "+
-	"that come in, which the suite `walls` checks.", 100*bytesShare)
+	"that come in, or at what its program does with them: the suite `walls` tells.", 100*bytesShare)

@@ -43,7 +43,7 @@ func TestStandsAt(t *testing.T) {
 		want                string
 	}{
 		{50, 75e6, Overloaded, "bytes out"},
-		{50, 74e6, Overloaded, "messages in"},
+		{50, 74e6, Overloaded, "messages in, or its program"},
 		{1, 74e6, Overloaded, "frames out"},
 		{1.9, 74e6, TargetFailed, "frames out"},
 		{50, 75e6, ClientLimited, "not the server"},

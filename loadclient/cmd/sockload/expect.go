@@ -163,11 +163,11 @@ type outcome struct {
 func (o *outcome) add(all []expectation, t *results.Trial) {
 	broken := unmet(all, t)
 	switch {
-	case broken != nil && t.Says():
+	case broken != nil && t.Conclusive():
 		o.unexpected = cmp.Or(o.unexpected, broken)
 	case t.Verdict == results.TargetFailed:
 		o.failed = cmp.Or(o.failed, loadclient.TargetFailure(t))
-	case !t.Says() && (broken != nil || !t.InSpite()):
+	case !t.Conclusive() && (broken != nil || !t.InSpite()):
 		o.limited = cmp.Or(o.limited, fmt.Errorf("%w: %s", errInvalid, t.Reason))
 	}
 }
