@@ -125,7 +125,7 @@ func (b *bracket) result(threshold float64) Saturation {
 	if u := b.unknown; u.Nominal > 0 && u.Nominal == b.top() {
 		r.Limit, r.Reason = u.Verdict, u.Reason
 		if u.Verdict == Noisy {
-			r.Reason = "could not be measured, the machine is busy: " + u.Reason
+			r.Reason = "the machine is busy: " + u.Reason
 		}
 		return r
 	}

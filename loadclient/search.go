@@ -102,6 +102,7 @@ func (s *searcher) search() (Saturation, error) {
 		s.unknown = b.unknown.Nominal
 	}
 	if result.Limit == Noisy && s.waited >= s.Patience { // what else could be tried would say as little
+		result.SustainedUnmeasured = s.unknown
 		s.summarize(&result)
 		return result, nil
 	}
@@ -307,6 +308,7 @@ func (s *searcher) summarize(r *Saturation) {
 	if best := s.highestHeld(); r.LowerBound() && best.Nominal > r.Rate {
 		r.Rate, r.Held = best.Nominal, best.Nominal
 		r.Best = cmp.Or(r.Best, &best)
+		r.MaxDelivered = max(r.MaxDelivered, best.Delivered)
 	}
 	r.Warnings = s.warnings
 }

@@ -611,4 +611,7 @@ func TestSearchCountsWhatHeldInSpiteOfNoise(t *testing.T) {
 	if err != nil || got.Limit != Noisy || got.Rate < 20e6 || got.Rate > 40e6 || got.MaxDelivered != got.Rate {
 		t.Errorf("%g, %s %s, %v", got.Rate, got.Limit, got.Reason, err)
 	}
+	if got.SustainSought() { // it would count as a failure
+		t.Errorf("what is sustained could not be measured: %+v", got)
+	}
 }
