@@ -98,7 +98,7 @@ func (s *searcher) search() (Saturation, error) {
 		return Saturation{}, err
 	}
 	result := b.result(s.Profile.SaturationRTT)
-	if s.unknown = 0; result.LowerBound() {
+	if result.LowerBound() {
 		s.unknown = b.unknown.Nominal
 	}
 	if result.Limit == Noisy && s.waited >= s.Patience { // what else could be tried would say as little
@@ -283,7 +283,7 @@ func (s *searcher) correct(result *Saturation, b *bracket, rate float64) error {
 	}
 	*b = again
 	found := again.result(s.Profile.SaturationRTT)
-	found.Best, found.Sustained = result.Best, result.Sustained
+	found.Best, found.Sustained, found.SustainedUnmeasured = result.Best, result.Sustained, result.SustainedUnmeasured
 	*result = found
 	return nil
 }

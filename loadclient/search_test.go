@@ -187,8 +187,8 @@ func (l *limited) try(nominal float64, window time.Duration) (Trial, error) {
 	return t, err
 }
 
-// torn is a queue of which every other trial of a whole window above a rate is the client's fault, and the first of the
-// others there holds.
+// torn is a queue of which, of the trials of a whole window above a rate, the first holds, the second falls, and all
+// others are the client's fault.
 type torn struct {
 	queue
 	above float64
@@ -388,6 +388,11 @@ func TestJudge(t *testing.T) {
 			BytesPerMessage: 20, Queues: &Queues{Unread: 1e6, Unsent: 9e6}}, Overloaded},
 		{"a server that sleeps", Trial{RTT: Latency{Mean: 300}, Server: &Usage{CPU: 0.07}, ClientBusy: []float64{0.26},
 			Queues: &Queues{}}, Overloaded},
+		{"missing, on a quiet stream", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Quiet: 2000}},
+			TargetFailed},
+		{"missing, on its way", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Left: 10}}, Overloaded},
+		{"missing, server elsewhere", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Unsent: -1}},
+			Overloaded},
 		{"stolen", Trial{Noise: &Noise{Stolen: 0.04}, RTT: Latency{Mean: 300}}, Noisy},
 		{"others", Trial{Noise: &Noise{Others: 0.2}}, Noisy},
 		{"a little noise", Trial{Noise: &Noise{Stolen: 0.01, Others: 0.05}}, OK},
@@ -574,6 +579,21 @@ func TestSearchOnAMachineThatIsNeverQuiet(t *testing.T) {
 	}
 }
 
+// What a short trial has carried has been delivered, also where no longer one could be measured.
+func TestSearchOfWhichOnlyProbesCount(t *testing.T) {
+	t.Parallel()
+	s := &trials{server: func(nominal float64, window time.Duration, _ int) Trial {
+		if window < 3*time.Second && nominal <= 10e6 {
+			return fine()
+		}
+		return Trial{Noise: &Noise{Others: 0.25}, RTT: Latency{Mean: 3000}, Delivered: 1}
+	}}
+	got, _, err := searchQueue(s, profile(t, "quick"), 500)
+	if err != nil || got.Limit != Noisy || got.Rate < 5e6 || got.MaxDelivered != got.Rate {
+		t.Errorf("%g, %g delivered, %s %v", got.Rate, got.MaxDelivered, got.Limit, err)
+	}
+}
+
 // What held once above the bracket, and holds when it is asked again, moves the bracket up.
 func TestCurveCorrectsTheBracket(t *testing.T) {
 	t.Parallel()
@@ -591,6 +611,27 @@ func TestCurveCorrectsTheBracket(t *testing.T) {
 	}
 	got, _, err := searchQueue(s, profile(t, "quick"), 500)
 	if err != nil || got.Held > 160e6 || got.Held < 140e6 {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// What is sustained stays a lower bound when the bracket is corrected.
+func TestCurveKeepsThatTheSustainedIsABound(t *testing.T) {
+	t.Parallel()
+	bad := true // until what is sustained is looked for
+	s := &trials{}
+	s.server = func(nominal float64, window time.Duration, _ int) Trial {
+		switch {
+		case window > 3*time.Second && nominal > 45e6:
+			bad = false
+			return Trial{Verdict: ClientLimited, RTT: Latency{Mean: 300}}
+		case nominal > 160e6, bad && window == 3*time.Second && nominal > 50e6:
+			return slow()
+		}
+		return fine()
+	}
+	got, _, err := searchQueue(s, profile(t, "quick"), 500)
+	if err != nil || got.Held < 140e6 || got.Sustained <= 0 || got.SustainedUnmeasured <= got.Sustained {
 		t.Errorf("%+v %v", got, err)
 	}
 }
