@@ -22,15 +22,11 @@ type loading struct {
 
 // args are sockload's.
 func (l *loading) args() []string {
-	verify := []string(nil)
-	if slices.Contains(l.b.suite.sampled, l.c.Name) {
-		verify = sampled
-	}
 	return slices.Concat([]string{
 		"--target", "ws://" + l.s.Addr + l.c.Path, "--protocol", string(l.c.Protocol), "--cpus", l.b.cpus.String(),
 		"--server-pid", strconv.Itoa(l.s.PID()), "--server-version", l.c.version,
 		"--block", strconv.Itoa(l.block + 1),
-	}, verify, l.b.suite.load, l.c.Load)
+	}, l.b.suite.args(l.c))
 }
 
 // trial runs a trial and adds it to the results.

@@ -63,7 +63,7 @@ type suite struct {
 	light  bool     // and under a light load before and after the search
 	load   []string // further arguments for sockload
 
-	// The client reads all bytes of those of which it is not the limit, and compares a sample of the bytes of these.
+	// Contestants of which a sample of the bytes is compared, and not all: the client would be their limit otherwise.
 	sampled []string
 
 	// Each contestant is measured a second time with so many of the connections sending: what comes in is no limit
@@ -73,40 +73,40 @@ type suite struct {
 	rates []float64
 }
 
-// sampled is for suites of servers that the client cannot outread on one core otherwise.
-var sampled = []string{"--verify", "sample"}
+// verifySample is for servers that the client cannot outread on one core otherwise.
+var verifySample = []string{"--verify", "sample"}
 
 var suites = map[string]suite{
 	"servers": {
 		names: []string{"sockloop", "goroutine"}, base: "goroutine", levels: results.QuickLevels, light: true,
-		load: sampled,
+		load: verifySample,
 	},
 	// What batching gives and what the loop gives: both with both.
 	"batching": {
 		names: []string{"sockloop", "sockloop-single", "goroutine", "goroutine-batched"}, base: "goroutine",
-		levels: results.QuickLevels, load: sampled,
+		levels: results.QuickLevels, load: verifySample,
 	},
 	// What comes in and what goes out.
 	"walls": {
 		names: []string{"sockloop", "goroutine-batched", "goroutine"}, base: "goroutine",
-		levels: []int{100, 500, 2000}, load: sampled, publishers: 50,
+		levels: []int{100, 500, 2000}, load: verifySample, publishers: 50,
 	},
 	// What compressing each batch once is worth where only the fan-out is left.
 	"compression": {
 		names: []string{"sockloop", "sockloop-compressed", "goroutine-batched"}, base: "sockloop",
-		levels: []int{500, 2000}, load: append(sampled, "--publishers", "50"),
+		levels: []int{500, 2000}, load: append(verifySample, "--publishers", "50"),
 	},
 	// What gathering for longer than a turn costs in time, and saves in CPU.
 	"gather": {
 		names: []string{
 			"sockloop", "sockloop-gather-2ms", "sockloop-gather-5ms", "sockloop-gather-20ms", "sockloop-p99-50ms",
 		}, base: "sockloop",
-		levels: []int{2000}, rates: []float64{1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8}, load: sampled,
+		levels: []int{2000}, rates: []float64{1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8}, load: verifySample,
 	},
 	// The same for compression, with the payload of 2011 and lines of chat.
 	"equal-compressed": {
 		names: []string{"sockloop", "sockloop-compressed"}, base: "sockloop",
-		levels: []int{500, 2000}, rates: []float64{1e4, 1e5, 1e6, 1e7, 1e8}, load: sampled,
+		levels: []int{500, 2000}, rates: []float64{1e4, 1e5, 1e6, 1e7, 1e8}, load: verifySample,
 	},
 	// What people run.
 	"equal": {
@@ -176,6 +176,15 @@ func (s *suite) contestants(peers []*peer, only []string) (all []*contestant, er
 		}
 	}
 	return all, nil
+}
+
+// args are sockload's further arguments for a contestant.
+func (s *suite) args(c *contestant) []string {
+	var verify []string
+	if slices.Contains(s.sampled, c.Name) {
+		verify = verifySample
+	}
+	return slices.Concat(verify, s.load, c.Load)
 }
 
 // with is the same contestant with so many of the connections sending.

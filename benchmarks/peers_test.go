@@ -79,7 +79,7 @@ func TestSuites(t *testing.T) {
 		for _, c := range all {
 			names[c.Name] = true
 		}
-		for _, want := range append(s.full, s.base) {
+		for _, want := range slices.Concat(s.full, s.with, s.sampled, []string{s.base}) {
 			if !names[want] {
 				t.Errorf("%s lacks %s", name, want)
 			}
@@ -95,6 +95,17 @@ func TestSuites(t *testing.T) {
 	_, err := s.contestants(peers, []string{"bun"})
 	if err == nil || !strings.Contains(err.Error(), "the suite has sockloop, goroutine") {
 		t.Error(err)
+	}
+}
+
+// Of servers that the client cannot outread a sample is compared, of all others everything.
+func TestSampleOfSome(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"sockloop": true, "goroutine-batched": true, "bun": false} {
+		s := suites["peers"]
+		if got := s.args(&contestant{Name: name}); slices.Equal(got, verifySample) != want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -407,5 +408,71 @@ func TestStrayWhoseBytesWereOnlyCounted(t *testing.T) {
 	got.compareRoom(first.reference, account{Senders: sentAs(append(seen, rest...))})
 	if got.Foreign > 0 || got.Duplicated == 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A connection that the server keeps ahead of the one that is read waits for that one when its own turn goes by,
+// between two frames and not for long, and is read then; who never is read is counted.
+func TestWhoMissesItsTurnWaits(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	w.plan.sample = true
+	first, second := w.conns[0], w.conns[1]
+	for _, c := range w.conns[1:] {
+		c.skims = true
+	}
+	first.reference.readers = 1
+	at := func(share float64) { // of its turns
+		w.start = time.Now().Add(-time.Duration(share * float64(w.window) / turns))
+	}
+	frame := func(i int) []byte { return wire(SockJS, someMessages(40)[10*i:10*i+10]) }
+
+	at(1.1) // its turn has begun
+	feed(t, second, frame(0), nil)
+	if second.missed != 0 || second.waits() {
+		t.Error("it waits though there is time left")
+	}
+	at(1.6)
+	feed(t, second, frame(1), nil)
+	if !second.waits() {
+		t.Fatal("ahead of who is read, it goes on unseen")
+	}
+	check := func(want int) {
+		t.Helper()
+		var got integrity
+		got.compareRoom(first.reference, account{Senders: make([]senderTally, testConns)})
+		if got.NeverCompared != want {
+			t.Errorf("%d connections were never compared, want %d", got.NeverCompared, want)
+		}
+	}
+	check(1)
+	feed(t, first, frame(0), nil)
+	if !second.waits() {
+		t.Error("it goes on before the other has come to where it is")
+	}
+	half := frame(2)
+	feed(t, second, half[:5], nil)
+	if second.waits() {
+		t.Error("it waits inside a frame")
+	}
+	feed(t, second, half[5:], nil)
+	feed(t, first, frame(1), nil)
+	feed(t, first, frame(2), nil)
+	if second.waits() || second.skims {
+		t.Fatal("where the other is, it is not read")
+	}
+	feed(t, second, frame(3), nil)
+	check(0)
+
+	third := w.conns[2]
+	third.pos = first.reference.end
+	at(2.6)
+	feed(t, third, frame(0), nil)
+	if err := w.receive(third.link.sockets()[0]); !third.waits() || err != nil {
+		t.Errorf("its socket is read: %v", err) // which is none
+	}
+	w.start = w.start.Add(-time.Duration(waitMax) - time.Millisecond)
+	if third.waits() {
+		t.Error("it waits for a server that says nothing more")
 	}
 }

@@ -302,3 +302,17 @@ func TestPollWithoutTime(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A level that a loss has left behind is opened anew: what is late from it would be taken for the next trial's.
+func TestLevelIsOpenedAnewBehindALoss(t *testing.T) {
+	t.Parallel()
+	k := levelKeeper{ctx: t.Context(), config: LevelConfig{
+		Target: target(t, newRoom(t, room.Faults{LoseEvery: 10}), SockJS, TargetOptions{}), Connections: 3, IDBase: 1,
+		Drain: 3 * time.Second,
+	}}
+	defer k.close()
+	x, err := k.try(300, 200*time.Millisecond)
+	if err != nil || x.Lost != 2 || k.level != nil {
+		t.Errorf("%+v %v, level %p", x, err, k.level)
+	}
+}

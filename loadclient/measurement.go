@@ -246,9 +246,6 @@ func (l *Level) result(x *execution, m *measurement, c integrity) Trial {
 	q := m.Queues
 	q.Left, q.Quiet = m.Left.Unread+max(0, m.Left.Unsent), m.Left.Quiet
 	t.Queues = &q
-	if t.NotCompleted > 0 && q.EmptyAtTheEnd() {
-		t.Lost, t.NotCompleted = t.Lost+t.NotCompleted, 0
-	}
 	if m.Received > 0 {
 		n := float64(m.Received)
 		t.BytesPerMessage = float64(m.Bytes) / n

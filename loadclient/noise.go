@@ -6,9 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/tuning"
 )

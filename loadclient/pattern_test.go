@@ -75,11 +75,13 @@ func TestSampleSeesFaults(t *testing.T) {
 	}
 }
 
-// A loss is one also where something else keeps coming, and where the server cannot be looked into.
+// A loss is one also where something that is no message keeps coming.
 func TestLossOnAStreamWithHeartbeats(t *testing.T) {
 	t.Parallel()
-	c := LevelConfig{Connections: 4, Drain: 1500 * time.Millisecond}
-	got := once(t, newRoom(t, room.Faults{LoseEvery: 10, Heartbeat: 50 * time.Millisecond}), c, 500)
+	// A second of silence makes it one. The trial ends after 3.4 s, between the heartbeats at 3.2 and 4 s: one that is
+	// in a socket just then leaves it open.
+	c := LevelConfig{Connections: 4, Drain: 3 * time.Second}
+	got := once(t, newRoom(t, room.Faults{LoseEvery: 10, Heartbeat: 800 * time.Millisecond}), c, 500)
 	if got.Lost != 20 || got.NotCompleted != 0 || got.Verdict != TargetFailed {
 		t.Errorf("%+v", got)
 	}
@@ -138,8 +140,9 @@ func TestSendersAreAnywhereInTheOrderOfOpening(t *testing.T) {
 		if got.Sent != 40 || len(senders) != 10 {
 			t.Fatalf("%d senders: %+v", len(senders), got)
 		}
-		// 32 are opened at a time
-		if first := slices.Max(senders) < 10+dialers; first != restart {
+		slices.Sort(senders)
+		// 32 are opened at a time, and some of them may take long
+		if first := senders[len(senders)/2] < 10+dialers; first != restart {
 			t.Errorf("restart %v: senders came as the %v", restart, senders)
 		}
 	}

@@ -342,6 +342,17 @@ func TestWhatTheHandshakeCarries(t *testing.T) {
 	}
 }
 
+// Whoever takes a SockJS service for a raw WebSocket is told.
+func TestWebSocketToASockJSService(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "Welcome to SockJS!\n")
+	}))
+	t.Cleanup(s.Close)
+	fails(t, target(t, "ws://"+strings.TrimPrefix(s.URL, "http://")+"/x", WebSocket, TargetOptions{}),
+		`that is a SockJS service: --protocol sockjs, or behind it /websocket`)
+}
+
 func TestUserInTheURL(t *testing.T) {
 	t.Parallel()
 	s := serve(t, &chat{admit: func(r *http.Request) string {

@@ -29,11 +29,15 @@ const (
 	saturationRTT = 200.0 // ms, the threshold of 2011
 )
 
-// judge gives the verdict. Whose fault long round trips are is read off the queues: what lay unread in the client's own
-// sockets was the client's, everything else the server's, whatever the CPUs of both did.
+// judge gives the verdict, and counts as lost what is missing when nothing is on its way. Whose fault long round trips
+// are is read off the queues: what lay unread in the client's own sockets was the client's, everything else the
+// server's, whatever the CPUs of both did.
 func judge(t *Trial, threshold float64) {
 	if threshold == 0 {
 		threshold = saturationRTT
+	}
+	if t.NotCompleted > 0 && t.Queues.EmptyAtTheEnd() {
+		t.Lost, t.NotCompleted = t.Lost+t.NotCompleted, 0
 	}
 	over := t.RTT.Mean >= threshold || t.NotCompleted > 0
 	t.Verdict, t.Reason = OK, ""

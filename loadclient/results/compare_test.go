@@ -190,14 +190,18 @@ func TestCompareFiles(t *testing.T) {
 	}
 	over := func(p Protocol) func(*Saturation) { return func(s *Saturation) { s.Protocol = p } }
 	at25 := func(s *Saturation) { s.Connections = 25 }
+	fewSend := func(s *Saturation) { s.Publishers = 50 }
+	echoes := func(s *Saturation) { s.Room = 1 }
 	dir := writeResults(t, nil, map[string][]Record{
 		"a": append([]Record{machine("one")}, records(found(1, 2))...),
 		// the first was made again
 		"b": append(append([]Record{machine("another")}, records(found(8))...),
 			append([]Record{{Discarded: &Discarded{25, ""}}, {Discarded: &Discarded{100, "noise"}}},
 				records(found(2, 4))...)...),
-		"raw": records(changed(changed(found(3, 6), 0, over(WebSocket)), 1, over(WebSocket))),
-		"25":  records(changed(found(1), 0, at25)),
+		"raw":  records(changed(changed(found(3, 6), 0, over(WebSocket)), 1, over(WebSocket))),
+		"25":   records(changed(found(1), 0, at25)),
+		"few":  records(changed(changed(found(3, 6), 0, fewSend), 1, fewSend)),
+		"echo": records(changed(changed(found(3, 6), 0, echoes), 1, echoes)),
 	})
 	file := func(name string) string { return filepath.Join(dir, name+".jsonl") }
 	all, err := CompareFiles(Options{}, file("a"), file("b"))
@@ -211,6 +215,15 @@ func TestCompareFiles(t *testing.T) {
 	if err != nil || all[0].Ratio != 3 || len(all[0].Warnings) != 1 ||
 		all[0].Warnings[0] != "A is over sockjs and B over websocket" {
 		t.Errorf("%+v %v", all, err)
+	}
+	for name, how := range map[string]string{
+		"few":  "who sends to whom differs: --publishers 0 and 50, --rooms 0 and 0 (0 is all)",
+		"echo": "who sends to whom differs: --publishers 0 and 0, --rooms 0 and 1 (0 is all)",
+	} {
+		all, err = CompareFiles(Options{}, file("a"), file(name))
+		if err != nil || len(all[0].Warnings) != 1 || all[0].Warnings[0] != how {
+			t.Errorf("%s: %+v %v", name, all, err)
+		}
 	}
 	if _, err := CompareFiles(Options{}, file("a"), file("25")); err == nil ||
 		!strings.Contains(err.Error(), "no level in common: they have [100] and [25]") {

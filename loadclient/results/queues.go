@@ -32,7 +32,7 @@ const quietMin, quietAfar = 1000, 3000
 // EmptyAtTheEnd tells that nothing was on its way any more: nothing lay in a socket that can be looked into, and
 // nothing had come for a second, or for three from another machine.
 func (q *Queues) EmptyAtTheEnd() bool {
-	if q.Unsent < 0 && q.Quiet < quietAfar {
+	if q == nil || q.Unsent < 0 && q.Quiet < quietAfar {
 		return false
 	}
 	return q.Left == 0 && q.Quiet >= quietMin

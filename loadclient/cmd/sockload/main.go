@@ -59,7 +59,7 @@ func exitCode(err error) int {
 
 var errInterrupted = errors.New("interrupted; with --out, the same command goes on with the levels that are left")
 
-var errInvalid = errors.New("not the server was the limit: give the load client more or quieter CPUs (--cpus)")
+var errInvalid = errors.New("the limit was not the server: give the load client more or quieter CPUs (--cpus)")
 
 type commands struct {
 	Version kong.VersionFlag `help:"Print the version."`

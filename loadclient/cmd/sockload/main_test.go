@@ -113,6 +113,24 @@ func TestTrialCommand(t *testing.T) {
 	}
 }
 
+// A rate at which not all connections send is said.
+func TestTrialOfFewMessagesSaysSo(t *testing.T) {
+	t.Parallel()
+	r := room.New(room.Faults{})
+	defer r.Close()
+	for rate, says := range map[string]bool{"50": true, "500": false} {
+		var out, log bytes.Buffer
+		err := run(t.Context(), []string{"trial", "--target", r.URL(), "--connections", "5", "--rate", rate,
+			"--window", "100ms", "--json"}, &out, &log)
+		if err != nil && !errors.Is(err, errInvalid) {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "only 1 messages are sent, by as many of 5 connections"); got != says {
+			t.Errorf("at %s/s: %q", rate, log.String())
+		}
+	}
+}
+
 // A server that loses messages fails the trial, which is printed all the same.
 func TestTrialOfALossFails(t *testing.T) {
 	t.Parallel()
