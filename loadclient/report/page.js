@@ -107,7 +107,7 @@
           bar,
         ),
         cell(rate(l.MaxDelivered)),
-        cell(l.StandsAt),
+        el('td', { className: 'words', textContent: l.StandsAt }),
         cell(l.Searches > 1 ? `${l.Searches} (${si(l.Low)}–${si(l.High)})` : String(l.Searches)),
         cell(ratio),
         cell(
@@ -134,7 +134,8 @@
           textContent:
             'medians of the blocks, a failure counted as 0; a ratio has its interval, between two of the ' +
               'blocks, and how sure that is; ≥ and ≤ are bounds; † 200 ms was not reached: the server failed ' +
-              'first; the bar is logarithmic',
+              'first; the bar is logarithmic. ' +
+              data.stands_at,
         }),
       ),
       el(

@@ -111,6 +111,7 @@ type data struct {
 	Marks     marks     `json:"marks"`
 	Walls     []wall    `json:"walls"`
 	Equal     []equal   `json:"equal"`
+	StandsAt  string    `json:"stands_at"` // what that column of the table is
 }
 
 // wall is the kernel's at a level.
@@ -219,7 +220,7 @@ func Write(w io.Writer, r *results.Measurement) error {
 		return err
 	}
 	d := data{Base: r.Manifest.Base, Levels: r.Levels(), Quantiles: results.Quantiles, Marks: marks,
-		Walls: walls(r), Equal: equalLoads(r)}
+		Walls: walls(r), Equal: equalLoads(r), StandsAt: results.StandsText}
 	for i := range r.Servers {
 		d.Servers = append(d.Servers, newServer(r, &r.Servers[i], d.Levels))
 	}

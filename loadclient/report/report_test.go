@@ -161,6 +161,7 @@ func TestReport(t *testing.T) {
 		"At most 75 % of the load client&#39;s own ceiling was used (fast-again, 2000 connections)",
 		"A server whose capacity is 201000 messages/s was found to have 200000 at 25 connections (-0.5 %)",
 		"fast compared with itself at 25 connections: ratio 1.007, interval of 75 %",
+		`"StandsAt":"`, `"stands_at":"What a saturation stands at`,
 		"<tr><th>sockload</th><td>7131663</td></tr>", "<tr><th>fast</th><td>8a3c3e1</td></tr>",
 	} {
 		if !strings.Contains(page, want) {

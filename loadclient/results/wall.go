@@ -106,4 +106,4 @@ func (m *Measurement) StandsAt(s *Server, x *LevelSummary) string {
 // StandsText explains that.
 var StandsText = fmt.Sprintf("What a saturation stands at is read off its figures: at the bytes that go out, with "+
 	"%.0f %% of the kernel's wall or more; at the frames that go out, if each has one message; else at the messages "+
-	"that come in, or at what its program does with them: the suite `walls` tells.", 100*bytesShare)
+	"that come in, or at what its program does with them: make bench-walls tells.", 100*bytesShare)
