@@ -17,6 +17,7 @@ import (
 
 	"github.com/sockloop/sockloop/broadcast"
 	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // endsMax is how many connections and sessions a turn closes, or ends for memory: some 9 ms of it.
@@ -152,6 +153,9 @@ func (l *loop) close() {
 func (l *loop) run(ready func()) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if err := tuning.Foreground(); err != nil { // then it is interrupted more often
+		l.logger.Warn("scheduling the loop", "error", err)
+	}
 	l.tid.Store(int64(unix.Gettid()))
 	l.saturation.open(time.Since(l.start))
 	defer l.saturation.close()

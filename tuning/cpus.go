@@ -1,5 +1,5 @@
-// Package tuning is what a process may ask of its machine: the CPUs it runs on, descriptors, and a report of how the
-// machine is set. Linux only.
+// Package tuning is what a process may ask of its machine: the CPUs it runs on and who comes first there, descriptors,
+// and a report of how the machine is set. Linux only.
 package tuning
 
 import (
@@ -140,28 +140,13 @@ func Start(cmd *exec.Cmd, set CPUs) error {
 // more than the set has CPUs: a loop that is locked to its thread never has to give up its place to a timer or a
 // collection, the kernel shares the CPU between them.
 func PinProcess(set CPUs) error {
-	pinned := map[int]bool{}
-	for { // until a look finds no thread that is new
-		threads, err := os.ReadDir("/proc/self/task")
-		if err != nil {
-			return err
-		}
-		before := len(pinned)
-		for _, t := range threads {
-			id, err := strconv.Atoi(t.Name())
-			if err != nil || pinned[id] {
-				continue
-			}
-			if err := unix.SchedSetaffinity(id, set.mask()); err != nil && !errors.Is(err, unix.ESRCH) {
-				return os.NewSyscallError("sched_setaffinity", err)
-			}
-			pinned[id] = true
-		}
-		if len(pinned) == before {
-			runtime.GOMAXPROCS(len(set) + 1)
-			return nil
-		}
+	err := eachThread(func(id int) error {
+		return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(id, set.mask()))
+	})
+	if err == nil {
+		runtime.GOMAXPROCS(len(set) + 1)
 	}
+	return err
 }
 
 // Pin keeps the process on those CPUs of the set that are there, and tells which they are and which are not; see Cut

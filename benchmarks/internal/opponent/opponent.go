@@ -41,6 +41,9 @@ func (f *Flags) Serve(addr string, h http.Handler) error {
 	if _, err := tuning.RaiseDescriptors(); err != nil {
 		return err
 	}
+	if err := tuning.Background(); err != nil {
+		return err
+	}
 	if _, _, err := tuning.Pin(f.CPU); err != nil {
 		return err
 	}

@@ -164,6 +164,9 @@ func (s *serve) Run(i *invocation) error {
 	if err := s.pin(log); err != nil {
 		return err
 	}
+	if err := tuning.Background(); err != nil {
+		log.Warn("other threads may interrupt the loop", "error", err)
+	}
 	srv, err := s.server(c)
 	if err != nil {
 		return plain(err)

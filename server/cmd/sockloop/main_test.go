@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/internal/version"
 )
@@ -177,6 +179,32 @@ func TestTermDrains(t *testing.T) {
 	}
 	if err := p.Wait(); err != nil {
 		t.Errorf("the process ended with %v", err)
+	}
+}
+
+// The loop's thread is the only one that interrupts others.
+func TestOtherThreadsAreInTheBackground(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, "", build(t))
+	p.get(t, "/") // so the loop runs
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies := map[uint32]int{}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := unix.SchedGetAttr(id, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		policies[a.Policy]++
+	}
+	if policies[unix.SCHED_NORMAL] != 1 || policies[unix.SCHED_BATCH] != len(threads)-1 {
+		t.Errorf("threads by policy: %v, want one that is SCHED_OTHER (%d)", policies, unix.SCHED_NORMAL)
 	}
 }
 
