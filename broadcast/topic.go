@@ -14,6 +14,8 @@
 package broadcast
 
 import (
+	"slices"
+
 	"github.com/sockloop/sockloop/codec"
 	"github.com/sockloop/sockloop/internal/budget"
 )
@@ -68,7 +70,9 @@ const (
 
 // Receiver owns an Outflow.
 type Receiver interface {
-	// Deliver tells that a topic may have something new. It must not subscribe or unsubscribe anybody.
+	// Ready tells whether it could take something now.
+	Ready() bool
+	// Deliver tells one that is ready that a topic may have something new. It must not subscribe or unsubscribe anybody.
 	Deliver()
 	// Evicted tells that a cursor fell off its log: the outflow is Lost, or misses messages until its receiver can take
 	// something again. It is called from within Seal, what seals, Full and Shrink: the owner may only note it.
@@ -183,10 +187,25 @@ func (t *Topic) Seal(seq uint64) {
 	t.account()
 }
 
-// Deliver tells every subscriber that there may be something new.
+// askedAhead is how many subscribers are asked whether they are ready before the first of them is handed something. A
+// subscriber is a chain of objects that nobody has touched since the last batch. One that is asked does not wait for
+// memory until the next is, so those of a group are fetched at the same time.
+const askedAhead = 16
+
+// Deliver tells every subscriber that is ready that there may be something new.
 func (t *Topic) Deliver() {
-	for _, c := range t.members {
-		c.owner.receiver.Deliver()
+	var ready [askedAhead]Receiver
+	for group := range slices.Chunk(t.members, askedAhead) {
+		n := 0
+		for _, c := range group {
+			if r := c.owner.receiver; r.Ready() {
+				ready[n] = r
+				n++
+			}
+		}
+		for _, r := range ready[:n] {
+			r.Deliver()
+		}
 	}
 }
 

@@ -25,12 +25,14 @@ func loud(dst []byte, b codec.Batch) []byte { return append(dst, bytes.ToUpper(l
 // reader is a receiver that notes what it is told.
 type reader struct {
 	Outflow
+	busy      bool
 	delivered int
 	evicted   int
 	missed    *uint64 // what all readers of its first topic have missed
 }
 
-func (r *reader) Deliver() { r.delivered++ }
+func (r *reader) Ready() bool { return !r.busy }
+func (r *reader) Deliver()    { r.delivered++ }
 
 func (r *reader) Evicted() { r.evicted++ }
 
@@ -120,6 +122,23 @@ func TestDeliverAndEachReachEverySubscriber(t *testing.T) {
 	topic.Each(func(r Receiver) { r.Deliver() })
 	if one.delivered != 2 || two.delivered != 2 || gone.delivered != 0 {
 		t.Errorf("told %d, %d and %d times", one.delivered, two.delivered, gone.delivered)
+	}
+}
+
+// Who is not ready is not told, whoever is asked with it.
+func TestDeliverReachesThoseThatAreReady(t *testing.T) {
+	t.Parallel()
+	topic := NewTopic(Config{Wires: []Encoder{lines}})
+	readers := make([]*reader, 2*askedAhead+3)
+	for i := range readers {
+		readers[i] = newReader(&OutflowConfig{}, topic)
+		readers[i].busy = i%3 == 0 || i/askedAhead == 1
+	}
+	topic.Deliver()
+	for i, r := range readers {
+		if want := map[bool]int{true: 0, false: 1}[r.busy]; r.delivered != want {
+			t.Errorf("reader %d was told %d times, want %d", i, r.delivered, want)
+		}
 	}
 }
 

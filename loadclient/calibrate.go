@@ -202,7 +202,7 @@ func (b *nullBroadcaster) send(until time.Time, cpu int, received func() int64) 
 			i += len(b.conns) - 1 // the same again
 			continue
 		}
-		n, err := rawcall.Write(b.conns[i], b.written[off[i]:])
+		n, err := rawcall.Send(b.conns[i], b.written[off[i]:])
 		switch err {
 		case nil:
 			off[i] = (off[i] + n) % len(b.written)

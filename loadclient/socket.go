@@ -58,7 +58,7 @@ func (s *socket) write(p []byte) error {
 // push gives the socket p, which is unsent with more behind it, as it is to be on the wire. What p has grown to is kept
 // for the next: memory that is made anew for each send costs more than the send.
 func (s *socket) push(p []byte) error {
-	n, err := rawcall.Write(s.fd, p)
+	n, err := rawcall.Send(s.fd, p)
 	switch err {
 	case nil:
 	case unix.EAGAIN, unix.EINTR:

@@ -236,6 +236,9 @@ func (s *Session) posted(outbox []byte) bool {
 // subscriber is a session as its topics see it.
 type subscriber Session
 
+// Ready tells whether the transport could send something.
+func (s *subscriber) Ready() bool { return !s.transport.blocked() }
+
 // Deliver is how a topic says that it has something new.
 func (s *subscriber) Deliver() { s.transport.pump() }
 

@@ -15,10 +15,10 @@ func readSocket(fd int, p []byte) (int, error) {
 	}
 }
 
-// writeSocket is write(2); a full socket takes nothing, which is no error.
+// writeSocket is send(2); a full socket takes nothing, which is no error.
 func writeSocket(fd int, p []byte) (int, error) {
 	for {
-		if n, err := rawcall.Write(fd, p); err != unix.EINTR {
+		if n, err := rawcall.Send(fd, p); err != unix.EINTR {
 			return taken(n, err)
 		}
 	}

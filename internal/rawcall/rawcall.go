@@ -21,9 +21,10 @@ func Read(fd int, p []byte) (int, error) {
 	return result(unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))))
 }
 
-// Write is write(2). p is borrowed and not empty.
-func Write(fd int, p []byte) (int, error) {
-	return result(unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))))
+// Send is send(2). p is borrowed and not empty.
+func Send(fd int, p []byte) (int, error) {
+	return result(unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_NOSIGNAL, 0, 0))
 }
 
 // Writev is writev(2) of three slices, which are borrowed; each may be empty.

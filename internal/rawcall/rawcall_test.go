@@ -66,7 +66,7 @@ func TestCalls(t *testing.T) {
 		}
 	}
 	for _, write := range []func() (int, error){
-		func() (int, error) { return Write(a, []byte("hello, world")) },
+		func() (int, error) { return Send(a, []byte("hello, world")) },
 		func() (int, error) { return Writev(a, [3][]byte{[]byte("hello"), nil, []byte(", world")}) },
 		func() (int, error) { return Writev(a, [3][]byte{[]byte("hel"), []byte("lo, w"), []byte("orld")}) },
 	} {
@@ -93,7 +93,7 @@ func TestCalls(t *testing.T) {
 	if n, err := Read(b, p); n != 0 || err != nil {
 		t.Errorf("at the end: %d %v", n, err)
 	}
-	if n, err := Write(a, p); n != -1 || !errors.Is(err, unix.EPIPE) {
+	if n, err := Send(a, p); n != -1 || !errors.Is(err, unix.EPIPE) {
 		t.Errorf("behind the end: %d %v", n, err)
 	}
 }
