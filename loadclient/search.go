@@ -213,6 +213,12 @@ func (s *searcher) holds(t Trial) bool {
 // votes tells whether a trial has a vote on its rate: it is conclusive, or held in spite of a disturbance.
 func (s *searcher) votes(t Trial) bool { return t.Conclusive() || s.holds(t) }
 
+// inDoubt tells whether a short trial was beyond its share of the threshold and within the whole one: the queue of a
+// server that is overloaded, or one that takes so long at any rate. A whole window tells them apart.
+func (s *searcher) inDoubt(t Trial) bool {
+	return t.Valid() && !s.holds(t) && t.Window < s.Profile.Window.Seconds() && t.RTT.Mean < s.Profile.SaturationRTT
+}
+
 // probe doubles the rate with short trials until it does not hold; or halves it, if not even the first does. hi is 0 if
 // the client or the machine ended it.
 func (s *searcher) probe() (lo, hi float64, err error) {
@@ -222,6 +228,9 @@ func (s *searcher) probe() (lo, hi float64, err error) {
 			return 0, 0, fmt.Errorf("the target holds whatever it is sent, up to %.3g messages a second", lo)
 		}
 		t, err := s.run(rate, s.Profile.probe())
+		if err == nil && s.inDoubt(t) {
+			t, err = s.run(rate, s.Profile.Window)
+		}
 		if err != nil {
 			return 0, 0, err
 		}

@@ -497,6 +497,26 @@ func TestSearchOfAServerThatBatches(t *testing.T) {
 	}
 }
 
+// One that gathers for long has long round trips at any rate, which a short trial takes for the beginning of a queue.
+func TestSearchOfAServerThatGathersForLong(t *testing.T) {
+	t.Parallel()
+	s := &trials{server: func(nominal float64, _ time.Duration, _ int) Trial {
+		if nominal > 180e6 {
+			return slow()
+		}
+		return Trial{RTT: Latency{Min: 1, Mean: 100, P99: 190}}
+	}}
+	got, all, err := searchQueue(s, profile(t, "quick"), 2000)
+	if err != nil || got.Held > 180e6 || got.Fell < 180e6 || got.Fell/got.Held > 1.05 || got.Sustained < 160e6 {
+		t.Errorf("%+v %v", got, err)
+	}
+	for _, trial := range all {
+		if trial.Phase == PhaseBracket && trial.Nominal < 90e6 {
+			t.Errorf("the search went back to %g", trial.Nominal)
+		}
+	}
+}
+
 // A server that carries a rate for three seconds and not for ten sustains less: it is searched down to that.
 func TestSearchFindsWhatIsSustained(t *testing.T) {
 	t.Parallel()
