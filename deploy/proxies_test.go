@@ -97,6 +97,35 @@ func TestSessionsComeBackToTheirProcess(t *testing.T) {
 	})
 }
 
+// WebSockets need not come back, so they go to all processes, whatever stands in their paths.
+func TestWebSocketsGoToAllProcesses(t *testing.T) {
+	const most = 32 // a proxy that chooses at random has not found both by then once in a billion times
+	eachProxy(t, func(t *testing.T, f *front, _ string) {
+		for _, path := range []string{"/who/websocket", "/who/0/0/websocket"} {
+			seen := map[string]bool{}
+			for i := 0; i < most && len(seen) < 2; i++ {
+				o := &websocket.DialOptions{HTTPClient: f.client(1)}
+				c, _, err := websocket.Dial(t.Context(), "wss://"+f.addr+path, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.CloseNow() //nolint:errcheck // it ends with the test
+				text := []byte("o")
+				for string(text) == "o" {
+					if _, text, err = c.Read(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				process, _, _ := strings.Cut(strings.TrimPrefix(string(text), `a["`), " ")
+				seen[process] = true
+			}
+			if len(seen) != 2 {
+				t.Errorf("%s: all came to the processes %v", path, seen)
+			}
+		}
+	})
+}
+
 // What is sent on a stream arrives while the stream goes on, with HTTP/1.1 and with HTTP/2.
 func TestStreamsAreNotBuffered(t *testing.T) {
 	eachProxy(t, func(t *testing.T, f *front, _ string) {
