@@ -15,8 +15,8 @@ var inBackground atomic.Bool
 // Background makes all threads of the process SCHED_BATCH (sched(7)), and with them those that they will start: they
 // keep their share of the CPU, but one that wakes up does not interrupt another that runs. It is for a program with a
 // thread that is to run undisturbed on a CPU on which others run, too, and that calls Foreground. What it is about is
-// Go's monitor thread, which wakes up some sixty times after each wait for events. Threads that are no longer
-// SCHED_OTHER, since somebody has chosen so, stay what they are.
+// Go's monitor thread, which wakes up every 70 µs for some milliseconds after each wait for events. Threads that are no
+// longer SCHED_OTHER, since somebody has chosen so, stay what they are.
 func Background() error {
 	inBackground.Store(true)
 	return eachThread(func(id int) error { return reschedule(id, unix.SCHED_NORMAL, unix.SCHED_BATCH) })

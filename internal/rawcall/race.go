@@ -9,7 +9,8 @@ import "golang.org/x/sys/unix"
 // Read is read(2).
 func Read(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
 
-// Send is write(2), which does the same to a socket, and which the race detector knows.
+// Send is write(2), which does the same to a socket but for SIGPIPE, which Go ignores, and which the race detector
+// knows.
 func Send(fd int, p []byte) (int, error) { return unix.Write(fd, p) }
 
 // Writev is writev(2).

@@ -41,6 +41,7 @@ func (f *Flags) Serve(addr string, h http.Handler) error {
 	if _, err := tuning.RaiseDescriptors(); err != nil {
 		return err
 	}
+	// As sockloop has it: 0.89 of the CPU at low rates for goroutine, nothing for goroutine-batched.
 	if err := tuning.Background(); err != nil {
 		return err
 	}
