@@ -72,7 +72,8 @@ const (
 type Receiver interface {
 	// Ready tells whether it could take something now.
 	Ready() bool
-	// Deliver tells one that is ready that a topic may have something new. It must not subscribe or unsubscribe anybody.
+	// Deliver tells one that is ready that a topic may have something new. It must not subscribe or unsubscribe
+	// anybody.
 	Deliver()
 	// Evicted tells that a cursor fell off its log: the outflow is Lost, or misses messages until its receiver can take
 	// something again. It is called from within Seal, what seals, Full and Shrink: the owner may only note it.
