@@ -229,7 +229,10 @@ func (s *searcher) probe() (lo, hi float64, err error) {
 		}
 		t, err := s.run(rate, s.Profile.probe())
 		if err == nil && s.inDoubt(t) {
-			t, err = s.run(rate, s.Profile.Window)
+			var whole Trial
+			if whole, err = s.run(rate, s.Profile.Window); s.votes(whole) {
+				t = whole
+			}
 		}
 		if err != nil {
 			return 0, 0, err

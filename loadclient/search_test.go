@@ -517,6 +517,25 @@ func TestSearchOfAServerThatGathersForLong(t *testing.T) {
 	}
 }
 
+// A short trial that was in doubt stands if nothing can be said of the whole one.
+func TestSearchOfWhichTheWholeWindowIsNoisy(t *testing.T) {
+	t.Parallel()
+	const limit = 20e3
+	s := &trials{server: func(nominal float64, window time.Duration, _ int) Trial {
+		switch {
+		case nominal <= limit:
+			return fine()
+		case window < 3*time.Second:
+			return Trial{RTT: Latency{Min: 1, Mean: 150, P99: 190}}
+		default:
+			return Trial{RTT: Latency{Mean: 450, P99: 900}, NotCompleted: 10, Verdict: Noisy}
+		}
+	}}
+	if got, _, err := searchQueue(s, profile(t, "quick"), 2000); err != nil || got.Held < 0.8*limit || got.Held > limit {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 // A server that carries a rate for three seconds and not for ten sustains less: it is searched down to that.
 func TestSearchFindsWhatIsSustained(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inBackground tells that Background was called.
+// inBackground tells that Background has changed something.
 var inBackground atomic.Bool
 
 // Background makes all threads of the process SCHED_BATCH (sched(7)), and with them those that they will start: they
@@ -18,32 +18,38 @@ var inBackground atomic.Bool
 // Go's monitor thread, which wakes up every 70 µs for some milliseconds after each wait for events. Threads that are no
 // longer SCHED_OTHER, since somebody has chosen so, stay what they are.
 func Background() error {
-	inBackground.Store(true)
-	return eachThread(func(id int) error { return reschedule(id, unix.SCHED_NORMAL, unix.SCHED_BATCH) })
+	return eachThread(func(id int) error {
+		changed, err := reschedule(id, unix.SCHED_NORMAL, unix.SCHED_BATCH)
+		if changed {
+			inBackground.Store(true)
+		}
+		return err
+	})
 }
 
-// Foreground makes the calling goroutine's thread, to which it must be locked, SCHED_OTHER again after Background.
-// Without that it does nothing.
+// Foreground makes the calling goroutine's thread, to which it must be locked for good, SCHED_OTHER again after
+// Background. Without that it does nothing.
 func Foreground() error {
 	if !inBackground.Load() {
 		return nil
 	}
-	return reschedule(0, unix.SCHED_BATCH, unix.SCHED_NORMAL)
+	_, err := reschedule(0, unix.SCHED_BATCH, unix.SCHED_NORMAL)
+	return err
 }
 
 // reschedule changes the policy of a thread that has the one from; 0 is the calling one. Its niceness stays.
-func reschedule(id int, from, to uint32) error {
+func reschedule(id int, from, to uint32) (changed bool, err error) {
 	a, err := unix.SchedGetAttr(id, 0)
 	if err != nil {
-		return os.NewSyscallError("sched_getattr", err)
+		return false, os.NewSyscallError("sched_getattr", err)
 	}
 	if a.Policy != from {
-		return nil
+		return false, nil
 	}
 	err = unix.SchedSetAttr(id, &unix.SchedAttr{
 		Size: unix.SizeofSchedAttr, Policy: to, Flags: a.Flags & unix.SCHED_FLAG_RESET_ON_FORK, Nice: a.Nice,
 	}, 0)
-	return os.NewSyscallError("sched_setattr", err)
+	return err == nil, os.NewSyscallError("sched_setattr", err)
 }
 
 // eachThread does something to every thread of the process, until a look finds none that is new. One that has ended

@@ -8,88 +8,104 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onThread runs f on a new thread that ends with it, and returns the thread's policy then.
-func onThread(t *testing.T, f func() error) (policy uint32) {
+// thread is one that ends with its goroutine.
+type thread struct {
+	id     int
+	do     chan func() error
+	failed chan error
+}
+
+func newThread(t *testing.T) *thread {
 	t.Helper()
-	done := make(chan error)
+	th := &thread{do: make(chan func() error), failed: make(chan error)}
 	go func() {
-		runtime.LockOSThread()
-		err := f()
-		if err == nil {
-			var a *unix.SchedAttr
-			if a, err = unix.SchedGetAttr(0, 0); err == nil {
-				policy = a.Policy
-			}
+		runtime.LockOSThread() // and never unlocked
+		th.id = unix.Gettid()
+		for f := range th.do {
+			th.failed <- f()
 		}
-		done <- err
 	}()
-	if err := <-done; err != nil {
+	th.run(t, func() error { return nil })
+	t.Cleanup(func() { close(th.do) })
+	return th
+}
+
+func (th *thread) run(t *testing.T, f func() error) {
+	t.Helper()
+	th.do <- f
+	if err := <-th.failed; err != nil {
 		t.Fatal(err)
 	}
-	return policy
+}
+
+func (th *thread) become(t *testing.T, policy uint32) {
+	t.Helper()
+	th.run(t, func() error {
+		_, err := reschedule(0, th.policy(t).Policy, policy)
+		return err
+	})
+}
+
+func (th *thread) policy(t *testing.T) *unix.SchedAttr {
+	t.Helper()
+	a, err := unix.SchedGetAttr(th.id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 func TestBackgroundAndForeground(t *testing.T) {
 	t.Parallel()
-	inBackground.Store(false) // which it is not, if the test is run again
-	become := func(policy uint32) error {
-		a, err := unix.SchedGetAttr(0, 0)
-		if err != nil {
-			return err
+	usual, niced, idle, batch := newThread(t), newThread(t), newThread(t), newThread(t)
+	const nice = 5
+	niced.run(t, func() error { return unix.Setpriority(unix.PRIO_PROCESS, niced.id, nice) })
+	usual.become(t, unix.SCHED_NORMAL)
+	niced.become(t, unix.SCHED_NORMAL)
+	idle.become(t, unix.SCHED_IDLE)
+	batch.become(t, unix.SCHED_BATCH)
+	expect := func(when string, want map[*thread]uint32) {
+		t.Helper()
+		for th, policy := range want {
+			if got := th.policy(t); got.Policy != policy || (got.Nice == nice) != (th == niced) {
+				t.Errorf("%s: %+v, want the policy %d", when, got, policy)
+			}
 		}
-		return reschedule(0, a.Policy, policy)
-	}
-	batch := func() error { return errors.Join(become(unix.SCHED_BATCH), Foreground()) }
-	if got := onThread(t, batch); got != unix.SCHED_BATCH {
-		t.Errorf("without Background, Foreground changes the policy that somebody chose to %d", got)
 	}
 
-	chosen, resume := make(chan int), make(chan struct{})
-	defer close(resume)
-	go func() { // a thread that somebody has scheduled otherwise
-		runtime.LockOSThread()
-		if err := become(unix.SCHED_IDLE); err != nil {
-			t.Error(err)
-		}
-		chosen <- unix.Gettid()
-		<-resume
-	}()
-	idle := <-chosen
+	inBackground.Store(false) // which it is, unless the test is run again
+	batch.run(t, Foreground)
+	expect("Foreground without Background", map[*thread]uint32{batch: unix.SCHED_BATCH})
+
 	if err := Background(); err != nil {
 		t.Fatal(err)
 	}
-	err := eachThread(func(id int) error {
-		a, err := unix.SchedGetAttr(id, 0)
-		if want := uint32(unix.SCHED_BATCH); err == nil && id != idle && a.Policy != want {
-			t.Errorf("thread %d has the policy %d, want %d", id, a.Policy, want)
-		}
-		return err
+	expect("Background", map[*thread]uint32{
+		usual: unix.SCHED_BATCH, niced: unix.SCHED_BATCH, idle: unix.SCHED_IDLE, batch: unix.SCHED_BATCH,
 	})
-	if err != nil {
+	for _, th := range []*thread{usual, niced, idle} {
+		th.run(t, Foreground)
+	}
+	expect("Foreground", map[*thread]uint32{
+		usual: unix.SCHED_NORMAL, niced: unix.SCHED_NORMAL, idle: unix.SCHED_IDLE, batch: unix.SCHED_BATCH,
+	})
+	if err := Background(); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := unix.SchedGetAttr(idle, 0); err != nil || a.Policy != unix.SCHED_IDLE {
-		t.Errorf("the policy that somebody chose became %+v, %v", a, err)
+	inBackground.Store(false)
+	if err := Background(); err != nil || inBackground.Load() {
+		t.Errorf("Background of a process that somebody has put there changes it: %v", err)
 	}
-	if got := onThread(t, func() error { return nil }); got != unix.SCHED_BATCH {
-		t.Errorf("a new thread has the policy %d", got)
+}
+
+func TestEachThreadOutlivesThoseThatEnd(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	err := eachThread(func(int) error { seen++; return unix.ESRCH })
+	if err != nil || seen == 0 {
+		t.Errorf("%d threads, %v", seen, err)
 	}
-	if got := onThread(t, Foreground); got != unix.SCHED_NORMAL {
-		t.Errorf("in the foreground the policy is %d", got)
+	if err := eachThread(func(int) error { return unix.EPERM }); !errors.Is(err, unix.EPERM) {
+		t.Errorf("got %v", err)
 	}
-	const nice = 5
-	nicer := func() error {
-		if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice); err != nil {
-			return err
-		}
-		if err := Foreground(); err != nil {
-			return err
-		}
-		a, err := unix.SchedGetAttr(0, 0)
-		if err == nil && a.Nice != nice {
-			t.Errorf("it is %d nice, want %d", a.Nice, nice)
-		}
-		return err
-	}
-	onThread(t, nicer)
 }

@@ -43,7 +43,7 @@ func (f *Flags) Serve(addr string, h http.Handler) error {
 	}
 	// As sockloop has it: 0.89 of the CPU at low rates for goroutine, nothing for goroutine-batched.
 	if err := tuning.Background(); err != nil {
-		return err
+		log.Printf("scheduling: %v", err)
 	}
 	if _, _, err := tuning.Pin(f.CPU); err != nil {
 		return err

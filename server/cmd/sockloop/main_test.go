@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -185,6 +186,9 @@ func TestTermDrains(t *testing.T) {
 // The loop's thread is the only one that interrupts others.
 func TestOtherThreadsAreInTheBackground(t *testing.T) {
 	t.Parallel()
+	if own, err := unix.SchedGetAttr(0, 0); err != nil || own.Policy != unix.SCHED_NORMAL {
+		t.Skipf("the tests run as %+v, %v", own, err)
+	}
 	p := startProcess(t, "", build(t))
 	p.get(t, "/") // so the loop runs
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.Process.Pid))
@@ -197,13 +201,14 @@ func TestOtherThreadsAreInTheBackground(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := unix.SchedGetAttr(id, 0)
-		if err != nil {
+		switch a, err := unix.SchedGetAttr(id, 0); {
+		case err == nil:
+			policies[a.Policy]++
+		case !errors.Is(err, unix.ESRCH): // it has ended meanwhile
 			t.Fatal(err)
 		}
-		policies[a.Policy]++
 	}
-	if policies[unix.SCHED_NORMAL] != 1 || policies[unix.SCHED_BATCH] != len(threads)-1 {
+	if policies[unix.SCHED_NORMAL] != 1 || policies[unix.SCHED_BATCH] < 2 || len(policies) != 2 {
 		t.Errorf("threads by policy: %v, want one that is SCHED_OTHER (%d)", policies, unix.SCHED_NORMAL)
 	}
 }
