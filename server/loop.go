@@ -151,7 +151,8 @@ func (l *loop) close() {
 // run waits for events until the mailbox's stop, and then ends whatever is left: every service is told of the end of
 // each of its sessions. ready is called when the loop can be entered.
 func (l *loop) run(ready func()) error {
-	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and how it is scheduled with it
+	// It is never unlocked: the thread ends with the goroutine, and how it is scheduled with it.
+	runtime.LockOSThread()
 	if err := tuning.Foreground(); err != nil { // then it is interrupted more often
 		l.logger.Warn("scheduling the loop", "error", err)
 	}
