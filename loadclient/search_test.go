@@ -531,7 +531,8 @@ func TestSearchOfWhichTheWholeWindowIsNoisy(t *testing.T) {
 			return Trial{RTT: Latency{Mean: 450, P99: 900}, NotCompleted: 10, Verdict: Noisy}
 		}
 	}}
-	if got, _, err := searchQueue(s, profile(t, "quick"), 2000); err != nil || got.Held < 0.8*limit || got.Held > limit {
+	got, _, err := searchQueue(s, profile(t, "quick"), 2000)
+	if err != nil || got.Held < 0.8*limit || got.Held > limit {
 		t.Errorf("%+v %v", got, err)
 	}
 }
