@@ -16,7 +16,7 @@ func TestPromisesNameTheirTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all strings.Builder
-	for _, dir := range []string{".", "../broadcast", "../codec", "../tuning"} {
+	for _, dir := range []string{".", "../broadcast", "../codec", "../deploy", "../tuning"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
