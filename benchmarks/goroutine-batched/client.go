@@ -14,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/sockloop/sockloop/codec"
+	"github.com/sockloop/sockloop/internal/rawcall"
 )
 
 // client is a connection: a goroutine that reads, one that writes, and what they have in common.
@@ -261,10 +262,9 @@ func (c *client) send(p []byte) error {
 // writeSome writes until the socket's buffer is full. Only then a deadline is set.
 func (c *client) writeSome(fd uintptr) (done bool) {
 	for len(c.out) > 0 {
-		p := unsafe.Pointer(unsafe.SliceData(c.out))
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(p), uintptr(len(c.out)))
-		switch errno {
-		case 0:
+		n, err := rawcall.Send(int(fd), c.out)
+		switch err {
+		case nil:
 			c.out = c.out[n:]
 		case syscall.EINTR:
 		case syscall.EAGAIN:
@@ -274,7 +274,7 @@ func (c *client) writeSome(fd uintptr) (done bool) {
 			}
 			return c.writeErr != nil
 		default:
-			c.writeErr = errno
+			c.writeErr = err
 			return true
 		}
 	}

@@ -24,7 +24,7 @@
 //	a read after each short one, until EAGAIN           1.5 ms   7.5 ms   59
 //	sockloop                                            0.9 ms   6.6 ms   70
 //
-// So it has one Gosched, a raw write(2) that does not tell the scheduler (the socket never blocks), and a deadline only
+// So it has one Gosched, a raw send(2) that does not tell the scheduler (the socket never blocks), and a deadline only
 // when the socket is full. It reads once for each time the poller reports data, which saves a call and gains little. A
 // peer whose last bytes and FIN arrive in one such report is noticed at the next write or ping, 25 s at most.
 //

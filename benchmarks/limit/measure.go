@@ -6,10 +6,10 @@ import (
 	"os"
 	"runtime"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/internal/rawcall"
 	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
@@ -142,11 +142,10 @@ func (s *sender) send() error {
 		s.at = 0
 	}
 	p := s.payload[len(s.payload)-s.leftOf(i):]
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.sockets[i]), uintptr(unsafe.Pointer(&p[0])),
-		uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-	switch errno {
-	case 0:
-		s.left[i] = len(p) - int(n)
+	n, err := rawcall.Send(s.sockets[i], p)
+	switch err {
+	case nil:
+		s.left[i] = len(p) - n
 		s.bytes += int64(n)
 		s.sends++
 		s.idle = 0
@@ -161,7 +160,7 @@ func (s *sender) send() error {
 	case unix.EINTR:
 		return nil
 	default:
-		return os.NewSyscallError("send", errno)
+		return os.NewSyscallError("send", err)
 	}
 }
 
