@@ -171,9 +171,9 @@ func (l *local) begin(context.Context) error {
 	start, window := l.start, l.plan.window
 	l.running.Go(func() {
 		l.sleep(start)
-		quiet := l.probe.sample()
-		queues := l.watchQueues(start, window)
-		observed <- observation{l.probe.since(quiet), queues}
+		var o observation
+		o.noise = l.probe.during(func() { o.queues = l.watchQueues(start, window) })
+		observed <- o
 	})
 	return nil
 }
@@ -218,12 +218,9 @@ func (l *local) check(_ context.Context, a account) (integrity, error) {
 	return result, nil
 }
 
-func (l *local) noise(ctx context.Context, d time.Duration) (*Noise, error) {
-	before := l.probe.sample()
-	if err := wait(ctx, d); err != nil {
-		return nil, err
-	}
-	return l.probe.since(before), nil
+func (l *local) noise(ctx context.Context, d time.Duration) (n *Noise, err error) {
+	n = l.probe.during(func() { err = wait(ctx, d) })
+	return n, err
 }
 
 func (l *local) live() Live {

@@ -89,6 +89,7 @@ func noisier(a, b *Noise) *Noise {
 	}
 	return &Noise{
 		Stolen: max(a.Stolen, b.Stolen), Others: max(a.Others, b.Others), Waited: max(a.Waited, b.Waited),
+		Slowed: max(a.Slowed, b.Slowed), Work: max(a.Work, b.Work),
 	}
 }
 

@@ -20,6 +20,9 @@ type noiseProbe struct {
 	alone bool // nobody but client and server has business on the CPUs
 }
 
+// found is how fast this process has found the machine's CPUs.
+var found speeds
+
 func newNoiseProbe(client tuning.CPUs, probe *ServerProbe) *noiseProbe {
 	server := probe.pinned()
 	p := &noiseProbe{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
@@ -57,16 +60,28 @@ func (p *noiseProbe) sample() (s noiseSample) {
 	return s
 }
 
-// since is the noise since a sample; nil when nothing could be heard.
-func (p *noiseProbe) since(s noiseSample) *Noise {
-	now := p.sample()
-	if !s.ok || !now.ok {
+// during is the noise while something is done; nil when nothing could be heard.
+func (p *noiseProbe) during(do func()) *Noise {
+	var gauged tuning.CPUs
+	if p.alone {
+		gauged = p.cpus
+	}
+	before, g := p.sample(), newGauge(gauged)
+	do()
+	took, now := g.stop(), p.sample()
+	if !before.ok || !now.ok {
 		return nil
 	}
-	total := now.at.Sub(s.at).Seconds() * float64(len(p.cpus))
-	n := &Noise{Stolen: (now.cpus.Stolen - s.cpus.Stolen).Seconds() / total}
+	total := now.at.Sub(before.at).Seconds() * float64(len(p.cpus))
+	n := &Noise{Stolen: (now.cpus.Stolen - before.cpus.Stolen).Seconds() / total}
 	if p.alone {
-		n.Others = max(0, ((now.cpus.Busy-s.cpus.Busy)-(now.ours-s.ours)).Seconds()/total)
+		n.Others = max(0, ((now.cpus.Busy-before.cpus.Busy)-(now.ours-before.ours)).Seconds()/total)
+	}
+	for i, cpu := range gauged {
+		if took[i] > 0 {
+			n.Slowed = max(n.Slowed, found.slowed(cpu, speed{now.at, took[i]}))
+			n.Work = max(n.Work, float64(took[i])/1000)
+		}
 	}
 	return n
 }
@@ -79,6 +94,8 @@ func tooMuch(n *Noise) string {
 		return fmt.Sprintf("the hypervisor took %.0f %% of the CPUs' time", 100*n.Stolen)
 	case n.Others > othersMax:
 		return fmt.Sprintf("other processes took %.0f %% of the CPUs' time", 100*n.Others)
+	case n.Slowed > slowedMax:
+		return fmt.Sprintf("a CPU had %.0f %% of its speed, because of something beside this machine", 100*(1-n.Slowed))
 	case n.Waited > waitedMax:
 		return fmt.Sprintf("the client waited for its CPU %.0f %% of the time", 100*n.Waited)
 	}

@@ -397,6 +397,8 @@ func TestJudge(t *testing.T) {
 		{"others", Trial{Noise: &Noise{Others: 0.2}}, Noisy},
 		{"a little noise", Trial{Noise: &Noise{Stolen: 0.01, Others: 0.05}}, OK},
 		{"waited for its CPU", Trial{Noise: &Noise{Waited: 0.2}}, Noisy},
+		{"slowed", Trial{Noise: &Noise{Slowed: 0.3}, RTT: Latency{Mean: 300}}, Noisy},
+		{"hardly slowed", Trial{Noise: &Noise{Slowed: 0.1}}, OK},
 	} {
 		if judge(&tt.t, 0); tt.t.Verdict != tt.want {
 			t.Errorf("%s: %s, want %s (%s)", tt.name, tt.t.Verdict, tt.want, tt.t.Reason)

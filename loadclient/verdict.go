@@ -23,6 +23,7 @@ const (
 	waitedMax = 0.10 // of the client's time, what its threads may have waited for their CPU
 	stolenMax = 0.03
 	othersMax = 0.10
+	slowedMax = 0.15 // of a CPU's speed
 
 	drainTime     = 5 * time.Second
 	settleTime    = 20 * time.Millisecond

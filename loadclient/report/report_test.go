@@ -29,6 +29,37 @@ func made(block int) results.Provenance {
 	return results.Provenance{ClientVersion: "7131663", ServerVersion: "8a3c3e1", Block: block}
 }
 
+// The report says with what speed the slowest of the searches was made.
+func TestSpeedsAreFindings(t *testing.T) {
+	t.Parallel()
+	server := func(name string, work float64) results.Server {
+		s, trials := search(1, 25, 1e6)
+		for i := range trials {
+			trials[i].Noise = &results.Noise{Work: work}
+		}
+		return results.Server{
+			ManifestServer: results.ManifestServer{Name: name}, Searches: []results.Saturation{s}, Trials: trials,
+		}
+	}
+	for work, want := range map[float64]finding{
+		0:  {}, // not known
+		22: {true, "at least 91 % in the trials that count, with slower at 25 connections."},
+		40: {false, "at least 50 % in the trials that count, with slower at 25 connections. That is not to be compared"},
+	} {
+		all := []results.Server{server("faster", min(work, 20)), server("slower", work)}
+		got := speeds(&results.Measurement{Servers: all})
+		if want.Text == "" {
+			if got != nil {
+				t.Errorf("%+v of what is not known", got)
+			}
+			continue
+		}
+		if len(got) != 1 || got[0].Good != want.Good || !strings.Contains(got[0].Text, want.Text) {
+			t.Errorf("%v µs: %+v, want %+v", work, got, want)
+		}
+	}
+}
+
 // search is what a search of a server with a capacity finds, and its trials.
 func search(block, connections int, capacity float64) (s results.Saturation, trials []results.Trial) {
 	trial := func(phase results.Phase, share, rtt float64, v results.Verdict) results.Trial {

@@ -29,6 +29,7 @@ func findings(r *results.Measurement) []finding {
 	}
 	if searched(r) {
 		all = append(all, pointsFound(r))
+		all = append(all, speeds(r)...)
 		all = append(all, ceilingUsed(r)...)
 	}
 	if r.Manifest.Suite != "" && r.Manifest.Finished.IsZero() {
@@ -38,6 +39,29 @@ func findings(r *results.Measurement) []finding {
 		all = append(all, controls(r.Controls)...)
 	}
 	return append(all, controls(r)...)
+}
+
+// speeds tells whether the CPUs were as fast for all, if that is known.
+func speeds(r *results.Measurement) []finding {
+	lowest, of := 1., ""
+	for _, n := range r.Levels() {
+		for i := range r.Servers {
+			x := r.Servers[i].At(n)
+			if speed := r.Speed(&x); speed > 0 && speed <= lowest {
+				lowest, of = speed, fmt.Sprintf("%s at %d connections", r.Servers[i].Name, n)
+			}
+		}
+	}
+	text := fmt.Sprintf("Of their best speed the CPUs had at least %.0f %% in the trials that count, with %s",
+		100*lowest, of)
+	switch {
+	case of == "":
+		return nil
+	case lowest < results.SlowCPU:
+		return []finding{{false, text + ". That is not to be compared with what was faster: the machine's cores were " +
+			"shared with somebody beside it."}}
+	}
+	return []finding{{true, text + "."}}
 }
 
 func trialsMeasured(r *results.Measurement) finding {

@@ -25,6 +25,7 @@ type LevelSummary struct {
 	PerFrame           float64 // messages of a frame that it received then
 	Overload           float64
 	CeilingShare       float64 // of what the client can receive, at what was delivered at most
+	Work               float64 // µs that a piece of work took on the CPUs, which tells their speed (Noise)
 
 	P99Half     float64 // ms, at half the saturation
 	CPUPerMicro float64 // µs of the server's CPU for a delivery, at what it sustains
@@ -147,11 +148,14 @@ func (x *LevelSummary) blocks() {
 // trials adds what trials of certain phases say.
 func (s *Server) trials(x *LevelSummary) {
 	var idle, half, light, recovered memories
-	var p99Half, lightRTT []float64
+	var p99Half, lightRTT, work []float64
 	for i := range s.Trials {
 		t := &s.Trials[i]
 		if t.Connections != x.Connections {
 			continue
+		}
+		if t.Valid() && t.Noise != nil && t.Noise.Work > 0 {
+			work = append(work, t.Noise.Work)
 		}
 		switch share := t.Nominal / x.Rate.Median; {
 		case t.Phase == PhaseIdle:
@@ -167,7 +171,26 @@ func (s *Server) trials(x *LevelSummary) {
 		}
 	}
 	x.Idle, x.Half, x.Light, x.Recovered = idle.median(), half.median(), light.median(), recovered.median()
-	x.P99Half, x.LightRTT = Median(p99Half...), Median(lightRTT...)
+	x.P99Half, x.LightRTT, x.Work = Median(p99Half...), Median(lightRTT...), Median(work...)
+}
+
+// SlowCPU is the share of the best speed of a run's CPUs below which figures are not to be compared with others.
+const SlowCPU = 0.85
+
+// Speed is what the CPUs had at a level, of the best that they had in a trial of the run; 0 when it is not known.
+func (m *Measurement) Speed(x *LevelSummary) float64 {
+	if x.Work == 0 {
+		return 0
+	}
+	least := x.Work
+	for _, s := range m.Servers {
+		for _, t := range s.Trials {
+			if t.Noise != nil && t.Noise.Work > 0 {
+				least = min(least, t.Noise.Work)
+			}
+		}
+	}
+	return least / x.Work
 }
 
 // memories are those of several trials.

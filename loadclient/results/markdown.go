@@ -107,7 +107,8 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 		"delivered at most", "in, messages", "a write has", "out, MB", "of the kernel's wall", "stands at",
 		"sustained for 10 s, nominal", "delivered",
 		"p99 at half, ms", "× "+m.Manifest.Base,
-		"limit", "share of the client's ceiling")
+		"limit", "share of the client's ceiling", "speed of the CPUs")
+	slow := false
 	for _, n := range m.Levels() {
 		for i := range m.Servers {
 			s := &m.Servers[i]
@@ -115,12 +116,19 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 			if len(x.Searches) == 0 {
 				continue
 			}
+			speed := m.Speed(&x)
 			blocks := fmt.Sprintf("%d (%s–%s)", len(x.Searches), long(x.Low), long(x.High))
 			row(w, fmt.Sprint(n), s.Name, saturation(&x), blocks, measured(x.MaxDelivered), measured(x.In),
 				number(x.PerWrite), megabytes(x.Out), wallCell(m.wallShare(s, &x)), m.StandsAt(s, &x), sustained(&x),
 				measured(x.SustainedDelivered), number(x.P99Half), m.ratio(s, n), limits(x.Searches),
-				share(x.CeilingShare))
+				share(x.CeilingShare), share(speed))
+			slow = slow || speed > 0 && speed < SlowCPU
 		}
+	}
+	if slow {
+		fmt.Fprintf(w, "\nThe CPUs' speed is that of the trials that count, of the fastest trial of this run. It was not "+
+			"the same for all: what had less than %.0f %%, because its cores were shared with somebody beside the machine, "+
+			"is not to be compared with the rest.\n", 100*SlowCPU)
 	}
 }
 

@@ -149,6 +149,10 @@ type Noise struct {
 	Others float64 `json:"others"` // by other processes
 	// Waited is how long a thread of the client was ready to run and did not, at most.
 	Waited float64 `json:"waited"`
+	// Slowed is how much of the best speed that it had in the last two minutes a CPU had lost, and Work what a piece of
+	// work that is always the same took on the slowest of them in the median, in µs; 0 when others may use the CPUs.
+	Slowed float64 `json:"slowed,omitempty"`
+	Work   float64 `json:"work_us,omitempty"`
 }
 
 // Phase is why a trial was made.

@@ -1,0 +1,123 @@
+package loadclient
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/tuning"
+)
+
+// gauge measures how fast CPUs are while a trial runs. A virtual machine's core may be half of one, and its other half
+// somebody else's: then it is 1.5 to 1.7 times as slow for some seconds, and nothing is counted as stolen.
+type gauge struct {
+	cpus    tuning.CPUs
+	done    chan struct{}
+	running sync.WaitGroup
+	took    [][]time.Duration // on each of them, what pieces of work took
+}
+
+const (
+	// gaugeTime is how often a piece of work is done. It takes some 30 µs, a thousandth of the CPU's time.
+	gaugeTime   = 30 * time.Millisecond
+	gaugeRounds = 20_000
+)
+
+func newGauge(cpus tuning.CPUs) *gauge {
+	g := &gauge{cpus: cpus, done: make(chan struct{}), took: make([][]time.Duration, len(cpus))}
+	for i, cpu := range cpus {
+		g.running.Go(func() { g.took[i] = g.measure(cpu) })
+	}
+	return g
+}
+
+func (g *gauge) measure(cpu int) (took []time.Duration) {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its affinity with it
+	if tuning.PinThread(tuning.CPUs{cpu}) != nil {
+		return nil
+	}
+	next := time.NewTicker(gaugeTime)
+	defer next.Stop()
+	for {
+		select {
+		case <-g.done:
+			if len(took) == 0 { // it was short
+				took = append(took, timed(work))
+			}
+			return took
+		case <-next.C:
+			took = append(took, timed(work))
+		}
+	}
+}
+
+// stop ends the measuring, and tells what a piece of work took in the median, on each CPU; 0 if it cannot be measured.
+func (g *gauge) stop() (medians []time.Duration) {
+	close(g.done)
+	g.running.Wait()
+	for _, took := range g.took {
+		if len(took) == 0 {
+			medians = append(medians, 0)
+			continue
+		}
+		slices.Sort(took)
+		medians = append(medians, took[len(took)/2])
+	}
+	return medians
+}
+
+// timed is the CPU time that a thread takes for something: what others do on its CPU meanwhile is not in it.
+func timed(do func() uint64) time.Duration {
+	before := threadTime()
+	do()
+	return threadTime() - before
+}
+
+func threadTime() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) // it has no errors with this clock
+	return time.Duration(t.Nano())
+}
+
+// work is always the same, and keeps several of a core's units busy, which two threads of the core share.
+//
+//go:noinline
+func work() (sum uint64) {
+	a, b, c, d := uint64(1), uint64(2), uint64(3), uint64(4)
+	for i := range uint64(gaugeRounds) {
+		a, b = a+(b^i), b+(a>>3)
+		c, d = c+(d^i), d+(c>>3)
+	}
+	return a ^ b ^ c ^ d
+}
+
+// speeds are how fast this process has found CPUs lately.
+type speeds struct {
+	mu   sync.Mutex
+	seen map[int][]speed // by CPU, in the order of time
+}
+
+type speed struct {
+	at   time.Time
+	took time.Duration
+}
+
+// speedMemory is for how long a CPU's best speed is what it can be expected to have: longer than a neighbour's burst,
+// shorter than it takes to wait for a processor that has become warm.
+const speedMemory = 2 * time.Minute
+
+// slowed is the share of its best speed that a CPU has lost.
+func (s *speeds) slowed(cpu int, now speed) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = map[int][]speed{}
+	}
+	seen := slices.DeleteFunc(append(s.seen[cpu], now), func(x speed) bool { return now.at.Sub(x.at) > speedMemory })
+	s.seen[cpu] = seen
+	best := slices.MinFunc(seen, func(a, b speed) int { return int(a.took - b.took) })
+	return 1 - float64(best.took)/float64(now.took)
+}

@@ -1,0 +1,62 @@
+package loadclient
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sockloop/sockloop/loadclient/internal/room"
+	"github.com/sockloop/sockloop/tuning"
+)
+
+func TestGauge(t *testing.T) {
+	t.Parallel()
+	cpus, err := tuning.Online()
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := newGauge(append(cpus[:1:1], 1<<20)).stop() // the second is none
+	if len(took) != 2 || took[0] < time.Microsecond || took[0] > time.Second || took[1] != 0 {
+		t.Errorf("a piece of work took %v", took)
+	}
+}
+
+// What a CPU has lost is told from its best speed of late, and not from another's, nor from one of long ago.
+func TestSlowedCPU(t *testing.T) {
+	t.Parallel()
+	var s speeds
+	begin := time.Now()
+	for _, tt := range []struct {
+		after time.Duration
+		cpu   int
+		took  time.Duration
+		want  float64
+	}{
+		{0, 0, 30, 0},
+		{1 * time.Second, 0, 40, 0.25},
+		{2 * time.Second, 0, 20, 0},
+		{3 * time.Second, 0, 40, 0.5},
+		{4 * time.Second, 1, 40, 0},
+		{2*time.Second + speedMemory, 0, 40, 0.5},
+		{3*time.Second + speedMemory, 0, 50, 0.2},
+	} {
+		if got := s.slowed(tt.cpu, speed{begin.Add(tt.after), tt.took}); got < tt.want-1e-9 || got > tt.want+1e-9 {
+			t.Errorf("CPU %d after %v: it has lost %v, want %v", tt.cpu, tt.after, got, tt.want)
+		}
+	}
+}
+
+// A trial on CPUs of its own tells how fast they were.
+func TestTrialGaugesItsCPUs(t *testing.T) {
+	t.Parallel()
+	cpus, err := tuning.Online()
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := newRoom(t, room.Faults{})
+	if got := once(t, url, LevelConfig{Connections: 2, CPUs: cpus[:1]}, 100); got.Noise == nil || got.Noise.Work <= 0 {
+		t.Errorf("%+v", got.Noise)
+	}
+	if got := once(t, url, LevelConfig{Connections: 2}, 100); got.Noise != nil {
+		t.Errorf("%+v of CPUs that are not known", got.Noise)
+	}
+}
