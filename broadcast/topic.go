@@ -64,7 +64,7 @@ type Pace struct {
 const (
 	FrameBytesMax = 64 << 10
 	LogBytesMax   = 16 << 20
-	SpareBytes    = 2 << 20
+	SpareBytes    = 4 << 20
 	SegmentBytes  = 64 << 10
 )
 

@@ -122,6 +122,9 @@ func (c *conn) take(data []byte) {
 	if c.taken > len(c.input)/2 { // behind a response, where more is read than can be taken yet
 		c.input, c.taken = c.input[:copy(c.input, c.input[c.taken:])], 0
 	}
+	if c.input == nil && len(data) > 0 {
+		c.input = c.loop.memory.spare.take(len(data))
+	}
 	c.input = append(c.input, data...)
 	c.settle()
 }
@@ -171,10 +174,12 @@ func (c *conn) settle() {
 		c.loop.stats.RequestsRefused++
 		c.kill()
 	}
+	var done []byte
 	if waiting == 0 || c.dead {
-		c.input, c.taken = nil, 0
+		done, c.input, c.taken = c.input, nil, 0
 	}
 	c.charge()
+	c.loop.memory.spare.put(done) // when it is not the connection's any more
 	c.watch()
 }
 

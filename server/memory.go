@@ -27,11 +27,12 @@ type memory struct {
 	budget      budget.Budget
 	connections *budget.Account // as such
 	sessions    *budget.Account // as such
-	inputs      *budget.Account // partial requests and frames, what waits for its turn, responses that have not left
+	inputs      *budget.Account // partial requests and frames, what waits for its turn, responses that have not left; spare
 	outboxes    *budget.Account // what is meant for one session alone
 	logs        *budget.Account // of topics, with their tables and spare segments
 	broker      *budget.Account // what waits on its way to other processes and from them
 
+	spare     spareInputs
 	shedding  bool // the last turn ended many, and not enough
 	collector collector
 }
@@ -41,6 +42,7 @@ func (m *memory) init(bytesMax int) {
 	m.connections, m.sessions = m.budget.Account(), m.budget.Account()
 	m.inputs, m.outboxes = m.budget.Account(), m.budget.Account()
 	m.logs, m.broker = m.budget.Account(), m.budget.Account()
+	m.spare.memory = m
 	m.collector = collector{busy: make(chan struct{}, 1), set: debug.SetGCPercent}
 }
 
@@ -77,6 +79,7 @@ func (l *loop) shed() {
 	if l.memory.budget.Used() <= l.memory.budget.BytesMax && !l.memory.shedding {
 		return
 	}
+	l.memory.spare.drop()
 	excess, ended := l.memory.budget.Used()-l.memory.low(), 0
 	if !l.memory.shedding { // else they were ended in the turn before
 		large := l.large()
@@ -233,6 +236,7 @@ func (l *loop) giveBack() {
 	for _, t := range l.topics {
 		t.log.Trim()
 	}
+	l.memory.spare.drop()
 	select {
 	case g.busy <- struct{}{}:
 		go func() {

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"testing"
+	"unsafe"
+)
+
+func same(a, b []byte) bool { return unsafe.SliceData(a) == unsafe.SliceData(b) }
+
+func TestSpareInputs(t *testing.T) {
+	t.Parallel()
+	var m memory
+	m.init(64 << 20)
+	s := &m.spare
+	small, large := s.take(spareInputMin-1), s.take(5000)
+	if len(small) != 0 || cap(small) < spareInputMin-1 || len(large) != 0 || cap(large) != 8192 || m.budget.Used() != 0 {
+		t.Fatalf("%d of %d and %d of %d bytes, %d charged", len(small), cap(small), len(large), cap(large), m.budget.Used())
+	}
+	s.put(nil)
+	s.put(small)
+	s.put(large[:100])
+	if m.inputs.Bytes() != 8192 {
+		t.Errorf("%d bytes are charged, want what is kept of two", m.inputs.Bytes())
+	}
+	if b := s.take(8193); same(b, large) || cap(b) < 8193 {
+		t.Errorf("one of %d bytes for 8193", cap(b))
+	}
+	if b := s.take(8192); !same(b, large) || len(b) != 0 || m.inputs.Bytes() != 0 {
+		t.Errorf("not the spare one: %d of %d, %d charged", len(b), cap(b), m.inputs.Bytes())
+	}
+	for range 2 * spareInputsMax / 65536 {
+		s.put(make([]byte, 65536))
+	}
+	if m.inputs.Bytes() != spareInputsMax {
+		t.Errorf("%d bytes are kept, want %d", m.inputs.Bytes(), spareInputsMax)
+	}
+	if s.drop(); m.inputs.Bytes() != 0 || len(s.buffers) != 0 {
+		t.Errorf("%d bytes and %d buffers are left", m.inputs.Bytes(), len(s.buffers))
+	}
+	m.connections.Charge(m.low() + 1)
+	if s.put(large); m.inputs.Bytes() != 0 {
+		t.Error("one is kept though newcomers are refused")
+	}
+}
+
+// Who waits for his share of a turn leaves what waits in a buffer that serves the next; a turn that ends somebody for
+// the memory he takes gives such buffers up first.
+func TestInputThatWaitsHasASpareBuffer(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.loop
+	c := &conn{loop: l, protocol: &wastingNothing{}, hold: holdShare, watched: watchIn}
+	c.take(make([]byte, 10_000))
+	waits := c.input
+	if len(waits) != 10_000 || l.memory.inputs.Bytes() != cap(waits) {
+		t.Fatalf("%d bytes wait, %d are charged", len(waits), l.memory.inputs.Bytes())
+	}
+	c.taken = len(c.input)
+	c.settle()
+	if c.input != nil || l.memory.spare.bytes != cap(waits) || l.memory.inputs.Bytes() != cap(waits) {
+		t.Errorf("%d bytes are spare, and %d charged", l.memory.spare.bytes, l.memory.inputs.Bytes())
+	}
+	if c.take(make([]byte, 9000)); !same(c.input, waits) {
+		t.Error("the next has a buffer of its own")
+	}
+	c.taken = len(c.input)
+	c.settle()
+	l.memory.connections.Charge(l.memory.budget.BytesMax)
+	if l.shed(); l.memory.spare.bytes != 0 {
+		t.Errorf("%d bytes are spare while there is no memory", l.memory.spare.bytes)
+	}
+}
+
+// wastingNothing is a protocol that keeps nothing, of a connection that waits.
+type wastingNothing struct{ protocol }
+
+func (*wastingNothing) kept() int        { return 0 }
+func (*wastingNothing) unfinished() bool { return false }
