@@ -266,3 +266,19 @@ func TestEqualLoad(t *testing.T) {
 		t.Errorf("%v\n%s", err, summary)
 	}
 }
+
+// A trial at equal load is compared with the fastest of the run, which any of them may be.
+func TestSpeedOfEqualTrials(t *testing.T) {
+	t.Parallel()
+	var b bench
+	for i, tt := range []struct {
+		work float64
+		want results.Verdict
+	}{{30, results.OK}, {0, results.OK}, {40, results.Noisy}, {34, results.OK}, {20, results.OK}, {30, results.Noisy}} {
+		x := results.Trial{Verdict: results.OK, Noise: &results.Noise{Work: tt.work}}
+		if b.lookAtSpeed(&x); x.Verdict != tt.want || x.Conclusive() != (tt.want == results.OK) {
+			t.Errorf("%d: %s: %s, want %s", i, x.Verdict, x.Reason, tt.want)
+		}
+	}
+	b.lookAtSpeed(&results.Trial{})
+}

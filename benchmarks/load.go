@@ -65,7 +65,7 @@ const (
 	// equalTime is the window of trials in which all are loaded alike.
 	equalTime = 10 * time.Second
 	// equalAttempts is how often such a trial is made that says nothing of the server.
-	equalAttempts = 3
+	equalAttempts = 5
 )
 
 // rates loads the server with the suite's rates, one after the other, up to the first that it does not carry.
@@ -85,13 +85,30 @@ func (l *loading) rates(ctx context.Context) error {
 // equal is a trial at a rate that says something of the server, if one of some does.
 func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err error) {
 	for range equalAttempts {
-		t, err = l.try(ctx, results.PhaseEqual, l.level, rate, l.b.equal)
-		if err != nil || t.Conclusive() {
+		if t, err = l.try(ctx, results.PhaseEqual, l.level, rate, l.b.equal); err != nil {
+			break
+		}
+		if l.b.lookAtSpeed(&t); t.Conclusive() {
 			break
 		}
 		fmt.Printf("That says nothing of the server: %s\n", t.Reason)
 	}
 	return t, err
+}
+
+// lookAtSpeed makes a trial NOISY that was made while the CPUs were slower than in others of the run: each such trial is
+// a process of its own, and knows of no other.
+func (b *bench) lookAtSpeed(t *results.Trial) {
+	if t.Noise == nil || t.Noise.Work == 0 {
+		return
+	}
+	if b.leastWork == 0 || t.Noise.Work < b.leastWork {
+		b.leastWork = t.Noise.Work
+	}
+	if speed := b.leastWork / t.Noise.Work; speed < results.SlowCPU {
+		t.Noise.Slowed, t.Verdict = 1-speed, results.Noisy
+		t.Reason = fmt.Sprintf("the CPUs had %.0f %% of their best speed in this run", 100*speed)
+	}
 }
 
 // hasRates tells whether a contestant has been loaded with all rates that it carries.

@@ -128,7 +128,7 @@ var suites = map[string]suite{
 	},
 	"controls": {
 		names: []string{"sockloop", "sockloop-again", "fixed", "fixed-batched"}, base: "sockloop",
-		levels: []int{100, 2000},
+		levels: []int{100, 2000}, sampled: []string{"sockloop", "sockloop-again", "fixed-batched"},
 	},
 }
 

@@ -15,9 +15,10 @@ import (
 // noiseProbe listens to the machine's noise. It hears nothing on CPUs that nobody is pinned to, where other processes
 // may run as they like.
 type noiseProbe struct {
-	cpus  tuning.CPUs
-	probe *ServerProbe
-	alone bool // nobody but client and server has business on the CPUs
+	cpus   tuning.CPUs
+	gauged tuning.CPUs // of them, those of which the speed is measured
+	probe  *ServerProbe
+	alone  bool // nobody but client and server has business on the CPUs
 }
 
 // found is how fast this process has found the machine's CPUs.
@@ -29,6 +30,9 @@ func newNoiseProbe(client tuning.CPUs, probe *ServerProbe) *noiseProbe {
 	p.cpus = slices.Concat(client, server)
 	slices.Sort(p.cpus)
 	p.cpus = slices.Compact(p.cpus) // sets may overlap
+	if p.alone {
+		p.gauged = p.cpus.SteadyClocks() // others are slow when they have little to do
+	}
 	return p
 }
 
@@ -62,11 +66,7 @@ func (p *noiseProbe) sample() (s noiseSample) {
 
 // during is the noise while something is done; nil when nothing could be heard.
 func (p *noiseProbe) during(do func()) *Noise {
-	var gauged tuning.CPUs
-	if p.alone {
-		gauged = p.cpus
-	}
-	before, g := p.sample(), newGauge(gauged)
+	before, g := p.sample(), newGauge(p.gauged)
 	do()
 	took, now := g.stop(), p.sample()
 	if !before.ok || !now.ok {
@@ -77,7 +77,7 @@ func (p *noiseProbe) during(do func()) *Noise {
 	if p.alone {
 		n.Others = max(0, ((now.cpus.Busy-before.cpus.Busy)-(now.ours-before.ours)).Seconds()/total)
 	}
-	for i, cpu := range gauged {
+	for i, cpu := range p.gauged {
 		if took[i] > 0 {
 			n.Slowed = max(n.Slowed, found.slowed(cpu, speed{now.at, took[i]}))
 			n.Work = max(n.Work, float64(took[i])/1000)

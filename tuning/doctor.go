@@ -144,8 +144,26 @@ func (m machine) congestion() Finding {
 	return f
 }
 
+// SteadyClocks are those of some CPUs whose clock does not follow their load: a virtual machine's, as far as it can see,
+// and those with the governor performance.
+func (c CPUs) SteadyClocks() CPUs { return machine{root: "/"}.steadyClocks(c) }
+
+func (m machine) steadyClocks(of CPUs) (steady CPUs) {
+	for _, cpu := range of {
+		if g := m.scaling(cpu); g == "" || g == "performance" {
+			steady = append(steady, cpu)
+		}
+	}
+	return steady
+}
+
+// scaling is a CPU's frequency governor, empty if it has none.
+func (m machine) scaling(cpu int) string {
+	return m.read(fmt.Sprintf("sys/devices/system/cpu/cpu%d/cpufreq/scaling_governor", cpu))
+}
+
 func (m machine) governor() Finding {
-	f := Finding{Name: "CPU governor", Value: m.read("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")}
+	f := Finding{Name: "CPU governor", Value: m.scaling(0)}
 	switch f.Value {
 	case "":
 		f.Value = "not set here (a virtual machine leaves it to its host)"

@@ -114,6 +114,17 @@ func fake(t *testing.T, files map[string]string) machine {
 	return m
 }
 
+func TestSteadyClocks(t *testing.T) {
+	t.Parallel()
+	m := fake(t, map[string]string{
+		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil\n",
+		"sys/devices/system/cpu/cpu1/cpufreq/scaling_governor": "performance\n",
+	})
+	if got := m.steadyClocks(CPUs{0, 1, 2}); !slices.Equal(got, CPUs{1, 2}) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestDoctorAdvises(t *testing.T) {
 	t.Parallel()
 	bad := fake(t, map[string]string{
