@@ -54,19 +54,19 @@ func (g *gauge) measure(cpu int) (took []time.Duration) {
 	}
 }
 
-// stop ends the measuring, and tells what a piece of work took in the median, on each CPU; 0 if it cannot be measured.
-func (g *gauge) stop() (medians []time.Duration) {
+// stop ends the measuring, and tells what a piece of work took, on each CPU; 0 if it cannot be measured. It is the
+// harmonic mean, so that twice as long is half of the speed: a neighbour comes and goes within milliseconds.
+func (g *gauge) stop() (means []time.Duration) {
 	close(g.done)
 	g.running.Wait()
 	for _, took := range g.took {
-		if len(took) == 0 {
-			medians = append(medians, 0)
-			continue
+		speed := 0.
+		for _, t := range took {
+			speed += 1 / float64(max(t, 1))
 		}
-		slices.Sort(took)
-		medians = append(medians, took[len(took)/2])
+		means = append(means, time.Duration(float64(len(took))/max(speed, 1e-12)))
 	}
-	return medians
+	return means
 }
 
 // timed is the CPU time that a thread takes for something: what others do on its CPU meanwhile is not in it.

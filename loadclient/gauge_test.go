@@ -20,6 +20,15 @@ func TestGauge(t *testing.T) {
 	}
 }
 
+// The mean is of speeds: as much at half of the speed as at the whole is three quarters of it.
+func TestGaugeMeansSpeeds(t *testing.T) {
+	t.Parallel()
+	g := &gauge{done: make(chan struct{}), took: [][]time.Duration{{20000, 40000}, {30000}, nil}}
+	if got := g.stop(); len(got) != 3 || got[0] != 26666 || got[1] != 30000 || got[2] != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
 // What a CPU has lost is told from its best speed of late, and not from another's, nor from one of long ago.
 func TestSlowedCPU(t *testing.T) {
 	t.Parallel()
