@@ -96,8 +96,8 @@ func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err
 	return t, err
 }
 
-// lookAtSpeed makes a trial NOISY that was made while the CPUs were slower than in others of the run: each such trial is
-// a process of its own, and knows of no other.
+// lookAtSpeed makes a trial NOISY that was made while the CPUs were slower than in others of the run: each such trial
+// is a process of its own, and knows of no other.
 func (b *bench) lookAtSpeed(t *results.Trial) {
 	if t.Noise == nil || t.Noise.Work == 0 {
 		return

@@ -27,7 +27,7 @@ type memory struct {
 	budget      budget.Budget
 	connections *budget.Account // as such
 	sessions    *budget.Account // as such
-	inputs      *budget.Account // partial requests and frames, what waits for its turn, responses that have not left; spare
+	inputs      *budget.Account // partial requests and frames, what waits for its turn, responses; spare buffers
 	outboxes    *budget.Account // what is meant for one session alone
 	logs        *budget.Account // of topics, with their tables and spare segments
 	broker      *budget.Account // what waits on its way to other processes and from them

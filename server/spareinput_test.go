@@ -13,8 +13,8 @@ func TestSpareInputs(t *testing.T) {
 	m.init(64 << 20)
 	s := &m.spare
 	small, large := s.take(spareInputMin-1), s.take(5000)
-	if len(small) != 0 || cap(small) < spareInputMin-1 || len(large) != 0 || cap(large) != 8192 || m.budget.Used() != 0 {
-		t.Fatalf("%d of %d and %d of %d bytes, %d charged", len(small), cap(small), len(large), cap(large), m.budget.Used())
+	if len(small)+len(large) != 0 || cap(small) < spareInputMin-1 || cap(large) != 8192 || m.budget.Used() != 0 {
+		t.Fatalf("%d, %d of %d, %d bytes; %d charged", len(small), len(large), cap(small), cap(large), m.budget.Used())
 	}
 	s.put(nil)
 	s.put(small)

@@ -44,7 +44,7 @@ func TestSpeedsAreFindings(t *testing.T) {
 	for work, want := range map[float64]finding{
 		0:  {}, // not known
 		22: {true, "at least 91 % in the trials that count, with slower at 25 connections."},
-		40: {false, "at least 50 % in the trials that count, with slower at 25 connections. That is not to be compared"},
+		40: {false, "at least 50 % in the trials that count, with slower at 25 connections. That is not to be"},
 	} {
 		all := []results.Server{server("faster", min(work, 20)), server("slower", work)}
 		got := speeds(&results.Measurement{Servers: all})

@@ -126,9 +126,9 @@ func (m *Measurement) writeSaturations(w io.Writer) {
 		}
 	}
 	if slow {
-		fmt.Fprintf(w, "\nThe CPUs' speed is that of the trials that count, of the fastest trial of this run. It was not "+
-			"the same for all: what had less than %.0f %%, because its cores were shared with somebody beside the machine, "+
-			"is not to be compared with the rest.\n", 100*SlowCPU)
+		fmt.Fprintf(w, "\nThe CPUs' speed is that of the trials that count, of the fastest trial of this run. It was "+
+			"not the same for all: what had less than %.0f %%, because its cores were shared with somebody beside the "+
+			"machine, is not to be compared with the rest.\n", 100*SlowCPU)
 	}
 }
 

@@ -150,7 +150,7 @@ type Noise struct {
 	// Waited is how long a thread of the client was ready to run and did not, at most.
 	Waited float64 `json:"waited"`
 	// Slowed is how much of the best speed that it had in the last two minutes a CPU had lost, and Work what a piece of
-	// work that is always the same took on the slowest of them, in µs, as a harmonic mean; 0 when others may use the CPUs.
+	// work that is always the same took on the slowest of them, in µs, as a harmonic mean; 0 when that is not known.
 	Slowed float64 `json:"slowed,omitempty"`
 	Work   float64 `json:"work_us,omitempty"`
 }
