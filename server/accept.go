@@ -191,6 +191,7 @@ func (l *loop) forget(c *conn) {
 	l.memory.connections.Charge(-connBytes)
 	l.memory.inputs.Charge(-c.charged)
 	c.charged = 0
+	c.input, c.taken, c.output, c.sent = nil, 0, nil, 0 // it may stand in a queue for some turns
 }
 
 func addrPort(from unix.Sockaddr) netip.AddrPort {

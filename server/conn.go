@@ -122,7 +122,7 @@ func (c *conn) take(data []byte) {
 	if c.taken > len(c.input)/2 { // behind a response, where more is read than can be taken yet
 		c.input, c.taken = c.input[:copy(c.input, c.input[c.taken:])], 0
 	}
-	if c.input == nil && len(data) > 0 {
+	if c.input == nil && len(data) > 0 && (c.hold == holdShare || c.hold == holdTurn) { // for a turn or two
 		c.input = c.loop.memory.spare.take(len(data))
 	}
 	c.input = append(c.input, data...)

@@ -12,34 +12,39 @@ func TestSpareInputs(t *testing.T) {
 	var m memory
 	m.init(64 << 20)
 	s := &m.spare
-	small, large := s.take(spareInputMin-1), s.take(5000)
-	if len(small)+len(large) != 0 || cap(small) < spareInputMin-1 || cap(large) != 8192 || m.budget.Used() != 0 {
+	small, large := s.take(spareInputMin-1), s.take(9000)
+	if len(small)+len(large) != 0 || cap(small) < spareInputMin-1 || cap(large) != 16384 || m.budget.Used() != 0 {
 		t.Fatalf("%d, %d of %d, %d bytes; %d charged", len(small), len(large), cap(small), cap(large), m.budget.Used())
 	}
 	s.put(nil)
 	s.put(small)
+	s.put(make([]byte, spareInputsMax+1))
 	s.put(large[:100])
-	if m.inputs.Bytes() != 8192 {
-		t.Errorf("%d bytes are charged, want what is kept of two", m.inputs.Bytes())
+	if m.inputs.Bytes() != 16384 {
+		t.Errorf("%d bytes are charged, want those of one", m.inputs.Bytes())
 	}
-	if b := s.take(8193); same(b, large) || cap(b) < 8193 {
-		t.Errorf("one of %d bytes for 8193", cap(b))
+	if b := s.take(16385); same(b, large) || cap(b) < 16385 {
+		t.Errorf("one of %d bytes for 16385", cap(b))
 	}
-	if b := s.take(8192); !same(b, large) || len(b) != 0 || m.inputs.Bytes() != 0 {
+	if b := s.take(4096); same(b, large) {
+		t.Error("one of 16 KiB for 4")
+	}
+	if b := s.take(16384); !same(b, large) || len(b) != 0 || m.inputs.Bytes() != 0 {
 		t.Errorf("not the spare one: %d of %d, %d charged", len(b), cap(b), m.inputs.Bytes())
 	}
-	for range 2 * spareInputsMax / 65536 {
+	s.put(large)
+	for range spareInputsMax / 65536 {
 		s.put(make([]byte, 65536))
 	}
-	if m.inputs.Bytes() != spareInputsMax {
-		t.Errorf("%d bytes are kept, want %d", m.inputs.Bytes(), spareInputsMax)
+	if m.inputs.Bytes() != spareInputsMax || same(s.take(16384), large) {
+		t.Errorf("%d bytes are kept, want %d, without the oldest", m.inputs.Bytes(), spareInputsMax)
 	}
 	if s.drop(); m.inputs.Bytes() != 0 || len(s.buffers) != 0 {
 		t.Errorf("%d bytes and %d buffers are left", m.inputs.Bytes(), len(s.buffers))
 	}
 	m.connections.Charge(m.low() + 1)
-	if s.put(large); m.inputs.Bytes() != 0 {
-		t.Error("one is kept though newcomers are refused")
+	if s.put(large); m.inputs.Bytes() != 0 || cap(s.take(33_000)) >= 65536 {
+		t.Error("one is kept, or more than is needed, though newcomers are refused")
 	}
 }
 
@@ -62,6 +67,10 @@ func TestInputThatWaitsHasASpareBuffer(t *testing.T) {
 	c.settle()
 	if c.input != nil || l.memory.spare.bytes != cap(waits) || l.memory.inputs.Bytes() != cap(waits) {
 		t.Errorf("%d bytes are spare, and %d charged", l.memory.spare.bytes, l.memory.inputs.Bytes())
+	}
+	longer := &conn{loop: l, protocol: &wastingNothing{}, hold: holdResponse, watched: watchIn}
+	if longer.take(make([]byte, 10_000)); same(longer.input, waits) {
+		t.Error("who waits behind a response has it")
 	}
 	if c.take(make([]byte, 9000)); !same(c.input, waits) {
 		t.Error("the next has a buffer of its own")
