@@ -30,7 +30,8 @@ type bench struct {
 	idle  time.Duration // how long connections are watched without load
 	equal time.Duration // the window of trials in which all are loaded alike
 
-	leastWork float64 // µs that a piece of work took in such a trial at least, on CPUs at their best
+	noisyTime time.Duration // how long it is waited behind one that was disturbed
+	leastWork float64       // µs that a piece of work took in such a trial at least, on CPUs at their best
 }
 
 const idleTime = time.Second

@@ -275,10 +275,14 @@ func TestSpeedOfEqualTrials(t *testing.T) {
 		work float64
 		want results.Verdict
 	}{{30, results.OK}, {0, results.OK}, {40, results.Noisy}, {34, results.OK}, {20, results.OK}, {30, results.Noisy}} {
-		x := results.Trial{Verdict: results.OK, Noise: &results.Noise{Work: tt.work}}
+		x := results.Trial{Verdict: results.OK, Window: 10, Noise: &results.Noise{Work: tt.work}}
 		if b.lookAtSpeed(&x); x.Verdict != tt.want || x.Conclusive() != (tt.want == results.OK) {
 			t.Errorf("%d: %s: %s, want %s", i, x.Verdict, x.Reason, tt.want)
 		}
+	}
+	failed := results.Trial{Verdict: results.TargetFailed, Window: 10, Lost: 3, Noise: &results.Noise{Work: 40}}
+	if b.lookAtSpeed(&failed); failed.Verdict != results.TargetFailed {
+		t.Errorf("a loss became %s", failed.Verdict)
 	}
 	b.lookAtSpeed(&results.Trial{})
 }

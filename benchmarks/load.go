@@ -66,6 +66,7 @@ const (
 	equalTime = 10 * time.Second
 	// equalAttempts is how often such a trial is made that says nothing of the server.
 	equalAttempts = 5
+	noisyTime     = 5 * time.Second
 )
 
 // rates loads the server with the suite's rates, one after the other, up to the first that it does not carry.
@@ -92,22 +93,36 @@ func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err
 			break
 		}
 		fmt.Printf("That says nothing of the server: %s\n", t.Reason)
+		if t.Verdict == results.Noisy && wait(ctx, l.b.noisyTime) != nil {
+			break
+		}
 	}
 	return t, err
 }
 
 // lookAtSpeed makes a trial NOISY that was made while the CPUs were slower than in others of the run: each such trial
-// is a process of its own, and knows of no other.
+// is a process of its own, and knows of no other. Of those that come before the fastest the tables leave out the slow.
 func (b *bench) lookAtSpeed(t *results.Trial) {
-	if t.Noise == nil || t.Noise.Work == 0 {
+	work := t.GaugedWork()
+	if work == 0 {
 		return
 	}
-	if b.leastWork == 0 || t.Noise.Work < b.leastWork {
-		b.leastWork = t.Noise.Work
+	if b.leastWork == 0 || work < b.leastWork {
+		b.leastWork = work
 	}
-	if speed := b.leastWork / t.Noise.Work; speed < results.SlowCPU {
+	if speed := b.leastWork / work; speed < results.SlowCPU {
 		t.Noise.Slowed, t.Verdict = 1-speed, results.Noisy
 		t.Reason = fmt.Sprintf("the CPUs had %.0f %% of their best speed in this run", 100*speed)
+	}
+}
+
+// wait waits for a time, or until the context ends, which is an error.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

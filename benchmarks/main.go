@@ -213,7 +213,7 @@ func run(ctx context.Context, f flags) error {
 	if f.Blocks < 1 {
 		return fmt.Errorf("--blocks %d: want at least 1", f.Blocks)
 	}
-	b := bench{flags: f, suite: suites[f.Suite], idle: idleTime, equal: equalTime}
+	b := bench{flags: f, suite: suites[f.Suite], idle: idleTime, equal: equalTime, noisyTime: noisyTime}
 	if b.cpus, err = clientCPUs(f); err != nil {
 		return err
 	}

@@ -11,8 +11,9 @@ import (
 	"github.com/sockloop/sockloop/tuning"
 )
 
-// gauge measures how fast CPUs are while a trial runs. A virtual machine's core may be half of one, and its other half
-// somebody else's: then it is 1.5 to 1.7 times as slow for some seconds, and nothing is counted as stolen.
+// gauge measures how fast CPUs are while a trial runs. A virtual machine's CPU may be one of the two threads of a core,
+// and the other somebody else's: then it has down to half of its speed, for milliseconds to minutes, and nothing is
+// counted as stolen.
 type gauge struct {
 	cpus    tuning.CPUs
 	done    chan struct{}
@@ -21,7 +22,7 @@ type gauge struct {
 }
 
 const (
-	// gaugeTime is how often a piece of work is done. It takes some 30 µs, a thousandth of the CPU's time.
+	// gaugeTime is how often a piece of work is done. It takes 20 to 40 µs, a thousandth of the CPU's time.
 	gaugeTime   = 30 * time.Millisecond
 	gaugeRounds = 20_000
 )
@@ -69,7 +70,7 @@ func (g *gauge) stop() (means []time.Duration) {
 	return means
 }
 
-// timed is the CPU time that a thread takes for something: what others do on its CPU meanwhile is not in it.
+// timed is the CPU time that a thread takes for something: what other threads do on its CPU meanwhile is not in it.
 func timed(do func() uint64) time.Duration {
 	before := threadTime()
 	do()
@@ -109,15 +110,24 @@ type speed struct {
 // shorter than it takes to wait for a processor that has become warm.
 const speedMemory = 2 * time.Minute
 
-// slowed is the share of its best speed that a CPU has lost.
-func (s *speeds) slowed(cpu int, now speed) float64 {
+// speedWindow is for how long a speed is measured at least that others are compared with: the best of many short ones
+// would be better than any long one can be.
+const speedWindow = time.Second
+
+// slowed is the share of its best speed that a CPU has lost. The window is for how long its speed now was measured.
+func (s *speeds) slowed(cpu int, now speed, window time.Duration) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
 		s.seen = map[int][]speed{}
 	}
-	seen := slices.DeleteFunc(append(s.seen[cpu], now), func(x speed) bool { return now.at.Sub(x.at) > speedMemory })
-	s.seen[cpu] = seen
-	best := slices.MinFunc(seen, func(a, b speed) int { return int(a.took - b.took) })
-	return 1 - float64(best.took)/float64(now.took)
+	s.seen[cpu] = slices.DeleteFunc(s.seen[cpu], func(x speed) bool { return now.at.Sub(x.at) > speedMemory })
+	best := now.took
+	for _, x := range s.seen[cpu] {
+		best = min(best, x.took)
+	}
+	if window >= speedWindow {
+		s.seen[cpu] = append(s.seen[cpu], now)
+	}
+	return 1 - float64(best)/float64(now.took)
 }

@@ -48,9 +48,36 @@ func TestSlowedCPU(t *testing.T) {
 		{2*time.Second + speedMemory, 0, 40, 0.5},
 		{3*time.Second + speedMemory, 0, 50, 0.2},
 	} {
-		if got := s.slowed(tt.cpu, speed{begin.Add(tt.after), tt.took}); got < tt.want-1e-9 || got > tt.want+1e-9 {
+		_ = s.slowed(tt.cpu, speed{begin.Add(tt.after), 1}, speedWindow-1) // too short to be compared with
+		got := s.slowed(tt.cpu, speed{begin.Add(tt.after), tt.took}, speedWindow)
+		if got < tt.want-1e-9 || got > tt.want+1e-9 {
 			t.Errorf("CPU %d after %v: it has lost %v, want %v", tt.cpu, tt.after, got, tt.want)
 		}
+	}
+}
+
+// What a CPU has lost while something was done is noise.
+func TestProbeHearsSlowedCPU(t *testing.T) {
+	t.Parallel()
+	cpus, err := tuning.Online()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newNoiseProbe(cpus[:1], nil)
+	p.gauged, p.found = cpus[:1], &speeds{seen: map[int][]speed{cpus[0]: {{time.Now(), 1}}}}
+	if n := p.during(func() {}); n == nil || n.Slowed < 0.99 || tooMuch(n) == "" {
+		t.Errorf("%+v where a CPU had been a thousand times as fast", n)
+	}
+}
+
+func TestNoisier(t *testing.T) {
+	t.Parallel()
+	a, b := &Noise{Stolen: 1, Waited: 3, Work: 5}, &Noise{Others: 2, Slowed: 4, Work: 6}
+	if got := noisier(a, b); *got != (Noise{Stolen: 1, Others: 2, Waited: 3, Slowed: 4, Work: 6}) {
+		t.Errorf("%+v", got)
+	}
+	if noisier(nil, b) != b || noisier(a, nil) != a {
+		t.Error("one that is not known changes the other")
 	}
 }
 

@@ -18,7 +18,8 @@ type noiseProbe struct {
 	cpus   tuning.CPUs
 	gauged tuning.CPUs // of them, those of which the speed is measured
 	probe  *ServerProbe
-	alone  bool // nobody but client and server has business on the CPUs
+	alone  bool    // nobody but client and server has business on the CPUs
+	found  *speeds // how fast the CPUs were
 }
 
 // found is how fast this process has found the machine's CPUs.
@@ -26,7 +27,7 @@ var found speeds
 
 func newNoiseProbe(client tuning.CPUs, probe *ServerProbe) *noiseProbe {
 	server := probe.pinned()
-	p := &noiseProbe{probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
+	p := &noiseProbe{found: &found, probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
 	p.cpus = slices.Concat(client, server)
 	slices.Sort(p.cpus)
 	p.cpus = slices.Compact(p.cpus) // sets may overlap
@@ -72,14 +73,15 @@ func (p *noiseProbe) during(do func()) *Noise {
 	if !before.ok || !now.ok {
 		return nil
 	}
-	total := now.at.Sub(before.at).Seconds() * float64(len(p.cpus))
+	window := now.at.Sub(before.at)
+	total := window.Seconds() * float64(len(p.cpus))
 	n := &Noise{Stolen: (now.cpus.Stolen - before.cpus.Stolen).Seconds() / total}
 	if p.alone {
 		n.Others = max(0, ((now.cpus.Busy-before.cpus.Busy)-(now.ours-before.ours)).Seconds()/total)
 	}
 	for i, cpu := range p.gauged {
 		if took[i] > 0 {
-			n.Slowed = max(n.Slowed, found.slowed(cpu, speed{now.at, took[i]}))
+			n.Slowed = max(n.Slowed, p.found.slowed(cpu, speed{now.at, took[i]}, window))
 			n.Work = max(n.Work, float64(took[i])/1000)
 		}
 	}
@@ -95,7 +97,7 @@ func tooMuch(n *Noise) string {
 	case n.Others > othersMax:
 		return fmt.Sprintf("other processes took %.0f %% of the CPUs' time", 100*n.Others)
 	case n.Slowed > slowedMax:
-		return fmt.Sprintf("a CPU had %.0f %% of its speed, because of something beside this machine", 100*(1-n.Slowed))
+		return fmt.Sprintf("a CPU had %.0f %% of the speed that it had lately", 100*(1-n.Slowed))
 	case n.Waited > waitedMax:
 		return fmt.Sprintf("the client waited for its CPU %.0f %% of the time", 100*n.Waited)
 	}

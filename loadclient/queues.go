@@ -55,12 +55,16 @@ func (l *local) queues(least int) Queues {
 }
 
 // messageBytesMin is less than any message takes that was not compressed: each has an id and a time. A heartbeat is
-// shorter, and one that lies in a socket when a trial ends is no message on its way.
-const messageBytesMin = 1 + stampDigits
+// shorter, and one that lies in a socket when a trial ends is no message on its way. A record of TLS 1.3 has 22 bytes
+// more than what is in it (RFC 8446, section 5.2; one of 1.2 may have 29, with which a heartbeat is shorter still).
+const messageBytesMin, recordBytes = 1 + stampDigits, 22
 
 // left is what is left in the queues when the trial is over, and for how long no message has come.
 func (l *local) left() Queues {
 	least := messageBytesMin
+	if l.Target.TLS != nil {
+		least += recordBytes
+	}
 	if l.Target.Compress {
 		least = 1
 	}

@@ -45,7 +45,7 @@ func (m *Measurement) Equal() []EqualLoads {
 		return cmp.Or(cmp.Compare(a.Connections, b.Connections), cmp.Compare(a.Rate, b.Rate))
 	})
 	for i := range all {
-		all[i].fill(m.Servers)
+		all[i].fill(m.Servers, m.leastWork())
 	}
 	return all
 }
@@ -55,7 +55,7 @@ func (e *EqualLoads) has(t *Trial) bool {
 	return t.Connections == e.Connections && t.Nominal > 0.99*e.Rate && t.Nominal < 1.01*e.Rate
 }
 
-func (e *EqualLoads) fill(servers []Server) {
+func (e *EqualLoads) fill(servers []Server, leastWork float64) {
 	for i := range servers {
 		s := &servers[i]
 		blocks := map[int]*Trial{} // of an interrupted run, the last
@@ -65,7 +65,7 @@ func (e *EqualLoads) fill(servers []Server) {
 			}
 		}
 		if len(blocks) > 0 {
-			e.Rows = append(e.Rows, equalLoad(s.Name, blocks))
+			e.Rows = append(e.Rows, equalLoad(s.Name, blocks, leastWork))
 		}
 	}
 	slices.SortStableFunc(e.Rows, func(a, b EqualLoad) int {
@@ -79,13 +79,14 @@ func (e *EqualLoads) fill(servers []Server) {
 	})
 }
 
-func equalLoad(name string, blocks map[int]*Trial) EqualLoad {
+// equalLoad leaves out what was measured on CPUs slower than in other trials of the run.
+func equalLoad(name string, blocks map[int]*Trial, leastWork float64) EqualLoad {
 	e := EqualLoad{Server: name, Blocks: len(blocks)}
 	var mean, p50, p99, p999, cpu []float64
 	var memory memories
 	for _, block := range sortedKeys(blocks) {
 		switch t := blocks[block]; {
-		case !t.Conclusive():
+		case !t.Conclusive(), leastWork < SlowCPU*t.GaugedWork():
 			e.Void++
 		case !t.Carried():
 			e.Failed++

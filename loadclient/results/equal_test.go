@@ -23,12 +23,14 @@ func TestEqualLoads(t *testing.T) {
 	}
 	slow := func(x *Trial) { x.Verdict = Overloaded }
 	noisy := func(x *Trial) { x.Verdict = Noisy }
-	dir := writeResults(t, &Manifest{Servers: []ManifestServer{{Name: "late"}, {Name: "soon"}}}, map[string][]Record{
+	took := func(work float64) func(*Trial) { return func(x *Trial) { x.Noise = &Noise{Work: work} } }
+	dir := writeResults(t, &Manifest{Servers: []ManifestServer{{Name: "half"}, {Name: "late"}, {Name: "soon"}}}, map[string][]Record{
 		"late": {
 			trial(1, 1e6, 9, nil), trial(1, 1e6, 4, nil), trial(2, 1.001e6, 6, nil), trial(3, 1e6, 5, slow),
 			trial(1, 1e7, 200, slow), trial(2, 1e7, 300, slow), trial(3, 1e7, 9, noisy),
 		},
-		"soon": {trial(1, 1e6, 1, nil), trial(2, 1e6, 2, nil), trial(3, 1e6, 3, nil), trial(1, 1e7, 30, nil)},
+		"half": {trial(1, 1e6, 1, took(24))},
+		"soon": {trial(1, 1e6, 1, took(20)), trial(2, 1e6, 2, nil), trial(3, 1e6, 3, nil), trial(1, 1e7, 30, nil)},
 	})
 	m, err := Load(Options{}, dir)
 	if err != nil {
@@ -38,6 +40,7 @@ func TestEqualLoads(t *testing.T) {
 	m.WriteMarkdown(&out)
 	for _, want := range []string{
 		"1 million messages a second, nominal, at 2000 connections",
+		"| half | – | – | – | – | – | – | – | 1, not measured in 1 |\n",
 		"| soon | 2 | 1 | 6 | 8 | 0.25 | 12 (8 + 4) | 5 | 3 |\n" +
 			"| late | 5 | 2.5 | 15 | 20 | 0.25 | 12 (8 + 4) | 5 | 3, not carried in 1 |\n",
 		"10 million messages a second",

@@ -154,8 +154,8 @@ func (s *Server) trials(x *LevelSummary) {
 		if t.Connections != x.Connections {
 			continue
 		}
-		if t.Valid() && t.Noise != nil && t.Noise.Work > 0 {
-			work = append(work, t.Noise.Work)
+		if w := t.GaugedWork(); w > 0 {
+			work = append(work, w)
 		}
 		switch share := t.Nominal / x.Rate.Median; {
 		case t.Phase == PhaseIdle:
@@ -182,15 +182,31 @@ func (m *Measurement) Speed(x *LevelSummary) float64 {
 	if x.Work == 0 {
 		return 0
 	}
-	least := x.Work
-	for _, s := range m.Servers {
-		for _, t := range s.Trials {
-			if t.Noise != nil && t.Noise.Work > 0 {
-				least = min(least, t.Noise.Work)
+	return min(1, m.leastWork()/x.Work)
+}
+
+// leastWork is the least that a piece of work took in a trial, 0 when no trial tells.
+func (m *Measurement) leastWork() (least float64) {
+	for i := range m.Servers {
+		for j := range m.Servers[i].Trials {
+			if work := m.Servers[i].Trials[j].GaugedWork(); work > 0 && (least == 0 || work < least) {
+				least = work
 			}
 		}
 	}
-	return least / x.Work
+	return least
+}
+
+// gaugedMin is the shortest window, in s, of which the mean speed is one to compare with others: a neighbour on the
+// same core comes and goes within milliseconds.
+const gaugedMin = 1
+
+// GaugedWork is what a piece of work took in a trial that is long enough to tell, and valid; 0 for others.
+func (t *Trial) GaugedWork() float64 {
+	if t.Noise == nil || !t.Valid() || t.Window < gaugedMin {
+		return 0
+	}
+	return t.Noise.Work
 }
 
 // memories are those of several trials.

@@ -43,13 +43,15 @@ func TestMarkdown(t *testing.T) {
 		return Record{Trial: &Trial{
 			Provenance: in(block), Connections: n, Phase: PhaseBracket, Nominal: delivered, Verdict: OK,
 			Delivered: delivered, SendRate: delivered / n, BytesPerMessage: 25, MessagesPerWrite: 1.5,
-			Noise: &Noise{Work: 20},
+			Window: 3, Noise: &Noise{Work: 20},
 		}}
 	}
 	slow := trial(PhaseBracket, 1e5, 0)
-	slow.Trial.Noise = &Noise{Work: 40}
+	slow.Trial.Window, slow.Trial.Noise = 3, &Noise{Work: 40}
+	short := trial(PhaseProbe, 1e5, 0)
+	short.Trial.Window, short.Trial.Noise = 0.5, &Noise{Work: 10}
 	noisy := trial(PhaseBracket, 1e5, 0)
-	noisy.Trial.Noise, noisy.Trial.Verdict = &Noise{Work: 90}, Noisy
+	noisy.Trial.Window, noisy.Trial.Noise, noisy.Trial.Verdict = 3, &Noise{Work: 90}, Noisy
 	wall := func(block int, bytes float64) Record {
 		return Record{Wall: &Wall{Block: block, Connections: n, BytesRate: bytes}}
 	}
@@ -69,7 +71,7 @@ func TestMarkdown(t *testing.T) {
 		},
 		"wall": {wall(1, 2e9), wall(1, 1e9), wall(2, 3e9), wall(2, 4e9), wall(3, 4e9)}, // 90 and 70 % are sent
 		"goroutine": {
-			slow, noisy, noisy,
+			slow, short, noisy, noisy,
 			search(1, 0.2e6, nil),
 			search(2, 0.1e6, func(s *Saturation) { s.Warnings = []string{"20 of 30 trials were noisy"} }),
 			search(3, 0.21e6, func(s *Saturation) { s.Limit = TargetFailed }),
