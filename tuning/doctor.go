@@ -144,8 +144,8 @@ func (m machine) congestion() Finding {
 	return f
 }
 
-// SteadyClocks are those of some CPUs whose clock does not follow their load: a virtual machine's, as far as it can see,
-// and those with the governor performance.
+// SteadyClocks are those of some CPUs whose clock does not follow their load: a virtual machine's, as far as it can
+// see, and those with the governor performance.
 func (c CPUs) SteadyClocks() CPUs { return machine{root: "/"}.steadyClocks(c) }
 
 func (m machine) steadyClocks(of CPUs) (steady CPUs) {

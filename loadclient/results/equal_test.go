@@ -24,7 +24,8 @@ func TestEqualLoads(t *testing.T) {
 	slow := func(x *Trial) { x.Verdict = Overloaded }
 	noisy := func(x *Trial) { x.Verdict = Noisy }
 	took := func(work float64) func(*Trial) { return func(x *Trial) { x.Noise = &Noise{Work: work} } }
-	dir := writeResults(t, &Manifest{Servers: []ManifestServer{{Name: "half"}, {Name: "late"}, {Name: "soon"}}}, map[string][]Record{
+	servers := []ManifestServer{{Name: "half"}, {Name: "late"}, {Name: "soon"}}
+	dir := writeResults(t, &Manifest{Servers: servers}, map[string][]Record{
 		"late": {
 			trial(1, 1e6, 9, nil), trial(1, 1e6, 4, nil), trial(2, 1.001e6, 6, nil), trial(3, 1e6, 5, slow),
 			trial(1, 1e7, 200, slow), trial(2, 1e7, 300, slow), trial(3, 1e7, 9, noisy),
