@@ -77,9 +77,31 @@ func TestInputThatWaitsHasASpareBuffer(t *testing.T) {
 	}
 	c.taken = len(c.input)
 	c.settle()
+	if l.giveBack(); l.memory.spare.bytes != 0 {
+		t.Errorf("%d bytes are spare while nothing happens", l.memory.spare.bytes)
+	}
+	c.take(make([]byte, 9000))
+	c.taken = len(c.input)
+	c.settle()
 	l.memory.connections.Charge(l.memory.budget.BytesMax)
 	if l.shed(); l.memory.spare.bytes != 0 {
 		t.Errorf("%d bytes are spare while there is no memory", l.memory.spare.bytes)
+	}
+}
+
+// A connection that is forgotten lets go of what waits, though it may stand in a queue for some turns.
+func TestForgottenConnectionKeepsNothing(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.loop
+	c := &conn{loop: l, protocol: &wastingNothing{}, hold: holdShare, watched: watchIn, output: []byte("left")}
+	l.conns, l.byFD = []*conn{c}, []*conn{c}
+	c.take(make([]byte, 10_000))
+	if l.forget(c); c.input != nil || c.output != nil || l.memory.inputs.Bytes() != 0 {
+		t.Errorf("%d and %d bytes are kept, %d charged", cap(c.input), cap(c.output), l.memory.inputs.Bytes())
 	}
 }
 
