@@ -173,6 +173,7 @@ func (b *bench) begin(ctx context.Context) error {
 		if err := b.manifest.Continue(&old); err != nil {
 			return fmt.Errorf("%s: %w", b.Out, err)
 		}
+		b.recallSpeed()
 		fmt.Printf("going on with the run in %s\n", b.Out)
 	}
 	return b.manifest.Write(b.Out)

@@ -285,4 +285,17 @@ func TestSpeedOfEqualTrials(t *testing.T) {
 		t.Errorf("a loss became %s", failed.Verdict)
 	}
 	b.lookAtSpeed(&results.Trial{})
+
+	again := bench{flags: flags{Out: t.TempDir()}, contestants: []*contestant{{Name: "new"}, {Name: "measured"}}}
+	fast := results.Trial{
+		Connections: 1, Phase: results.PhaseEqual, Verdict: results.OK, Window: 10, Noise: &results.Noise{Work: 20},
+	}
+	if err := again.append(again.contestants[1], results.Record{Trial: &fast}); err != nil {
+		t.Fatal(err)
+	}
+	again.recallSpeed()
+	x := results.Trial{Verdict: results.OK, Window: 10, Noise: &results.Noise{Work: 30}}
+	if again.lookAtSpeed(&x); x.Verdict != results.Noisy {
+		t.Errorf("a run that goes on has forgotten how fast its CPUs were: %s", x.Verdict)
+	}
 }

@@ -107,12 +107,28 @@ func (b *bench) lookAtSpeed(t *results.Trial) {
 	if work == 0 {
 		return
 	}
-	if b.leastWork == 0 || work < b.leastWork {
-		b.leastWork = work
-	}
+	b.noteWork(work)
 	if speed := b.leastWork / work; speed < results.SlowCPU {
 		t.Noise.Slowed, t.Verdict = 1-speed, results.Noisy
 		t.Reason = fmt.Sprintf("the CPUs had %.0f %% of their best speed in this run", 100*speed)
+	}
+}
+
+func (b *bench) noteWork(work float64) {
+	if work > 0 && (b.leastWork == 0 || work < b.leastWork) {
+		b.leastWork = work
+	}
+}
+
+// recallSpeed notes the trials of a run that goes on.
+func (b *bench) recallSpeed() {
+	for _, c := range b.contestants {
+		records, _ := results.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
+		for _, r := range records {
+			if t := r.Trial; t != nil && t.Phase == results.PhaseEqual {
+				b.noteWork(t.GaugedWork())
+			}
+		}
 	}
 }
 

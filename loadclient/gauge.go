@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -61,11 +62,15 @@ func (g *gauge) stop() (means []time.Duration) {
 	close(g.done)
 	g.running.Wait()
 	for _, took := range g.took {
+		if len(took) == 0 {
+			means = append(means, 0)
+			continue
+		}
 		speed := 0.
 		for _, t := range took {
 			speed += 1 / float64(max(t, 1))
 		}
-		means = append(means, time.Duration(float64(len(took))/max(speed, 1e-12)))
+		means = append(means, time.Duration(float64(len(took))/speed))
 	}
 	return means
 }
@@ -110,10 +115,6 @@ type speed struct {
 // shorter than it takes to wait for a processor that has become warm.
 const speedMemory = 2 * time.Minute
 
-// speedWindow is for how long a speed is measured at least that others are compared with: the best of many short ones
-// would be better than any long one can be.
-const speedWindow = time.Second
-
 // slowed is the share of its best speed that a CPU has lost. The window is for how long its speed now was measured.
 func (s *speeds) slowed(cpu int, now speed, window time.Duration) float64 {
 	s.mu.Lock()
@@ -126,7 +127,7 @@ func (s *speeds) slowed(cpu int, now speed, window time.Duration) float64 {
 	for _, x := range s.seen[cpu] {
 		best = min(best, x.took)
 	}
-	if window >= speedWindow {
+	if window >= results.GaugedMin {
 		s.seen[cpu] = append(s.seen[cpu], now)
 	}
 	return 1 - float64(best)/float64(now.took)

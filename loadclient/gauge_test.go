@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sockloop/sockloop/loadclient/internal/room"
+	"github.com/sockloop/sockloop/loadclient/results"
 	"github.com/sockloop/sockloop/tuning"
 )
 
@@ -48,8 +49,8 @@ func TestSlowedCPU(t *testing.T) {
 		{2*time.Second + speedMemory, 0, 40, 0.5},
 		{3*time.Second + speedMemory, 0, 50, 0.2},
 	} {
-		_ = s.slowed(tt.cpu, speed{begin.Add(tt.after), 1}, speedWindow-1) // too short to be compared with
-		got := s.slowed(tt.cpu, speed{begin.Add(tt.after), tt.took}, speedWindow)
+		_ = s.slowed(tt.cpu, speed{begin.Add(tt.after), 1}, results.GaugedMin-1) // too short to be compared with
+		got := s.slowed(tt.cpu, speed{begin.Add(tt.after), tt.took}, results.GaugedMin)
 		if got < tt.want-1e-9 || got > tt.want+1e-9 {
 			t.Errorf("CPU %d after %v: it has lost %v, want %v", tt.cpu, tt.after, got, tt.want)
 		}

@@ -79,9 +79,16 @@ func TestSampleSeesFaults(t *testing.T) {
 func TestLossOnAStreamWithHeartbeats(t *testing.T) {
 	t.Parallel()
 	c := LevelConfig{Connections: 40, Drain: 1200 * time.Millisecond} // a second of silence makes it one
-	got := once(t, newRoom(t, room.Faults{LoseEvery: 10, Heartbeat: 20 * time.Millisecond}), c, 500)
+	faults := room.Faults{LoseEvery: 10, Heartbeat: 20 * time.Millisecond}
+	got := once(t, newRoom(t, faults), c, 500)
 	if got.Lost != 20 || got.NotCompleted != 0 || got.Verdict != TargetFailed {
 		t.Errorf("%+v", got)
+	}
+	secure := room.NewTLS(faults) // whose heartbeats are records, longer than many a message without TLS
+	t.Cleanup(secure.Close)
+	c.Target, c.IDBase = target(t, secure.URL(), SockJS, TargetOptions{Insecure: true}), 1
+	if got = oneTrial(t, c, 500, 400*time.Millisecond); got.Lost != 20 || got.NotCompleted != 0 {
+		t.Errorf("over TLS: %+v", got)
 	}
 }
 

@@ -3,6 +3,8 @@ package loadclient
 import (
 	"fmt"
 	"time"
+
+	"github.com/sockloop/sockloop/loadclient/results"
 )
 
 // Limits of validity: beyond them the trial measured something else than the server.
@@ -23,7 +25,7 @@ const (
 	waitedMax = 0.10 // of the client's time, what its threads may have waited for their CPU
 	stolenMax = 0.03
 	othersMax = 0.10
-	slowedMax = 0.15 // of a CPU's speed
+	slowedMax = 1 - results.SlowCPU
 
 	drainTime     = 5 * time.Second
 	settleTime    = 20 * time.Millisecond

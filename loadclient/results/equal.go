@@ -44,8 +44,9 @@ func (m *Measurement) Equal() []EqualLoads {
 	slices.SortFunc(all, func(a, b EqualLoads) int {
 		return cmp.Or(cmp.Compare(a.Connections, b.Connections), cmp.Compare(a.Rate, b.Rate))
 	})
+	leastWork := m.leastWork()
 	for i := range all {
-		all[i].fill(m.Servers, m.leastWork())
+		all[i].fill(m.Servers, leastWork)
 	}
 	return all
 }

@@ -1,6 +1,9 @@
 package results
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // LevelSummary is what was found of a server at a level. Rates are messages a second, over all connections, nominal
 // unless they are called delivered; where there are several searches, their medians, in which a search that found
@@ -197,13 +200,13 @@ func (m *Measurement) leastWork() (least float64) {
 	return least
 }
 
-// gaugedMin is the shortest window, in s, of which the mean speed is one to compare with others: a neighbour on the
-// same core comes and goes within milliseconds.
-const gaugedMin = 1
+// GaugedMin is the shortest time of which the mean speed is one to compare others with: a neighbour on the same core
+// comes and goes within milliseconds, and the best of many short times would be better than any long one can be.
+const GaugedMin = time.Second
 
 // GaugedWork is what a piece of work took in a trial that is long enough to tell, and valid; 0 for others.
 func (t *Trial) GaugedWork() float64 {
-	if t.Noise == nil || !t.Valid() || t.Window < gaugedMin {
+	if t.Noise == nil || !t.Valid() || t.Window < GaugedMin.Seconds() {
 		return 0
 	}
 	return t.Noise.Work
