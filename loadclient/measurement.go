@@ -26,15 +26,15 @@ type measurement struct {
 	ClientBusy  []float64
 	Noise       *Noise
 	Queues      Queues
-	Left        Queues // when the trial was over
 }
 
 // measured reads what the workers have measured.
 func (l *local) measured(seen observation) measurement {
 	m := measurement{
 		Recorded: newRecording(), Senders: make([]senderTally, l.Connections),
-		Noise: seen.noise, Queues: seen.queues, Left: l.left(),
+		Noise: seen.noise, Queues: seen.queues,
 	}
+	m.Queues.Quiet = math.MaxFloat64
 	m.Recorded.reset(l.plan.window)
 	for i, w := range l.workers {
 		end := l.ends[i]
@@ -43,6 +43,7 @@ func (l *local) measured(seen observation) measurement {
 		addSent(m.Senders, w.sentTally)
 		m.Sent += w.sent()
 		m.SentLate += w.sent() - end.sent
+		m.Queues.Quiet = min(m.Queues.Quiet, end.quiet)
 		if m.Noise != nil {
 			m.Noise.Waited = max(m.Noise.Waited, end.waited.Seconds()/end.at.Seconds())
 		}
@@ -71,7 +72,7 @@ func (m *measurement) add(o *measurement) {
 	m.Bytes, m.Frames, m.Reads, m.Writes = m.Bytes+o.Bytes, m.Frames+o.Frames, m.Reads+o.Reads, m.Writes+o.Writes
 	m.ClientBusy = append(m.ClientBusy, o.ClientBusy...)
 	m.Noise = noisier(m.Noise, o.Noise)
-	m.Queues, m.Left = together(m.Queues, o.Queues), together(m.Left, o.Left)
+	m.Queues = together(m.Queues, o.Queues)
 }
 
 // together are the queues of two parts. One that is on the server's machine sees all of the server's.
@@ -193,7 +194,7 @@ func (x *execution) account(l *Level) account {
 // that lags among ten is not seen in their sum.
 func (l *Level) gather(x *execution) Trial {
 	sum := measurement{Recorded: newRecording(), Senders: make([]senderTally, l.Connections),
-		Queues: Queues{Unsent: -1}, Left: Queues{Unsent: -1, Quiet: math.MaxFloat64}}
+		Queues: Queues{Unsent: -1, Quiet: math.MaxFloat64}}
 	sum.Recorded.reset(x.plan.window)
 	var checked integrity
 	for i := range x.measured {
@@ -245,7 +246,9 @@ func (l *Level) result(x *execution, m *measurement, c integrity) Trial {
 		Slope: slope(r.buckets, s.rate*bucketTime.Seconds()),
 	}
 	q := m.Queues
-	q.Left, q.Quiet = m.Left.Unread+max(0, m.Left.Unsent), m.Left.Quiet
+	if q.Quiet == math.MaxFloat64 { // everything has come
+		q.Quiet = 0
+	}
 	t.Queues = &q
 	if m.Received > 0 {
 		n := float64(m.Received)

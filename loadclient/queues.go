@@ -1,7 +1,6 @@
 package loadclient
 
 import (
-	"math"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -16,7 +15,7 @@ func (l *local) watchQueues(start time.Time, window time.Duration) Queues {
 	var seen [looks]Queues
 	for i := range seen {
 		l.sleep(start.Add(window/2 + window*time.Duration(i+1)/(2*looks) - lookTime))
-		seen[i] = l.queues(1)
+		seen[i] = l.queues()
 	}
 	l.sleep(start.Add(window))
 	return mean(seen[:])
@@ -38,54 +37,30 @@ func mean(seen []Queues) (m Queues) {
 // lookTime is how long before the end of the window the last look is.
 const lookTime = 20 * time.Millisecond
 
-// queues is what lies in the sockets now, in those that have least bytes at least. It may be called while the workers
-// run: they neither open nor close a socket of a WebSocket then, and a number that is gone is an error that says
-// nothing.
-func (l *local) queues(least int) Queues {
+// queues is what lies in the sockets now. It may be called while the workers run: they neither open nor close a socket
+// of a WebSocket then, and a number that is gone is an error that says nothing.
+func (l *local) queues() Queues {
 	var q Queues
 	for _, w := range l.workers {
 		for _, c := range w.conns {
-			if n, err := unix.IoctlGetInt(c.link.sockets()[0].fd, unix.SIOCINQ); err == nil && n >= least {
+			if n, err := unix.IoctlGetInt(c.link.sockets()[0].fd, unix.SIOCINQ); err == nil {
 				q.Unread += int64(n)
 			}
 		}
 	}
-	q.Unsent = unsent(l.Target.Addr, least)
+	q.Unsent = unsent(l.Target.Addr)
 	return q
 }
 
-// messageBytesMin is less than any message takes that was not compressed: each has an id and a time. A heartbeat is
-// shorter, and one that lies in a socket when a trial ends is no message on its way. A record of TLS 1.3 has 22 bytes
-// more than what is in it (RFC 8446, section 5.2; one of 1.2 may have 29, with which a heartbeat is shorter still).
-const messageBytesMin, recordBytes = 1 + stampDigits, 22
-
-// left is what is left in the queues when the trial is over, and for how long no message has come.
-func (l *local) left() Queues {
-	least := messageBytesMin
-	if l.Target.TLS != nil {
-		least += recordBytes
-	}
-	if l.Target.Compress {
-		least = 1
-	}
-	left := l.queues(least)
-	left.Quiet = math.MaxFloat64
-	for _, w := range l.workers {
-		left.Quiet = min(left.Quiet, (time.Since(w.start)-time.Duration(w.heardAt)).Seconds()*1000)
-	}
-	return left
-}
-
-// unsent is what lies in the send queues of a server on this machine that have least bytes at least, -1 if it is on
-// another.
-func unsent(addr string, least int) int64 {
+// unsent is what lies in the send queues of a server on this machine, -1 if it is on another.
+func unsent(addr string) int64 {
 	sockets, ok := localSockets(addr)
 	if !ok {
 		return -1
 	}
 	n := int64(0)
 	for _, s := range sockets {
-		if s.State == netlink.TCP_ESTABLISHED && int(s.WQueue) >= least {
+		if s.State == netlink.TCP_ESTABLISHED {
 			n += int64(s.WQueue)
 		}
 	}

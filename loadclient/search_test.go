@@ -390,7 +390,7 @@ func TestJudge(t *testing.T) {
 			Queues: &Queues{}}, Overloaded},
 		{"missing, on a quiet stream", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Quiet: 2000}},
 			TargetFailed},
-		{"missing, on its way", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Left: 10}}, Overloaded},
+		{"missing, on its way", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Quiet: 9}}, Overloaded},
 		{"missing, server elsewhere", Trial{Sent: 1000, Received: 1, NotCompleted: 1, Queues: &Queues{Unsent: -1}},
 			Overloaded},
 		{"stolen", Trial{Noise: &Noise{Stolen: 0.04}, RTT: Latency{Mean: 300}}, Noisy},

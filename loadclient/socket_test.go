@@ -1,9 +1,14 @@
 package loadclient
 
 import (
+	"net"
 	"testing"
+	"time"
 
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
+
+	"github.com/sockloop/sockloop/codec"
 )
 
 // The memory of a send is used again for the next: a trial does not collect, and new pages cost more than a send.
@@ -37,4 +42,74 @@ func TestSendsUseTheirMemoryAgain(t *testing.T) {
 	if send(); &s.buffer()[:1][0] != &before[:1][0] {
 		t.Error("the memory is another")
 	}
+}
+
+// A client that could not run until the drain was over looks at all its sockets before it calls the stream silent, and
+// a heartbeat ends no silence.
+func TestSilenceIsWhatNoSocketContradicts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, frame string
+		silent      bool
+	}{
+		{"a message", `a["` + payload(0, testStamp) + `"]`, false},
+		{"a heartbeat", "h", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newTestWorker(t, SockJS)
+			last := w.conns[0]
+			for i := range 2 * eventsMax { // more than one look of the kernel's; the last to be ready tells
+				c := &conn{w: w, index: testConns + i, reference: last.reference}
+				c.link = newLink(c, nothingDialed)
+				frame := "h"
+				if w.conns = append(w.conns, c); i == 2*eventsMax-1 {
+					frame = tt.frame
+				}
+				s := c.link.sockets()[0]
+				s.fd = receives(t, codec.AppendFrame(nil, ws.OpText, []byte(frame)))
+				if err := w.add(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.next, w.senders = w.plan.schedule.messages, nil // all is sent
+			end, err := w.run(time.Now().Add(-time.Minute))
+			if q := (Queues{Quiet: end.quiet}); err != nil || q.Silent() != tt.silent {
+				t.Errorf("quiet for %v ms, %v", end.quiet, err)
+			}
+		})
+	}
+}
+
+// receives is a socket in which something lies that its peer has sent.
+func receives(t *testing.T, p []byte) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() //nolint:errcheck // one connection is all that it is for
+	peer, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = peer.Close() })
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // its descriptor is kept as another
+	if _, err = peer.Write(p); err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // likewise
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
 }

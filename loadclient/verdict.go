@@ -39,7 +39,7 @@ func judge(t *Trial, threshold float64) {
 	if threshold == 0 {
 		threshold = saturationRTT
 	}
-	if t.NotCompleted > 0 && t.Queues.EmptyAtTheEnd() {
+	if t.NotCompleted > 0 && t.Queues.Silent() {
 		t.Lost, t.NotCompleted = t.Lost+t.NotCompleted, 0
 	}
 	over := t.RTT.Mean >= threshold || t.NotCompleted > 0

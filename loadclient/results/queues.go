@@ -10,9 +10,8 @@ type Queues struct {
 	// Unsent lay in the server's, sent by it and not taken over by the client's kernel (sock_diag(7)); -1 if the server
 	// is on another machine.
 	Unsent int64 `json:"server_unsent_bytes"`
-	// Left is what lay in both when the trial ended.
-	Left int64 `json:"left_bytes"`
-	// Quiet is for how long nothing had come by then, in ms.
+	// Quiet is for how long no message had come when the drain ended and every socket had been looked at once more, in
+	// ms; 0 if nothing was missing.
 	Quiet float64 `json:"quiet_ms"`
 }
 
@@ -29,13 +28,10 @@ func (q *Queues) UnreadTime(t *Trial) float64 {
 // one whose sockets nobody can look into.
 const quietMin, quietAfar = 1000, 3000
 
-// EmptyAtTheEnd tells that nothing was on its way any more: nothing lay in a socket that can be looked into, and
-// nothing had come for a second, or for three from another machine.
-func (q *Queues) EmptyAtTheEnd() bool {
-	if q == nil || q.Unsent < 0 && q.Quiet < quietAfar {
-		return false
-	}
-	return q.Left == 0 && q.Quiet >= quietMin
+// Silent tells that nothing was on its way any more when the drain ended: no message had come for a second, or for
+// three from another machine.
+func (q *Queues) Silent() bool {
+	return q != nil && (q.Quiet >= quietAfar || q.Unsent >= 0 && q.Quiet >= quietMin)
 }
 
 // Where says in words where the bytes of an overloaded trial waited.
