@@ -38,7 +38,7 @@ type flags struct {
 	Report    bool          `help:"Measure nothing: write the summary and the report of the results in --out again."`
 	AllowOld  bool          `help:"With --report: show records without versions and blocks too."`
 	ServerCPU int           `help:"CPU of the servers." name:"server-cpu" default:"0"`
-	CPUs      tuning.CPUs   `help:"CPUs of the load client. Default: all others." name:"cpus" placeholder:"SET"`
+	CPUs      tuning.CPUs   `help:"CPUs of the load client. Default: all others, of other cores if there are any." name:"cpus" placeholder:"SET"`
 }
 
 func main() {
@@ -249,7 +249,7 @@ func run(ctx context.Context, f flags) error {
 	return b.measureAll(ctx)
 }
 
-// clientCPUs are all CPUs but the server's, unless they are named.
+// clientCPUs are all CPUs on other cores than the server's, unless they are named.
 func clientCPUs(f flags) (tuning.CPUs, error) {
 	allowed, err := tuning.Allowed()
 	if err != nil {
@@ -262,12 +262,7 @@ func clientCPUs(f flags) (tuning.CPUs, error) {
 		here, _, err := f.CPUs.Cut(allowed)
 		return here, err
 	}
-	var others tuning.CPUs
-	for _, n := range allowed {
-		if n != f.ServerCPU {
-			others = append(others, n)
-		}
-	}
+	others := allowed.Besides(f.ServerCPU)
 	if len(others) == 0 {
 		return nil, fmt.Errorf("this machine lends us CPU %s alone; server and load client need one each", allowed)
 	}

@@ -109,6 +109,28 @@ func (c CPUs) Cut(allowed CPUs) (here, missing CPUs, err error) {
 	return here, missing, nil
 }
 
+// Besides are those of the set on other cores than a CPU is, so that they take nothing of its speed. If there are none,
+// they are all but the CPU.
+func (c CPUs) Besides(cpu int) CPUs {
+	if others := (machine{root: "/"}).elsewhere(c, cpu); len(others) > 0 {
+		return others
+	}
+	return c.without(CPUs{cpu})
+}
+
+// elsewhere are those of a set that are no threads of a CPU's core (thread_siblings_list, cputopology.rst).
+func (m machine) elsewhere(set CPUs, cpu int) CPUs {
+	core, err := ParseCPUs(m.read(fmt.Sprintf("sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu)))
+	if err != nil { // it is not told
+		core = CPUs{cpu}
+	}
+	return set.without(core)
+}
+
+func (c CPUs) without(these CPUs) CPUs {
+	return slices.DeleteFunc(slices.Clone(c), func(n int) bool { return slices.Contains(these, n) })
+}
+
 func (c CPUs) mask() *unix.CPUSet {
 	var mask unix.CPUSet
 	for _, n := range c {

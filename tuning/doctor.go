@@ -1,6 +1,7 @@
 package tuning
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -26,9 +27,11 @@ type Findings []Finding
 // cannot be read is reported as unknown.
 func Examine() Findings {
 	m := machine{root: "/"}
+	allowed, _ := Allowed() // unknown else
 	return Findings{
 		{Name: "kernel", Value: kernelRelease()},
-		m.cpus(),
+		cpus(allowed),
+		m.cores(allowed),
 		m.descriptors(),
 		m.somaxconn(),
 		m.portRange(),
@@ -77,15 +80,32 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
 }
 
-func (m machine) cpus() Finding {
-	f := Finding{Name: "CPUs", Value: unknown}
-	allowed, err := Allowed()
-	if err != nil {
-		return f
-	}
-	f.Value = allowed.String()
-	if len(allowed) < 2 {
+func cpus(allowed CPUs) Finding {
+	f := Finding{Name: "CPUs", Value: cmp.Or(allowed.String(), unknown)}
+	if len(allowed) == 1 {
 		f.Advice = "one CPU is all there is: server and load client will share it, and no figure will mean anything"
+	}
+	return f
+}
+
+// cores says which CPUs are threads of one core. A virtual machine may not be told.
+func (m machine) cores(allowed CPUs) Finding {
+	f := Finding{Name: "cores", Value: unknown}
+	var firsts CPUs // of each core
+	for rest := allowed; len(rest) > 0; rest = m.elsewhere(rest, rest[0]) {
+		firsts = append(firsts, rest[0])
+	}
+	switch len(firsts) {
+	case 0:
+	case len(allowed):
+		f.Value = "one for each CPU, as far as can be seen"
+	case 1:
+		f.Value = fmt.Sprintf("one, its threads are CPUs %s", allowed)
+		f.Advice = "whatever the load client does slows the server down, by half at most: trust ratios only"
+	default:
+		f.Value = fmt.Sprintf("%d, with %d CPUs", len(firsts), len(allowed))
+		f.Advice = fmt.Sprintf("two threads of a core have half to two thirds of its speed each: "+
+			"use one of each, CPUs %s", firsts)
 	}
 	return f
 }

@@ -1,6 +1,7 @@
 package tuning
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -125,6 +126,42 @@ func TestSteadyClocks(t *testing.T) {
 	}
 }
 
+// Threads of one core take each other's speed: the doctor says so, and a load client stays off the server's core.
+func TestThreadsOfOneCore(t *testing.T) {
+	t.Parallel()
+	core := func(cpus ...string) map[string]string {
+		files := map[string]string{}
+		for i, list := range cpus {
+			files[fmt.Sprintf("sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i)] = list + "\n"
+		}
+		return files
+	}
+	for _, tt := range []struct {
+		files            map[string]string
+		allowed, besides CPUs   // CPU 0
+		advice           string // a part of it
+	}{
+		{core("0,2", "1,3", "0,2", "1,3"), CPUs{0, 1, 2, 3}, CPUs{1, 3}, "CPUs 0-1"},
+		{core("0-1", "0-1", "2-3", "2-3"), CPUs{0, 1, 2, 3}, CPUs{2, 3}, "CPUs 0,2"},
+		{core("0-1", "0-1", "2-3", "2-3"), CPUs{0, 2}, CPUs{2}, ""},
+		{core("0-1", "0-1"), CPUs{0, 1}, nil, "slows the server"},
+		{core("0", "1"), CPUs{0, 1}, CPUs{1}, ""},
+		{nil, CPUs{0, 1}, CPUs{1}, ""},
+	} {
+		m := fake(t, tt.files)
+		f := m.cores(tt.allowed)
+		if (f.Advice == "") != (tt.advice == "") || !strings.Contains(f.Advice, tt.advice) {
+			t.Errorf("%v of %v: %+v", tt.allowed, tt.files, f)
+		}
+		if got := m.elsewhere(tt.allowed, 0); !slices.Equal(got, tt.besides) {
+			t.Errorf("%v of %v: beside 0 are %v, want %v", tt.allowed, tt.files, got, tt.besides)
+		}
+	}
+	if got := (CPUs{0}).Besides(0); len(got) > 0 {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestDoctorAdvises(t *testing.T) {
 	t.Parallel()
 	bad := fake(t, map[string]string{
@@ -167,7 +204,7 @@ func TestReport(t *testing.T) {
 	if want := "ok    a  1  \nlook  b  2  make it 3\n1 of 2 settings deserve a look\n"; b.String() != want {
 		t.Errorf("got %q", b.String())
 	}
-	if len(Examine()) < 8 {
+	if len(Examine()) < 9 {
 		t.Error("settings are missing")
 	}
 }
