@@ -31,7 +31,6 @@ type bench struct {
 	equal time.Duration // the window of trials in which all are loaded alike
 
 	noisyTime time.Duration // how long it is waited behind one that was disturbed
-	leastWork float64       // µs that a piece of work took in such a trial at least, on CPUs at their best
 }
 
 const idleTime = time.Second
@@ -173,7 +172,6 @@ func (b *bench) begin(ctx context.Context) error {
 		if err := b.manifest.Continue(&old); err != nil {
 			return fmt.Errorf("%s: %w", b.Out, err)
 		}
-		b.recallSpeed()
 		fmt.Printf("going on with the run in %s\n", b.Out)
 	}
 	return b.manifest.Write(b.Out)

@@ -267,35 +267,27 @@ func TestEqualLoad(t *testing.T) {
 	}
 }
 
-// A trial at equal load is compared with the fastest of the run, which any of them may be.
-func TestSpeedOfEqualTrials(t *testing.T) {
+// Each process of sockload is told how fast the CPUs were in all others of the run, also of one that goes on.
+func TestSpeedOfTheRun(t *testing.T) {
 	t.Parallel()
-	var b bench
-	for i, tt := range []struct {
-		work float64
-		want results.Verdict
-	}{{30, results.OK}, {0, results.OK}, {40, results.Noisy}, {34, results.OK}, {20, results.OK}, {30, results.Noisy}} {
-		x := results.Trial{Verdict: results.OK, Window: 10, Noise: &results.Noise{Work: tt.work}}
-		if b.lookAtSpeed(&x); x.Verdict != tt.want || x.Conclusive() != (tt.want == results.OK) {
-			t.Errorf("%d: %s: %s, want %s", i, x.Verdict, x.Reason, tt.want)
+	b := bench{flags: flags{Out: t.TempDir()}, contestants: []*contestant{{Name: "new"}, {Name: "a"}, {Name: "b"}}}
+	if got := b.speedArgs(); len(got) > 0 {
+		t.Errorf("%v, without a trial", got)
+	}
+	for i, x := range []results.Trial{
+		{Verdict: results.OK, Window: 3, Noise: &results.Noise{Work: 30}},
+		{Verdict: results.Overloaded, Window: 3, Noise: &results.Noise{Work: 21.5}},
+		{Verdict: results.OK, Window: 0.5, Noise: &results.Noise{Work: 18}}, // too short to tell
+		{Verdict: results.Noisy, Window: 3, Noise: &results.Noise{Work: 19}},
+		{Verdict: results.OK, Window: 3, Noise: &results.Noise{}}, // not gauged
+		{Verdict: results.OK, Window: 3},
+	} {
+		x.Connections, x.Phase = 1, results.PhaseBracket
+		if err := b.append(b.contestants[1+i%2], results.Record{Trial: &x}); err != nil {
+			t.Fatal(err)
 		}
 	}
-	failed := results.Trial{Verdict: results.TargetFailed, Window: 10, Lost: 3, Noise: &results.Noise{Work: 40}}
-	if b.lookAtSpeed(&failed); failed.Verdict != results.TargetFailed {
-		t.Errorf("a loss became %s", failed.Verdict)
-	}
-	b.lookAtSpeed(&results.Trial{})
-
-	again := bench{flags: flags{Out: t.TempDir()}, contestants: []*contestant{{Name: "new"}, {Name: "measured"}}}
-	fast := results.Trial{
-		Connections: 1, Phase: results.PhaseEqual, Verdict: results.OK, Window: 10, Noise: &results.Noise{Work: 20},
-	}
-	if err := again.append(again.contestants[1], results.Record{Trial: &fast}); err != nil {
-		t.Fatal(err)
-	}
-	again.recallSpeed()
-	x := results.Trial{Verdict: results.OK, Window: 10, Noise: &results.Noise{Work: 30}}
-	if again.lookAtSpeed(&x); x.Verdict != results.Noisy {
-		t.Errorf("a run that goes on has forgotten how fast its CPUs were: %s", x.Verdict)
+	if got := b.speedArgs(); !slices.Equal(got, []string{"--work-us", "21.5"}) {
+		t.Errorf("%v, want that of the fastest", got)
 	}
 }

@@ -26,7 +26,7 @@ func (l *loading) args() []string {
 		"--target", "ws://" + l.s.Addr + l.c.Path, "--protocol", string(l.c.Protocol), "--cpus", l.b.cpus.String(),
 		"--server-pid", strconv.Itoa(l.s.PID()), "--server-version", l.c.version,
 		"--block", strconv.Itoa(l.block + 1),
-	}, l.b.suite.args(l.c))
+	}, l.b.speedArgs(), l.b.suite.args(l.c))
 }
 
 // trial runs a trial and adds it to the results.
@@ -89,7 +89,7 @@ func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err
 		if t, err = l.try(ctx, results.PhaseEqual, l.level, rate, l.b.equal); err != nil {
 			break
 		}
-		if l.b.lookAtSpeed(&t); t.Conclusive() {
+		if t.Conclusive() {
 			break
 		}
 		fmt.Printf("That says nothing of the server: %s\n", t.Reason)
@@ -100,36 +100,25 @@ func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err
 	return t, err
 }
 
-// lookAtSpeed makes a trial NOISY that was made while the CPUs were slower than in others of the run: each such trial
-// is a process of its own, and knows of no other. Of those that come before the fastest the tables leave out the slow.
-func (b *bench) lookAtSpeed(t *results.Trial) {
-	work := t.GaugedWork()
-	if work == 0 {
-		return
-	}
-	b.noteWork(work)
-	if speed := b.leastWork / work; speed < results.SlowCPU {
-		t.Noise.Slowed, t.Verdict = 1-speed, results.Noisy
-		t.Reason = fmt.Sprintf("the CPUs had %.0f %% of their best speed in this run", 100*speed)
-	}
-}
-
-func (b *bench) noteWork(work float64) {
-	if work > 0 && (b.leastWork == 0 || work < b.leastWork) {
-		b.leastWork = work
-	}
-}
-
-// recallSpeed notes the trials of a run that goes on.
-func (b *bench) recallSpeed() {
+// speedArgs tell sockload how fast the CPUs were in the run's trials: no process knows of another's. What came before
+// the fastest of them is left to the tables.
+func (b *bench) speedArgs() []string {
+	least := 0.
 	for _, c := range b.contestants {
 		records, _ := results.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
 		for _, r := range records {
-			if t := r.Trial; t != nil && t.Phase == results.PhaseEqual {
-				b.noteWork(t.GaugedWork())
+			if r.Trial == nil {
+				continue
+			}
+			if work := r.Trial.GaugedWork(); work > 0 && (least == 0 || work < least) {
+				least = work
 			}
 		}
 	}
+	if least == 0 {
+		return nil
+	}
+	return []string{"--work-us", strconv.FormatFloat(least, 'f', -1, 64)}
 }
 
 // wait waits for a time, or until the context ends, which is an error.

@@ -115,8 +115,9 @@ type speed struct {
 // shorter than it takes to wait for a processor that has become warm.
 const speedMemory = 2 * time.Minute
 
-// slowed is the share of its best speed that a CPU has lost. The window is for how long its speed now was measured.
-func (s *speeds) slowed(cpu int, now speed, window time.Duration) float64 {
+// slowed is the share of its best speed that a CPU has lost: of that lately, or of an earlier one at which a piece of
+// work took the least; 0 is none. The window is for how long its speed now was measured.
+func (s *speeds) slowed(cpu int, now speed, window, least time.Duration) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
@@ -124,6 +125,9 @@ func (s *speeds) slowed(cpu int, now speed, window time.Duration) float64 {
 	}
 	s.seen[cpu] = slices.DeleteFunc(s.seen[cpu], func(x speed) bool { return now.at.Sub(x.at) > speedMemory })
 	best := now.took
+	if least > 0 {
+		best = min(best, least)
+	}
 	for _, x := range s.seen[cpu] {
 		best = min(best, x.took)
 	}

@@ -49,10 +49,24 @@ func TestSlowedCPU(t *testing.T) {
 		{2*time.Second + speedMemory, 0, 40, 0.5},
 		{3*time.Second + speedMemory, 0, 50, 0.2},
 	} {
-		_ = s.slowed(tt.cpu, speed{begin.Add(tt.after), 1}, results.GaugedMin-1) // too short to be compared with
-		got := s.slowed(tt.cpu, speed{begin.Add(tt.after), tt.took}, results.GaugedMin)
+		_ = s.slowed(tt.cpu, speed{begin.Add(tt.after), 1}, results.GaugedMin-1, 0) // too short to be compared with
+		got := s.slowed(tt.cpu, speed{begin.Add(tt.after), tt.took}, results.GaugedMin, 0)
 		if got < tt.want-1e-9 || got > tt.want+1e-9 {
 			t.Errorf("CPU %d after %v: it has lost %v, want %v", tt.cpu, tt.after, got, tt.want)
+		}
+	}
+}
+
+// Whoever runs many processes tells each how fast the CPUs were in the others.
+func TestSpeedBeforeTheProcess(t *testing.T) {
+	t.Parallel()
+	var s speeds
+	for _, tt := range []struct {
+		took, least time.Duration
+		want        float64
+	}{{40, 0, 0}, {40, 20, 0.5}, {40, 50, 0}, {20, 30, 0}, {40, 30, 0.5}} {
+		if got := s.slowed(0, speed{time.Now(), tt.took}, results.GaugedMin, tt.least); got != tt.want {
+			t.Errorf("%v where it was %v before: it has lost %v, want %v", tt.took, tt.least, got, tt.want)
 		}
 	}
 }
@@ -64,10 +78,15 @@ func TestProbeHearsSlowedCPU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newNoiseProbe(cpus[:1], nil)
+	p := newNoiseProbe(cpus[:1], nil, 0)
 	p.gauged, p.found = cpus[:1], &speeds{seen: map[int][]speed{cpus[0]: {{time.Now(), 1}}}}
 	if n := p.during(func() {}); n == nil || n.Slowed < 0.99 || tooMuch(n) == "" {
 		t.Errorf("%+v where a CPU had been a thousand times as fast", n)
+	}
+	p = newLocal(LevelConfig{CPUs: cpus[:1], Work: 1}).probe
+	p.gauged, p.found = cpus[:1], &speeds{}
+	if n := p.during(func() {}); n == nil || n.Slowed < 0.99 {
+		t.Errorf("%+v where it had been as fast before", n)
 	}
 }
 

@@ -45,6 +45,7 @@ type LevelConfig struct {
 	CPUs        tuning.CPUs   `json:"-"` // one worker each, pinned; empty is one worker anywhere
 	IDBase      int           // the first connection's id; ids are not reused while a server runs
 	Probe       *ServerProbe  `json:"-"` // of the server, nil for none
+	Work        time.Duration `json:"-"` // Noise.Work of earlier trials at full speed, 0 for none: slower is NOISY
 	Drain       time.Duration // how long the last messages may take after the window; 0 is the 5 s of 2011
 	Threshold   float64       // mean round trip in ms from which a trial's rate is too high; 0 is the 200 ms of 2011
 	Restart     bool          // the turn of the senders begins again each second, and they come first, as in 2011

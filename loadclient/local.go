@@ -71,7 +71,7 @@ type observation struct {
 var errEnded = errors.New("the level has ended")
 
 func newLocal(c LevelConfig) *local {
-	return &local{LevelConfig: c, probe: newNoiseProbe(c.CPUs, c.Probe), collector: collectorOn, calls: calls{
+	return &local{LevelConfig: c, probe: newNoiseProbe(c.CPUs, c.Probe, c.Work), collector: collectorOn, calls: calls{
 		ready: make(chan struct{}), outcomes: make(chan outcome),
 		resume: make(chan struct{}), done: make(chan struct{}),
 	}}

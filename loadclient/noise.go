@@ -18,16 +18,18 @@ type noiseProbe struct {
 	cpus   tuning.CPUs
 	gauged tuning.CPUs // of them, those of which the speed is measured
 	probe  *ServerProbe
-	alone  bool    // nobody but client and server has business on the CPUs
-	found  *speeds // how fast the CPUs were
+	alone  bool          // nobody but client and server has business on the CPUs
+	found  *speeds       // how fast the CPUs were
+	least  time.Duration // what a piece of work takes on them at full speed, 0 if nobody has told
 }
 
 // found is how fast this process has found the machine's CPUs.
 var found speeds
 
-func newNoiseProbe(client tuning.CPUs, probe *ServerProbe) *noiseProbe {
+func newNoiseProbe(client tuning.CPUs, probe *ServerProbe, least time.Duration) *noiseProbe {
 	server := probe.pinned()
-	p := &noiseProbe{found: &found, probe: probe, alone: len(client) > 0 && (probe == nil || len(server) > 0)}
+	p := &noiseProbe{found: &found, least: least, probe: probe}
+	p.alone = len(client) > 0 && (probe == nil || len(server) > 0)
 	p.cpus = slices.Concat(client, server)
 	slices.Sort(p.cpus)
 	p.cpus = slices.Compact(p.cpus) // sets may overlap
@@ -81,7 +83,7 @@ func (p *noiseProbe) during(do func()) *Noise {
 	}
 	for i, cpu := range p.gauged {
 		if took[i] > 0 {
-			n.Slowed = max(n.Slowed, p.found.slowed(cpu, speed{now.at, took[i]}, window))
+			n.Slowed = max(n.Slowed, p.found.slowed(cpu, speed{now.at, took[i]}, window, p.least))
 			n.Work = max(n.Work, float64(took[i])/1000)
 		}
 	}
@@ -97,7 +99,7 @@ func tooMuch(n *Noise) string {
 	case n.Others > othersMax:
 		return fmt.Sprintf("other processes took %.0f %% of the CPUs' time", 100*n.Others)
 	case n.Slowed > slowedMax:
-		return fmt.Sprintf("a CPU had %.0f %% of the speed that it had lately", 100*(1-n.Slowed))
+		return fmt.Sprintf("a CPU had %.0f %% of the speed that it had before", 100*(1-n.Slowed))
 	case n.Waited > waitedMax:
 		return fmt.Sprintf("the client waited for its CPU %.0f %% of the time", 100*n.Waited)
 	}

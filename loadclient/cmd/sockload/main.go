@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -156,6 +157,9 @@ type target struct {
 	ServerPID     int    `help:"${pid_help}" name:"server-pid" placeholder:"PID"`
 	ServerVersion string `help:"${server_version_help}" placeholder:"VERSION"`
 	Block         int    `help:"${block_help}" placeholder:"N"`
+
+	WorkUS float64 `help:"${work_us_help}" name:"work-us" placeholder:"US"`
+
 	agents
 	load
 
@@ -204,6 +208,9 @@ var targetHelp = kong.Vars{
 		"Default: that of its program, if it is on this machine and Go built it.",
 	"block_help": "Number of the block, when servers are measured in turn: " +
 		"only what has the same number is compared. Default: the one after those in --out.",
+	"work_us_help": "What a piece of work takes on the CPUs at their full speed, in us: the least work_us of trials " +
+		"that this will be compared with. On slower CPUs a trial is NOISY. " +
+		"Default: that of the last two minutes alone.",
 	"verify_help": "all: compare every byte; sample: count every connection's bytes and compare those of a changing " +
 		"share, for servers that one core cannot outread otherwise (protocol sockjs, without TLS).",
 	"rooms_help": "Size of a room, if not all connections hear each other: " +
@@ -247,6 +254,9 @@ func (t *target) prepare(out *console, sockets int) error {
 	if to.Insecure() {
 		out.note("--insecure: the certificate of %s is not checked", to.Addr)
 	}
+	if t.WorkUS < 0 || t.WorkUS > 0 && len(t.CPUs) == 0 {
+		return fmt.Errorf("--work-us %v: want a time in µs, and --cpus, of which it is", t.WorkUS)
+	}
 	if len(t.Agents) > 0 {
 		return t.checkAgents(t.CPUs)
 	}
@@ -273,6 +283,7 @@ func (t *target) level(connections int) (loadclient.LevelConfig, error) {
 	}
 	c := loadclient.LevelConfig{
 		Target: to, Connections: connections, CPUs: t.CPUs, IDBase: 1, Read: results.ReadPolicy(t.Read),
+		Work: time.Duration(t.WorkUS * float64(time.Microsecond)),
 	}
 	if c.Agents, err = t.config(); err != nil {
 		return c, err
