@@ -17,6 +17,7 @@ import (
 // counted as stolen.
 type gauge struct {
 	cpus    tuning.CPUs
+	every   time.Duration
 	done    chan struct{}
 	running sync.WaitGroup
 	took    [][]time.Duration // on each of them, what pieces of work took
@@ -28,8 +29,9 @@ const (
 	gaugeRounds = 20_000
 )
 
-func newGauge(cpus tuning.CPUs) *gauge {
-	g := &gauge{cpus: cpus, done: make(chan struct{}), took: make([][]time.Duration, len(cpus))}
+// newGauge does a piece of work on each CPU every so often; 0 is without a rest.
+func newGauge(cpus tuning.CPUs, every time.Duration) *gauge {
+	g := &gauge{cpus: cpus, every: every, done: make(chan struct{}), took: make([][]time.Duration, len(cpus))}
 	for i, cpu := range cpus {
 		g.running.Go(func() { g.took[i] = g.measure(cpu) })
 	}
@@ -41,8 +43,14 @@ func (g *gauge) measure(cpu int) (took []time.Duration) {
 	if tuning.PinThread(tuning.CPUs{cpu}) != nil {
 		return nil
 	}
-	next := time.NewTicker(gaugeTime)
-	defer next.Stop()
+	now := make(chan time.Time)
+	close(now)
+	next := (<-chan time.Time)(now)
+	if g.every > 0 {
+		t := time.NewTicker(g.every)
+		defer t.Stop()
+		next = t.C
+	}
 	for {
 		select {
 		case <-g.done:
@@ -50,7 +58,7 @@ func (g *gauge) measure(cpu int) (took []time.Duration) {
 				took = append(took, timed(work))
 			}
 			return took
-		case <-next.C:
+		case <-next:
 			took = append(took, timed(work))
 		}
 	}

@@ -15,7 +15,7 @@ func TestGauge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	took := newGauge(append(cpus[:1:1], 1<<20)).stop() // the second is none
+	took := newGauge(append(cpus[:1:1], 1<<20), time.Hour).stop() // the second is none
 	if len(took) != 2 || took[0] < time.Microsecond || took[0] > time.Second || took[1] != 0 {
 		t.Errorf("a piece of work took %v", took)
 	}
@@ -71,22 +71,39 @@ func TestSpeedBeforeTheProcess(t *testing.T) {
 	}
 }
 
-// What a CPU has lost while something was done is noise.
-func TestProbeHearsSlowedCPU(t *testing.T) {
+// What a CPU has lost is noise, if it was busy: an idle one is slower than it is at work.
+func TestSlowedCPUIsNoise(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		idle time.Duration // of a second
+		want Noise
+	}{{0, Noise{Slowed: 0.5, Work: 40}}, {100, Noise{Slowed: 0.5, Work: 40}}, {101, Noise{}}} {
+		p := newLocal(LevelConfig{Work: 20 * time.Microsecond}).probe
+		p.cpus, p.gauged, p.found = tuning.CPUs{0, 1}, tuning.CPUs{0, 1}, &speeds{}
+		before := noiseSample{at: time.Now(), idle: []time.Duration{0, time.Hour}}
+		now := noiseSample{
+			at:   before.at.Add(time.Second),
+			idle: []time.Duration{tt.idle * time.Millisecond, time.Hour + time.Second},
+		}
+		got := p.between(before, now, []time.Duration{40 * time.Microsecond, 80 * time.Microsecond})
+		if *got != tt.want {
+			t.Errorf("idle for %d ms: %+v, want %+v", tt.idle, *got, tt.want)
+		}
+	}
+}
+
+// Who waits for a CPU to be as fast as in a trial keeps it busy.
+func TestWaitingKeepsCPUsBusy(t *testing.T) {
 	t.Parallel()
 	cpus, err := tuning.Online()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newNoiseProbe(cpus[:1], nil, 0)
-	p.gauged, p.found = cpus[:1], &speeds{seen: map[int][]speed{cpus[0]: {{time.Now(), 1}}}}
-	if n := p.during(func() {}); n == nil || n.Slowed < 0.99 || tooMuch(n) == "" {
-		t.Errorf("%+v where a CPU had been a thousand times as fast", n)
-	}
-	p = newLocal(LevelConfig{CPUs: cpus[:1], Work: 1}).probe
-	p.gauged, p.found = cpus[:1], &speeds{}
-	if n := p.during(func() {}); n == nil || n.Slowed < 0.99 {
-		t.Errorf("%+v where it had been as fast before", n)
+	l := newLocal(LevelConfig{CPUs: cpus[:1], Work: 1})
+	l.probe.gauged = cpus[:1]
+	n, err := l.noise(t.Context(), 300*time.Millisecond)
+	if err != nil || n == nil || n.Work <= 0 || tooMuch(n) == "" {
+		t.Errorf("%+v, %v, where the CPU had been a thousand times as fast", n, err)
 	}
 }
 

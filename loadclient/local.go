@@ -219,7 +219,7 @@ func (l *local) check(_ context.Context, a account) (integrity, error) {
 }
 
 func (l *local) noise(ctx context.Context, d time.Duration) (n *Noise, err error) {
-	n = l.probe.during(func() { err = wait(ctx, d) })
+	n = l.probe.atWork(func() { err = wait(ctx, d) })
 	return n, err
 }
 

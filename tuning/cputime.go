@@ -11,6 +11,7 @@ import (
 // CPUTime is what CPUs did since the machine started.
 type CPUTime struct {
 	Busy   time.Duration // for processes
+	Idle   time.Duration // with nothing to do, or waiting for a disk
 	Stolen time.Duration // the hypervisor ran somebody else when they had work
 }
 
@@ -45,7 +46,8 @@ func (c CPUs) timeIn(stat string) (sum CPUTime, err error) {
 				return sum, fmt.Errorf("/proc/stat, CPU %d: %w", n, err)
 			}
 			switch i {
-			case 3, 4: // idle
+			case 3, 4:
+				sum.Idle += time.Duration(ticks) * ClockTick
 			case 5, 6: // interrupts: of whom nobody knows, and many kernels do not charge them to a process either
 			case 7:
 				sum.Stolen += time.Duration(ticks) * ClockTick

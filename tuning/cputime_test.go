@@ -14,7 +14,8 @@ cpu1 20 0 20 100 5 0 1 3 0 0
 intr 1 2 3 4 5 6 7 8 9
 `
 	got, err := CPUs{0, 1}.timeIn(stat)
-	if want := (CPUTime{710 * time.Millisecond, 50 * time.Millisecond}); err != nil || got != want {
+	want := CPUTime{Busy: 710 * time.Millisecond, Idle: 2100 * time.Millisecond, Stolen: 50 * time.Millisecond}
+	if err != nil || got != want {
 		t.Errorf("%+v %v, want %+v", got, err, want)
 	}
 	for set, want := range map[string]string{"2": "no line for CPU 2", "0": "CPU 0"} {
