@@ -267,6 +267,38 @@ func TestEqualLoad(t *testing.T) {
 	}
 }
 
+// A trial that says nothing of the server is made again, and kept where the next one fails: the server may be busy with
+// what it left.
+func TestConclusive(t *testing.T) {
+	t.Parallel()
+	fails := errors.New("the target failed")
+	for _, tt := range []struct {
+		name     string
+		verdicts []results.Verdict // what the trials come to; then they fail
+		want     results.Verdict
+		pauses   int
+		err      error
+	}{
+		{"at once", []results.Verdict{results.OK}, results.OK, 0, nil},
+		{"disturbed once", []results.Verdict{results.Noisy, results.OK}, results.OK, 1, nil},
+		{"the client's fault", []results.Verdict{results.ClientLimited, results.OK}, results.OK, 0, nil},
+		{"always disturbed", slices.Repeat([]results.Verdict{results.Noisy}, 9), results.Noisy, equalAttempts, nil},
+		{"busy with the one before", []results.Verdict{results.Noisy}, results.Noisy, 1, nil},
+		{"broken", nil, "", 0, fails},
+	} {
+		made, pauses := 0, 0
+		got, err := conclusive(func() (x results.Trial, err error) {
+			if made++; made > len(tt.verdicts) {
+				return x, fails
+			}
+			return results.Trial{Verdict: tt.verdicts[made-1]}, nil
+		}, func() error { pauses++; return nil })
+		if got.Verdict != tt.want || pauses != tt.pauses || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %s after %d pauses, %v", tt.name, got.Verdict, pauses, err)
+		}
+	}
+}
+
 // Each process of sockload is told how fast the CPUs were in all others of the run, also of one that goes on.
 func TestSpeedOfTheRun(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -84,24 +85,36 @@ func (l *loading) rates(ctx context.Context) error {
 }
 
 // equal is a trial at a rate that says something of the server, if one of some does.
-func (l *loading) equal(ctx context.Context, rate float64) (t results.Trial, err error) {
-	for range equalAttempts {
-		if t, err = l.try(ctx, results.PhaseEqual, l.level, rate, l.b.equal); err != nil {
+func (l *loading) equal(ctx context.Context, rate float64) (results.Trial, error) {
+	t, err := conclusive(
+		func() (results.Trial, error) { return l.try(ctx, results.PhaseEqual, l.level, rate, l.b.equal) },
+		func() error { return wait(ctx, l.b.noisyTime) },
+	)
+	return t, cmp.Or(ctx.Err(), err)
+}
+
+// conclusive is the first of some trials that says something of the server, or the last, with a pause behind one that
+// was disturbed. One that fails behind another may have found the server busy with it: the other is kept.
+func conclusive(try func() (results.Trial, error), pause func() error) (last results.Trial, err error) {
+	for i := range equalAttempts {
+		t, err := try()
+		if err != nil && i > 0 {
+			fmt.Printf("The trial before it is kept: %v\n", err)
 			break
 		}
-		if t.Conclusive() {
-			break
+		if last = t; err != nil || t.Conclusive() {
+			return t, err
 		}
 		fmt.Printf("That says nothing of the server: %s\n", t.Reason)
-		if t.Verdict == results.Noisy && wait(ctx, l.b.noisyTime) != nil {
+		if t.Verdict == results.Noisy && pause() != nil {
 			break
 		}
 	}
-	return t, err
+	return last, nil
 }
 
-// speedArgs tell sockload how fast the CPUs were in the run's trials: no process knows of another's. What came before
-// the fastest of them is left to the tables.
+// speedArgs tell sockload the best speed that the CPUs had in the run's trials so far: no process knows of another's. A
+// trial from before that one may be too slow and not NOISY: the tables look for those.
 func (b *bench) speedArgs() []string {
 	least := 0.
 	for _, c := range b.contestants {

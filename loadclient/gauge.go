@@ -43,7 +43,7 @@ func (g *gauge) measure(cpu int) (took []time.Duration) {
 	if tuning.PinThread(tuning.CPUs{cpu}) != nil {
 		return nil
 	}
-	now := make(chan time.Time)
+	now := make(chan time.Time) // closed it is always ready: no rest
 	close(now)
 	next := (<-chan time.Time)(now)
 	if g.every > 0 {

@@ -97,7 +97,7 @@ func (p *noiseProbe) while(do func(), every time.Duration) *Noise {
 // µs on it, and 25 when something of the lowest priority ran beside it.
 const idleMax = 0.1
 
-// between is the noise from one sample to the next, in which a piece of work took so long on each CPU.
+// between is the noise from one sample to the next. took is what a piece of work took meanwhile, on each gauged CPU.
 func (p *noiseProbe) between(before, now noiseSample, took []time.Duration) *Noise {
 	window := now.at.Sub(before.at)
 	total := window.Seconds() * float64(len(p.cpus))

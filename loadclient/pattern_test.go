@@ -78,7 +78,7 @@ func TestSampleSeesFaults(t *testing.T) {
 // A loss is one also where something that is no message keeps coming, and lies in sockets when the trial ends.
 func TestLossOnAStreamWithHeartbeats(t *testing.T) {
 	t.Parallel()
-	c := LevelConfig{Connections: 40, Drain: 1200 * time.Millisecond} // a second of silence makes it one
+	c := LevelConfig{Connections: 40, Drain: 3 * time.Second} // a second of silence makes it one; a busy room is late
 	faults := room.Faults{LoseEvery: 10, Heartbeat: 20 * time.Millisecond}
 	got := once(t, newRoom(t, faults), c, 500)
 	if got.Lost != 20 || got.NotCompleted != 0 || got.Verdict != TargetFailed {
@@ -146,8 +146,8 @@ func TestSendersAreAnywhereInTheOrderOfOpening(t *testing.T) {
 			t.Fatalf("%d senders: %+v", len(senders), got)
 		}
 		slices.Sort(senders)
-		// 32 are opened at a time, and some of them may take long
-		if first := senders[len(senders)/2] < 10+dialers; first != restart {
+		// of ten the sixth is at place 5, or by sequence at 124; some take long to open, and nobody is much early
+		if first := senders[5] < 90; first != restart {
 			t.Errorf("restart %v: senders came as the %v", restart, senders)
 		}
 	}

@@ -44,9 +44,9 @@ func TestSendsUseTheirMemoryAgain(t *testing.T) {
 	}
 }
 
-// A client that could not run until the drain was over looks at all its sockets before it calls the stream silent, and
-// a heartbeat ends no silence.
-func TestSilenceIsWhatNoSocketContradicts(t *testing.T) {
+// A client that could not run until the drain was over looks at all its sockets before it calls the stream silent;
+// heartbeats do not count.
+func TestLastLookBeforeSilence(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, frame string

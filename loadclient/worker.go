@@ -191,7 +191,7 @@ type windowEnd struct {
 	idle      time.Duration
 	waited    time.Duration // for the CPU
 	at        time.Duration
-	quiet     float64 // for how long no message had come when the drain ended, in ms; with all of them, MaxFloat64
+	quiet     float64 // for how long no message had come when the drain ended, in ms; MaxFloat64 if all have come
 }
 
 // run runs the trial that was prepared, from a time on, and reports the state at the window's end. It must be called on
@@ -237,7 +237,7 @@ func (w *worker) run(start time.Time) (end windowEnd, err error) {
 // lookOnce reads each socket once that has something. After a drain this tells silence from what nobody has looked at,
 // and a message from a heartbeat: a process that had to wait for its CPU finds here what came meanwhile.
 func (w *worker) lookOnce() error {
-	for n := 0; n <= len(w.byFD); n += len(w.events) { // epoll_wait(2) reports in turn
+	for n := 0; n <= len(w.byFD); n += len(w.events) { // one call reports some of the ready ones, the next others
 		if err := w.poll(0); err != nil {
 			return err
 		}

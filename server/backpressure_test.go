@@ -182,7 +182,7 @@ func TestPublishersCatchUpBeforeTheyGoOn(t *testing.T) {
 		})
 		return unread, held, received
 	}
-	const length = 60_000
+	const length, framing = 60_000, 100 // framing is more than a message has
 	sent, before := uint64(0), uint64(0)
 	for held := false; !held; {
 		if err := wsutil.WriteClientText(c, []byte(strings.Repeat("x", length))); err != nil {
@@ -196,7 +196,7 @@ func TestPublishersCatchUpBeforeTheyGoOn(t *testing.T) {
 	for range sent {
 		unread, held, received := look()
 		// what lay in its socket meanwhile has come since
-		if since := int(received-before) * (length + 100); !held && unread > log/caughtUpShare+since {
+		if since := int(received-before) * (length + framing); !held && unread > log/caughtUpShare+since {
 			t.Fatalf("it may go on, %d bytes behind", unread)
 		}
 		if _, err := wsutil.ReadServerText(c); err != nil {

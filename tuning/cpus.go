@@ -109,8 +109,8 @@ func (c CPUs) Cut(allowed CPUs) (here, missing CPUs, err error) {
 	return here, missing, nil
 }
 
-// Besides are those of the set on other cores than a CPU is, so that they take nothing of its speed. If there are none,
-// they are all but the CPU.
+// Besides are the CPUs of the set that are no threads of a CPU's core, and so take nothing of its speed. If there are
+// none, they are all but the CPU.
 func (c CPUs) Besides(cpu int) CPUs {
 	if others := (machine{root: "/"}).elsewhere(c, cpu); len(others) > 0 {
 		return others

@@ -27,7 +27,7 @@ type Findings []Finding
 // cannot be read is reported as unknown.
 func Examine() Findings {
 	m := machine{root: "/"}
-	allowed, _ := Allowed() // unknown else
+	allowed, _ := Allowed() // nil is unknown
 	return Findings{
 		{Name: "kernel", Value: kernelRelease()},
 		cpus(allowed),
@@ -104,7 +104,7 @@ func (m machine) cores(allowed CPUs) Finding {
 		f.Advice = "whatever the load client does slows the server down, by half at most: trust ratios only"
 	default:
 		f.Value = fmt.Sprintf("%d, with %d CPUs", len(firsts), len(allowed))
-		f.Advice = fmt.Sprintf("two threads of a core have half to two thirds of its speed each: "+
+		f.Advice = fmt.Sprintf("two busy threads of a core can have half of its speed each: "+
 			"use one of each, CPUs %s", firsts)
 	}
 	return f

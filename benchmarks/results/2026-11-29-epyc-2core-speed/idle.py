@@ -1,6 +1,6 @@
-# What a piece of work takes on a server's CPU that is idle, that is kept busy at the lowest priority, and that is
-# loaded: ten trials of each in turn. The client's own CPU is busy in all of them. With sockload 48c2f70, which gauged
-# idle CPUs too; the later ones do not. From the repository's root: make build && python3 …/idle.py
+# What a piece of work takes on the slower of two CPUs, while the server's is idle, is kept busy at the lowest priority,
+# and is loaded: ten trials of each in turn. The client's own is busy in all of them. With sockload 48c2f70, which
+# gauged idle CPUs too; the later ones do not. From the repository's root: make build && python3 …/idle.py
 import json
 import statistics
 import subprocess

@@ -208,8 +208,8 @@ var targetHelp = kong.Vars{
 		"Default: that of its program, if it is on this machine and Go built it.",
 	"block_help": "Number of the block, when servers are measured in turn: " +
 		"only what has the same number is compared. Default: the one after those in --out.",
-	"work_us_help": "What a piece of work takes on the CPUs at their full speed, in us: the least work_us of trials " +
-		"that this will be compared with. On slower CPUs a trial is NOISY. " +
+	"work_us_help": "What the check of the CPUs' speed takes at their full speed, in us: the least work_us of the " +
+		"trials that this will be compared with. On slower CPUs a trial is NOISY. " +
 		"Default: that of the last two minutes alone.",
 	"verify_help": "all: compare every byte; sample: count every connection's bytes and compare those of a changing " +
 		"share, for servers that one core cannot outread otherwise (protocol sockjs, without TLS).",
@@ -255,7 +255,7 @@ func (t *target) prepare(out *console, sockets int) error {
 		out.note("--insecure: the certificate of %s is not checked", to.Addr)
 	}
 	if t.WorkUS < 0 || t.WorkUS > 0 && len(t.CPUs) == 0 {
-		return fmt.Errorf("--work-us %v: want a time in µs, and --cpus, of which it is", t.WorkUS)
+		return fmt.Errorf("--work-us %v: want a time in µs, and the --cpus that it was measured on", t.WorkUS)
 	}
 	if len(t.Agents) > 0 {
 		return t.checkAgents(t.CPUs)
