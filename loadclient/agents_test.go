@@ -470,10 +470,27 @@ func TestControlMessagesAreBounded(t *testing.T) {
 // Agents that are on the server's machine see the same queues of it, and their own.
 func TestQueuesOfAgents(t *testing.T) {
 	t.Parallel()
-	got := together(together(Queues{Unread: 1, Unsent: 5, Quiet: 9}, Queues{Unread: 2, Unsent: 5, Quiet: 7}),
-		Queues{Unread: 3, Unsent: -1, Quiet: 8})
-	if want := (Queues{Unread: 6, Unsent: 5, Quiet: 7}); got != want {
+	got := together(together(Queues{Unread: 1, Unsent: 5, Left: 7}, Queues{Unread: 2, Unsent: 5, Left: 7}),
+		Queues{Unread: 3, Unsent: -1})
+	if want := (Queues{Unread: 6, Unsent: 5, Left: 7}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// A stream is silent from the last message that any part of it has heard, also one that misses nothing.
+func TestSilenceOfAllParts(t *testing.T) {
+	t.Parallel()
+	sum := measurement{Recorded: newRecording()}
+	for _, part := range []measurement{
+		{HeardAt: 5 * time.Second},
+		{HeardAt: 3 * time.Second, Drained: 5500 * time.Millisecond},
+		{HeardAt: 4 * time.Second, Drained: 5600 * time.Millisecond},
+	} {
+		part.Recorded = newRecording()
+		sum.add(&part)
+	}
+	if sum.HeardAt != 5*time.Second || sum.Drained != 5500*time.Millisecond {
+		t.Errorf("heard last at %v, the drain ended at %v", sum.HeardAt, sum.Drained)
 	}
 }
 

@@ -65,7 +65,8 @@ func (g *gauge) measure(cpu int) (took []time.Duration) {
 }
 
 // stop ends the measuring, and tells what a piece of work took, on each CPU; 0 if it cannot be measured. It is the
-// harmonic mean, so that twice as long is half of the speed: a neighbour comes and goes within milliseconds.
+// harmonic mean, so that twice as long is half of the speed: a neighbour comes and goes within milliseconds. Pieces
+// that took less than half of the median are left out: a thread's clock may jump, and one would outweigh all others.
 func (g *gauge) stop() (means []time.Duration) {
 	close(g.done)
 	g.running.Wait()
@@ -74,6 +75,8 @@ func (g *gauge) stop() (means []time.Duration) {
 			means = append(means, 0)
 			continue
 		}
+		slices.Sort(took)
+		took = slices.DeleteFunc(took, func(t time.Duration) bool { return t < took[len(took)/2]/2 })
 		speed := 0.
 		for _, t := range took {
 			speed += 1 / float64(max(t, 1))

@@ -75,20 +75,38 @@ func TestSpeedBeforeTheProcess(t *testing.T) {
 func TestSlowedCPUIsNoise(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		idle time.Duration // of a second
+		idle []time.Duration // of a second, each CPU, in ms
 		want Noise
-	}{{0, Noise{Slowed: 0.5, Work: 40}}, {100, Noise{Slowed: 0.5, Work: 40}}, {101, Noise{}}} {
+	}{
+		{[]time.Duration{0, 100}, Noise{Slowed: 0.75, Work: 80}},
+		{[]time.Duration{100, 101}, Noise{Slowed: 0.5}}, // and what it takes on the slowest is not known
+		{[]time.Duration{101, 1000}, Noise{}},
+	} {
 		p := newLocal(LevelConfig{Work: 20 * time.Microsecond}).probe
 		p.cpus, p.gauged, p.found = tuning.CPUs{0, 1}, tuning.CPUs{0, 1}, &speeds{}
 		before := noiseSample{at: time.Now(), idle: []time.Duration{0, time.Hour}}
 		now := noiseSample{
 			at:   before.at.Add(time.Second),
-			idle: []time.Duration{tt.idle * time.Millisecond, time.Hour + time.Second},
+			idle: []time.Duration{tt.idle[0] * time.Millisecond, time.Hour + tt.idle[1]*time.Millisecond},
 		}
 		got := p.between(before, now, []time.Duration{40 * time.Microsecond, 80 * time.Microsecond})
 		if *got != tt.want {
-			t.Errorf("idle for %d ms: %+v, want %+v", tt.idle, *got, tt.want)
+			t.Errorf("idle for %v ms: %+v, want %+v", tt.idle, *got, tt.want)
 		}
+	}
+}
+
+// Without a rest pieces of work follow one another.
+func TestGaugeWithoutRest(t *testing.T) {
+	t.Parallel()
+	cpus, err := tuning.Online()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGauge(cpus[:1], 0)
+	time.Sleep(10 * gaugeTime)
+	if g.stop(); len(g.took[0]) < 100 {
+		t.Errorf("%d pieces of some 20 µs in %v", len(g.took[0]), 10*gaugeTime)
 	}
 }
 
@@ -102,7 +120,7 @@ func TestWaitingKeepsCPUsBusy(t *testing.T) {
 	l := newLocal(LevelConfig{CPUs: cpus[:1], Work: 1})
 	l.probe.gauged = cpus[:1]
 	n, err := l.noise(t.Context(), 300*time.Millisecond)
-	if err != nil || n == nil || n.Work <= 0 || tooMuch(n) == "" {
+	if err != nil || n == nil || n.Work <= 0 || n.Slowed < 0.99 {
 		t.Errorf("%+v, %v, where the CPU had been a thousand times as fast", n, err)
 	}
 }

@@ -35,6 +35,13 @@ func isLoopback(host string) bool {
 // localSockets are the TCP sockets of this machine with the port of a loopback address, from sock_diag(7); false is
 // that the address is another, or that they cannot be seen.
 func localSockets(addr string) (here []*netlink.Socket, ok bool) {
+	return localSocketsWith(addr, netlink.SocketDiagTCP, func(s *netlink.Socket) *netlink.Socket { return s })
+}
+
+// localSocketsWith are they with what a dump says of each beside.
+func localSocketsWith[S any](
+	addr string, dump func(family uint8) ([]S, error), socket func(S) *netlink.Socket,
+) (here []S, ok bool) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || !isLoopback(host) {
 		return nil, false
@@ -44,13 +51,13 @@ func localSockets(addr string) (here []*netlink.Socket, ok bool) {
 		return nil, false
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		all, err := netlink.SocketDiagTCP(family)
+		all, err := dump(family)
 		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 			continue
 		}
 		ok = true
 		for _, s := range all {
-			if s.ID.SourcePort == uint16(number) {
+			if socket(s).ID.SourcePort == uint16(number) {
 				here = append(here, s)
 			}
 		}

@@ -3,7 +3,6 @@ package loadclient
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -26,6 +25,9 @@ type measurement struct {
 	ClientBusy  []float64
 	Noise       *Noise
 	Queues      Queues
+
+	HeardAt time.Duration // when a message came last, since the start
+	Drained time.Duration // when the drain ended for the first that missed some; 0 if all have come
 }
 
 // measured reads what the workers have measured.
@@ -34,7 +36,7 @@ func (l *local) measured(seen observation) measurement {
 		Recorded: newRecording(), Senders: make([]senderTally, l.Connections),
 		Noise: seen.noise, Queues: seen.queues,
 	}
-	m.Queues.Quiet = math.MaxFloat64
+	m.Queues.Left = left(l.Target.Addr)
 	m.Recorded.reset(l.plan.window)
 	for i, w := range l.workers {
 		end := l.ends[i]
@@ -43,7 +45,7 @@ func (l *local) measured(seen observation) measurement {
 		addSent(m.Senders, w.sentTally)
 		m.Sent += w.sent()
 		m.SentLate += w.sent() - end.sent
-		m.Queues.Quiet = min(m.Queues.Quiet, end.quiet)
+		m.HeardAt, m.Drained = max(m.HeardAt, time.Duration(w.heardAt)), firstOf(m.Drained, end.drained)
 		if m.Noise != nil {
 			m.Noise.Waited = max(m.Noise.Waited, end.waited.Seconds()/end.at.Seconds())
 		}
@@ -73,11 +75,20 @@ func (m *measurement) add(o *measurement) {
 	m.ClientBusy = append(m.ClientBusy, o.ClientBusy...)
 	m.Noise = noisier(m.Noise, o.Noise)
 	m.Queues = together(m.Queues, o.Queues)
+	m.HeardAt, m.Drained = max(m.HeardAt, o.HeardAt), firstOf(m.Drained, o.Drained)
 }
 
 // together are the queues of two parts. One that is on the server's machine sees all of the server's.
 func together(a, b Queues) Queues {
-	return Queues{Unread: a.Unread + b.Unread, Unsent: max(a.Unsent, b.Unsent), Quiet: min(a.Quiet, b.Quiet)}
+	return Queues{Unread: a.Unread + b.Unread, Unsent: max(a.Unsent, b.Unsent), Left: max(a.Left, b.Left)}
+}
+
+// firstOf is the earlier of two times, of which 0 is none.
+func firstOf(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // noisier has the larger share of each kind of noise.
@@ -194,7 +205,7 @@ func (x *execution) account(l *Level) account {
 // that lags among ten is not seen in their sum.
 func (l *Level) gather(x *execution) Trial {
 	sum := measurement{Recorded: newRecording(), Senders: make([]senderTally, l.Connections),
-		Queues: Queues{Unsent: -1, Quiet: math.MaxFloat64}}
+		Queues: Queues{Unsent: -1}}
 	sum.Recorded.reset(x.plan.window)
 	var checked integrity
 	for i := range x.measured {
@@ -246,9 +257,7 @@ func (l *Level) result(x *execution, m *measurement, c integrity) Trial {
 		Slope: slope(r.buckets, s.rate*bucketTime.Seconds()),
 	}
 	q := m.Queues
-	if q.Quiet == math.MaxFloat64 { // everything has come
-		q.Quiet = 0
-	}
+	q.Quiet = max(0, milliseconds(m.Drained-m.HeardAt))
 	t.Queues = &q
 	if m.Received > 0 {
 		n := float64(m.Received)

@@ -105,12 +105,17 @@ func (p *noiseProbe) between(before, now noiseSample, took []time.Duration) *Noi
 	if p.alone {
 		n.Others = max(0, ((now.cpus.Busy-before.cpus.Busy)-(now.ours-before.ours)).Seconds()/total)
 	}
+	judged := 0
 	for i, cpu := range p.gauged {
 		idle := now.idle[i] - before.idle[i]
 		if took[i] > 0 && idle.Seconds() <= idleMax*window.Seconds() {
 			n.Slowed = max(n.Slowed, p.found.slowed(cpu, speed{now.at, took[i]}, window, p.least))
 			n.Work = max(n.Work, float64(took[i])/1000)
+			judged++
 		}
+	}
+	if judged < len(p.gauged) { // the slowest may be one of the others
+		n.Work = 0
 	}
 	return n
 }

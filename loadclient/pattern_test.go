@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+	"golang.org/x/sys/unix"
 
 	"github.com/sockloop/sockloop/loadclient/internal/room"
 	"github.com/sockloop/sockloop/tuning"
@@ -89,6 +91,58 @@ func TestLossOnAStreamWithHeartbeats(t *testing.T) {
 	c.Target, c.IDBase = target(t, secure.URL(), SockJS, TargetOptions{Insecure: true}), 1
 	if got = oneTrial(t, c, 500, 400*time.Millisecond); got.Lost != 20 || got.NotCompleted != 0 {
 		t.Errorf("over TLS: %+v", got)
+	}
+}
+
+// What lies in the server's kernel is on its way, however long no message has come.
+func TestWhatTheKernelHasIsNotLost(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var conns []net.Conn
+	heard := 0
+	broadcast := func(text []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if heard++; heard == 5 { // one more leaves, and the others wait
+			raw, err := conns[1].(*net.TCPConn).SyscallConn()
+			if err != nil {
+				return err
+			}
+			if err := raw.Control(func(fd uintptr) { // in bytes a second
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, 1)
+			}); err != nil {
+				return err
+			}
+		}
+		for _, c := range conns {
+			if err := wsutil.WriteServerText(c, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			return
+		}
+		defer c.Close() //nolint:errcheck // the client has gone
+		mu.Lock()
+		conns = append(conns, c)
+		mu.Unlock()
+		for {
+			text, err := wsutil.ReadClientText(c)
+			if err != nil || broadcast(text) != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	to := target(t, "ws"+srv.URL[len("http"):]+"/", WebSocket, TargetOptions{})
+	got := oneTrial(t, LevelConfig{Target: to, Connections: 2, IDBase: 1, Drain: 1500 * time.Millisecond}, 20,
+		500*time.Millisecond)
+	if got.Sent != 10 || got.Lost != 0 || got.NotCompleted == 0 || got.Queues.Left == 0 || got.Queues.Quiet < 1000 {
+		t.Errorf("%+v, %+v", got, *got.Queues)
 	}
 }
 

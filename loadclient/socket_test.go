@@ -74,8 +74,9 @@ func TestLastLookBeforeSilence(t *testing.T) {
 			}
 			w.next, w.senders = w.plan.schedule.messages, nil // all is sent
 			end, err := w.run(time.Now().Add(-time.Minute))
-			if q := (Queues{Quiet: end.quiet}); err != nil || q.Silent() != tt.silent {
-				t.Errorf("quiet for %v ms, %v", end.quiet, err)
+			quiet := end.drained - time.Duration(w.heardAt)
+			if q := (Queues{Quiet: milliseconds(quiet)}); err != nil || q.Silent() != tt.silent {
+				t.Errorf("quiet for %v, %v", quiet, err)
 			}
 		})
 	}

@@ -161,6 +161,7 @@ func (l *webSocketLink) payload(p []byte) error {
 	case l.frame.OpCode.IsControl():
 		l.ctl = append(l.ctl, p...)
 	default:
+		l.c.w.hears = true
 		l.parts = append(l.parts, p...)
 	}
 	return nil

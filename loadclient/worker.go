@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -191,7 +190,7 @@ type windowEnd struct {
 	idle      time.Duration
 	waited    time.Duration // for the CPU
 	at        time.Duration
-	quiet     float64 // for how long no message had come when the drain ended, in ms; MaxFloat64 if all have come
+	drained   time.Duration // when the drain ended, since the start; 0 if all had come
 }
 
 // run runs the trial that was prepared, from a time on, and reports the state at the window's end. It must be called on
@@ -211,7 +210,7 @@ func (w *worker) run(start time.Time) (end windowEnd, err error) {
 		now := time.Since(start)
 		if inWindow && now >= p.window {
 			inWindow = false
-			end = windowEnd{w.sent(), w.delivered(), w.idle, waited(tid) - before, now, math.MaxFloat64}
+			end = windowEnd{w.sent(), w.delivered(), w.idle, waited(tid) - before, now, 0}
 		}
 		if err := w.sendDue(now); err != nil {
 			return end, err
@@ -221,7 +220,7 @@ func (w *worker) run(start time.Time) (end windowEnd, err error) {
 		}
 		if !inWindow && now > p.window+p.drain {
 			err = w.lookOnce()
-			end.quiet = float64(w.clock()-w.heardAt) / 1e6
+			end.drained = time.Since(start)
 			return end, err
 		}
 		if p.relaxed && inWindow {

@@ -28,6 +28,17 @@ func (*listening) OnMessage(*Session, *Message)  {}
 // Publishers that die while they wait for room are let go of, with what they keep, though there is none yet.
 func TestDeadPublishersAreLetGoOf(t *testing.T) {
 	t.Parallel()
+	for range 5 { // a reader that stands still for long on a busy machine is given up, and makes room
+		if letsGoOfDeadPublishers(t) {
+			return
+		}
+	}
+	t.Fatal("there was room each time, so this shows nothing")
+}
+
+// letsGoOfDeadPublishers has some wait and die, and tells whether there was no room until they had been let go of.
+func letsGoOfDeadPublishers(t *testing.T) bool {
+	t.Helper()
 	s, err := New(Config{Addr: "127.0.0.1:0", LogBytesMax: 2 << 20, ReaderBytesPerSecond: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -81,24 +92,29 @@ func TestDeadPublishersAreLetGoOf(t *testing.T) {
 		<-done
 		return waiting, full
 	}
-	await := func(what string, ok func(waiting int, full bool) bool) {
-		for end := time.Now().Add(10 * time.Second); !ok(look()); time.Sleep(time.Millisecond) {
+	await := func(what string, ok func(waiting int) bool) (roomless bool) {
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			switch waiting, full := look(); {
+			case ok(waiting):
+				return full
+			case roomless && !full:
+				return false
+			default:
+				roomless = full
+			}
 			if time.Now().After(end) {
 				t.Fatal(what)
 			}
 		}
 	}
-	await("they are not held", func(waiting int, _ bool) bool { return waiting == len(publishers) })
+	if !await("they are not held", func(waiting int) bool { return waiting == len(publishers) }) {
+		return false
+	}
 	for _, c := range publishers {
 		_ = c.(*net.TCPConn).SetLinger(0)
 		_ = c.Close()
 	}
-	await("they are kept", func(waiting int, full bool) bool {
-		if !full {
-			t.Fatal("there is room, so this shows nothing")
-		}
-		return waiting == 0
-	})
+	return await("they are kept", func(waiting int) bool { return waiting == 0 })
 }
 
 // Who waits for a full log goes on when its readers have read, and nothing is lost.

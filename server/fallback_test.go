@@ -141,7 +141,7 @@ func TestLargeFramesOverHTTP(t *testing.T) {
 func TestServicesAreToldOfTheEnd(t *testing.T) {
 	t.Parallel()
 	service, once := newRecording(), newRecording()
-	s := start(t, server.Config{Options: server.Options{DisconnectDelay: 100 * time.Millisecond}, OutboxBytesMax: 1000},
+	s := start(t, server.Config{Options: server.Options{DisconnectDelay: time.Second}, OutboxBytesMax: 1000},
 		"/recorded", service, "/closing", closing{once})
 
 	s.dial(t).poll("/recorded/0/times-out", "o")

@@ -122,9 +122,9 @@ func (c CPUs) Besides(cpu int) CPUs {
 func (m machine) elsewhere(set CPUs, cpu int) CPUs {
 	core, err := ParseCPUs(m.read(fmt.Sprintf("sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu)))
 	if err != nil { // it is not told
-		core = CPUs{cpu}
+		core = nil
 	}
-	return set.without(core)
+	return set.without(append(core, cpu))
 }
 
 func (c CPUs) without(these CPUs) CPUs {

@@ -10,6 +10,9 @@ type Queues struct {
 	// Unsent lay in the server's, sent by it and not taken over by the client's kernel (sock_diag(7)); -1 if the server
 	// is on another machine.
 	Unsent int64 `json:"server_unsent_bytes"`
+	// Left is what the server's kernel had not brought over when the trial was over: not sent yet, or lost by a network
+	// and to be sent again (TCP_INFO, tcp(7)).
+	Left int64 `json:"left_bytes"`
 	// Quiet is for how long no message had come when the drain ended and every socket had been looked at once more, in
 	// ms; 0 if nothing was missing.
 	Quiet float64 `json:"quiet_ms"`
@@ -28,10 +31,10 @@ func (q *Queues) UnreadTime(t *Trial) float64 {
 // one whose sockets nobody can look into.
 const quietMin, quietAfar = 1000, 3000
 
-// Silent tells that nothing was on its way any more when the drain ended: no message had come for a second, or for
-// three from another machine.
+// Silent tells that nothing was on its way any more when the drain ended: the server's kernel had nothing left, and no
+// message had come for a second, or for three from another machine.
 func (q *Queues) Silent() bool {
-	return q != nil && (q.Quiet >= quietAfar || q.Unsent >= 0 && q.Quiet >= quietMin)
+	return q != nil && q.Left == 0 && (q.Quiet >= quietAfar || q.Unsent >= 0 && q.Quiet >= quietMin)
 }
 
 // Where says in words where the bytes of an overloaded trial waited.

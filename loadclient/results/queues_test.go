@@ -12,6 +12,7 @@ func TestSilent(t *testing.T) {
 	}{
 		{Queues{Quiet: 1000}, true},
 		{Queues{Quiet: 999}, false},
+		{Queues{Quiet: 5000, Left: 1}, false},
 		{Queues{Quiet: 2999, Unsent: -1}, false},
 		{Queues{Quiet: 3000, Unsent: -1}, true},
 	} {

@@ -149,8 +149,9 @@ type Noise struct {
 	Others float64 `json:"others"` // by other processes
 	// Waited is how long a thread of the client was ready to run and did not, at most.
 	Waited float64 `json:"waited"`
-	// Slowed is how much of the best speed that it had in the last two minutes a CPU had lost, and Work what a piece of
-	// work that is always the same took on the slowest of them, in µs, as a harmonic mean; 0 when that is not known.
+	// Slowed is how much of the best speed that it had in the last two minutes, or in earlier trials that sockload was
+	// told of, a CPU had lost that was busy; and Work what a piece of work that is always the same took on the slowest
+	// of the CPUs, in µs, as a harmonic mean; 0 when that is not known, as when one of them was idle.
 	Slowed float64 `json:"slowed,omitempty"`
 	Work   float64 `json:"work_us,omitempty"`
 }

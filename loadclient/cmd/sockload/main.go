@@ -254,8 +254,9 @@ func (t *target) prepare(out *console, sockets int) error {
 	if to.Insecure() {
 		out.note("--insecure: the certificate of %s is not checked", to.Addr)
 	}
-	if t.WorkUS < 0 || t.WorkUS > 0 && len(t.CPUs) == 0 {
-		return fmt.Errorf("--work-us %v: want a time in µs, and the --cpus that it was measured on", t.WorkUS)
+	if t.WorkUS != 0 && (!(t.WorkUS >= 1 && t.WorkUS <= 1e6) || len(t.CPUs) == 0) { // and no NaN
+		return fmt.Errorf("--work-us %v: want a time in µs, 1 to 1000000, and the --cpus that it was measured on",
+			t.WorkUS)
 	}
 	if len(t.Agents) > 0 {
 		return t.checkAgents(t.CPUs)
