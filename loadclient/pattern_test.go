@@ -235,7 +235,7 @@ func TestSearchOfAnEcho(t *testing.T) {
 	found, err := Search(ctx, c, func(x Trial) { // the first rate, perhaps again, and twice that
 		if trials++; x.Nominal == 2*c.StartRate || trials == 10 {
 			stop()
-		} else if x.Nominal != c.StartRate {
+		} else if x.Nominal > c.StartRate { // or less, on a busy machine
 			t.Errorf("tried %v messages a second, want %v", x.Nominal, c.StartRate)
 		}
 	}, nil)
