@@ -82,6 +82,16 @@ func TestLastLookBeforeSilence(t *testing.T) {
 	}
 }
 
+// A fragment of a message is heard, though it is read as a whole with the last of them.
+func TestFragmentsAreHeard(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	f := ws.NewFrame(ws.OpText, false, []byte(`a["`))
+	if err := w.conns[0].feedRaw(ws.MustCompileFrame(f)); err != nil || !w.hears {
+		t.Errorf("heard: %v, %v", w.hears, err)
+	}
+}
+
 // receives is a socket in which something lies that its peer has sent.
 func receives(t *testing.T, p []byte) int {
 	t.Helper()

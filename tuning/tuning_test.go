@@ -147,6 +147,7 @@ func TestThreadsOfOneCore(t *testing.T) {
 		{core("0-1", "0-1"), CPUs{0, 1}, nil, "slows the server"},
 		{core("0", "1"), CPUs{0, 1}, CPUs{1}, ""},
 		{nil, CPUs{0, 1}, CPUs{1}, ""},
+		{core("4"), CPUs{0}, nil, ""}, // not even itself
 	} {
 		m := fake(t, tt.files)
 		f := m.cores(tt.allowed)

@@ -36,6 +36,7 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"no such CPU", []string{"run", "--cpus", "999"}, "no CPU of the set 999 is there: this process may run on",
 			exitUsage},
 		{"speed below none", []string{"run", "--work-us=-1", "--cpus", "0"}, "want a time in µs", exitUsage},
+		{"speed that is none", []string{"run", "--work-us=NaN", "--cpus", "0"}, "want a time in µs", exitUsage},
 		{"speed of no CPU", []string{"trial", "--work-us", "20"}, "and the --cpus that it was measured on", exitUsage},
 		{"no CPU set", []string{"run", "--cpus", "few"}, "want numbers and ranges", exitUsage},
 		{"descriptors", []string{"run", "--levels", "10000000"}, "raise it (ulimit -n", exitUsage},
