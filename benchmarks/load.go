@@ -120,11 +120,8 @@ func (b *bench) speedArgs() []string {
 	for _, c := range b.contestants {
 		records, _ := results.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
 		for _, r := range records {
-			if r.Trial == nil {
-				continue
-			}
-			if work := r.Trial.GaugedWork(); work > 0 && (least == 0 || work < least) {
-				least = work
+			if r.Trial != nil {
+				least = r.Trial.LessWork(least)
 			}
 		}
 	}

@@ -92,9 +92,9 @@ func (p *noiseProbe) while(do func(), every time.Duration) *Noise {
 	return p.between(before, now, took)
 }
 
-// idleMax is the share of the time that a CPU may be idle for its speed to be compared. On one that is idle more the same
-// piece of work takes longer, in a virtual machine too, which is told of no governor: 28 to 32 µs, and 25 when something
-// of the lowest priority ran beside it.
+// idleMax is the share of the time that a CPU may be idle for its speed to be compared. On one that is idle more the
+// same piece of work takes longer, in a virtual machine too, which is told of no governor: 28 to 32 µs, and 25 when
+// something of the lowest priority ran beside it.
 const idleMax = 0.1
 
 // between is the noise from one sample to the next. took is what a piece of work took meanwhile, on each gauged CPU.

@@ -192,9 +192,7 @@ func (m *Measurement) Speed(x *LevelSummary) float64 {
 func (m *Measurement) leastWork() (least float64) {
 	for i := range m.Servers {
 		for j := range m.Servers[i].Trials {
-			if work := m.Servers[i].Trials[j].GaugedWork(); work > 0 && (least == 0 || work < least) {
-				least = work
-			}
+			least = m.Servers[i].Trials[j].LessWork(least)
 		}
 	}
 	return least
@@ -203,6 +201,14 @@ func (m *Measurement) leastWork() (least float64) {
 // GaugedMin is the shortest time of which the mean speed is one to compare others with: a neighbour on the same core
 // comes and goes within milliseconds, and the best of many short times would be better than any long one can be.
 const GaugedMin = time.Second
+
+// LessWork is the lesser of what a piece of work took so far and in the trial; 0 is not known.
+func (t *Trial) LessWork(least float64) float64 {
+	if work := t.GaugedWork(); work > 0 && (least == 0 || work < least) {
+		return work
+	}
+	return least
+}
 
 // GaugedWork is what a piece of work took in a trial that is long enough to tell, and valid; 0 for others.
 func (t *Trial) GaugedWork() float64 {
