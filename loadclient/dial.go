@@ -57,6 +57,7 @@ func (d dialed) close() {
 
 // dialAll opens the connections with some indexes, so many a room, in that order or shuffled; or none.
 func dialAll(ctx context.Context, t Target, indexes []int, room int, inOrder bool) ([]dialed, error) {
+	t.receiveBuffer = tuning.ReceiveBuffer(len(indexes))
 	conns := make([]dialed, len(indexes))
 	for i := range conns {
 		conns[i] = nothingDialed
@@ -121,7 +122,7 @@ func dialTCP(
 ) (ch channel, rest []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	var d net.Dialer
+	d := net.Dialer{Control: t.bound}
 	if host, _, _ := net.SplitHostPort(t.Addr); i >= portsPerAddress && net.ParseIP(host).IsLoopback() {
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i/portsPerAddress))}
 	}
@@ -151,6 +152,18 @@ func dialTCP(
 		return closed, nil, err
 	}
 	return ch, rest, nil
+}
+
+// bound gives a socket its receive buffer, before it is connected: the window is scaled by it.
+func (t *Target) bound(_, _ string, c syscall.RawConn) error {
+	if t.receiveBuffer == 0 {
+		return nil
+	}
+	var setErr error
+	err := c.Control(func(fd uintptr) {
+		setErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, t.receiveBuffer)
+	})
+	return errors.Join(err, os.NewSyscallError("setsockopt", setErr))
 }
 
 func dialError(t Target, err error) error {

@@ -8,6 +8,7 @@ type fifo[T any] struct {
 
 func (f *fifo[T]) len() int  { return len(f.items) - f.head }
 func (f *fifo[T]) front() *T { return &f.items[f.head] }
+func (f *fifo[T]) back() *T  { return &f.items[len(f.items)-1] }
 func (f *fifo[T]) pop()      { f.head++ }
 func (f *fifo[T]) clear()    { f.items, f.head = f.items[:0], 0 }
 

@@ -80,7 +80,10 @@ func appendChunk(dst []byte, text string) []byte {
 }
 
 // feedRaw gives a connection bytes as if its first socket had read them.
-func (c *conn) feedRaw(p []byte) error { return c.link.receive(c.link.sockets()[0], p) }
+func (c *conn) feedRaw(p []byte) error {
+	c.w.countRead(len(p))
+	return c.link.receive(c.link.sockets()[0], p)
+}
 
 func feed(t *testing.T, c *conn, stream []byte, cuts *rand.Rand) {
 	t.Helper()

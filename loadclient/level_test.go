@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sockloop/sockloop/loadclient/internal/room"
 	"github.com/sockloop/sockloop/loadclient/results"
+	"github.com/sockloop/sockloop/tuning"
 )
 
 // openLevel opens a level to a room with faults.
@@ -67,6 +70,26 @@ func TestTrial(t *testing.T) {
 		}
 		if v := l.Live(); v.Returned != 100 || v.Bytes == 0 || v.RTTSum == 0 {
 			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// What lies unread in all sockets together stays below what the kernel has for TCP.
+func TestReceiveBuffersAreBounded(t *testing.T) {
+	t.Parallel()
+	const connections = 100
+	want := tuning.ReceiveBuffer(connections)
+	if want == 0 {
+		t.Skip("the kernel does not grant so much to each of 100 sockets")
+	}
+	l, err := openLevel(t, room.Faults{}, connections, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range l.parts[0].(*local).workers[0].conns {
+		fd := c.link.sockets()[0].fd
+		if got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil || got != 2*want {
+			t.Fatalf("%d, %v, want twice %d (socket(7))", got, err, want)
 		}
 	}
 }

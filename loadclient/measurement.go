@@ -80,7 +80,8 @@ func (m *measurement) add(o *measurement) {
 
 // together are the queues of two parts. One that is on the server's machine sees all of the server's.
 func together(a, b Queues) Queues {
-	return Queues{Unread: a.Unread + b.Unread, Unsent: max(a.Unsent, b.Unsent), Left: max(a.Left, b.Left)}
+	return Queues{Unread: a.Unread + b.Unread, Unsent: max(a.Unsent, b.Unsent), Left: max(a.Left, b.Left),
+		Pressed: a.Pressed || b.Pressed}
 }
 
 // firstOf is the earlier of two times, of which 0 is none.

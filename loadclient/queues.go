@@ -3,6 +3,7 @@ package loadclient
 import (
 	"time"
 
+	"github.com/prometheus/procfs"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -13,12 +14,45 @@ const looks = 4
 // watchQueues looks at the queues until the window ends.
 func (l *local) watchQueues(start time.Time, window time.Duration) Queues {
 	var seen [looks]Queues
+	before, _ := pressures()
 	for i := range seen {
 		l.sleep(start.Add(window/2 + window*time.Duration(i+1)/(2*looks) - lookTime))
 		seen[i] = l.queues()
 	}
 	l.sleep(start.Add(window))
-	return mean(seen[:])
+	q := mean(seen[:])
+	after, now := pressures()
+	q.Pressed = now || after != before
+	return q
+}
+
+// pressure is how often the kernel has been short of memory for TCP's sockets, and for how long in ms, which it counts
+// when that is over.
+type pressure struct{ times, ms float64 }
+
+// pressures is the pressure since the machine began, and whether there is any now. What cannot be read is none.
+func pressures() (p pressure, now bool) {
+	self, err := procfs.Self()
+	if err != nil {
+		return p, false
+	}
+	if stat, err := self.Netstat(); err == nil {
+		p.times, p.ms = known(stat.TCPMemoryPressures), known(stat.TCPMemoryPressuresChrono)
+	}
+	machine, err := procfs.NewDefaultFS()
+	if err != nil {
+		return p, false
+	}
+	protocols, err := machine.NetProtocols()
+	return p, err == nil && protocols["TCP"].Pressure == 1
+}
+
+// known is a number that may not be there.
+func known(x *float64) float64 {
+	if x == nil {
+		return 0
+	}
+	return *x
 }
 
 // mean is what lay in the queues on the average. What was not seen every time was not seen.

@@ -21,7 +21,7 @@ func (c *conn) takeTurn() {
 	if c.alone != nil {
 		return
 	}
-	at := c.w.clock()
+	at := c.w.readAt
 	now, mine := int(at*turns/int64(c.w.window)), c.turn()
 	due := mine == now%min(turns, len(c.w.conns)) || !c.read && mine < now
 	r := c.reference
@@ -72,10 +72,13 @@ func (c *conn) neverCompared() bool { return c.w.plan.sample && !c.read && c.ski
 func (c *conn) skip(n int) {
 	c.w.hears = true
 	c.pos += n
-	if c.pos > c.reference.end {
-		c.ahead.push(reached{c.pos, c.w.clock()})
-	} else {
+	switch {
+	case c.pos <= c.reference.end:
 		c.ahead.clear()
+	case c.ahead.len() > 0 && c.ahead.back().at == c.w.readAt: // another frame of the same read
+		c.ahead.back().pos = c.pos
+	default:
+		c.ahead.push(reached{c.pos, c.w.readAt})
 	}
 	c.passMarks()
 }

@@ -371,6 +371,8 @@ func TestJudge(t *testing.T) {
 		{"lost", Trial{Sent: 1000, Received: 1, Lost: 1}, TargetFailed},
 		{"late sends", Trial{Sent: 1000, Received: 1, SentLate: 6}, ClientLimited},
 		{"a few late sends", Trial{Sent: 1000, Received: 1, SentLate: 5}, OK},
+		{"no memory for sockets", Trial{RTT: Latency{Mean: 300}, Queues: &Queues{Pressed: true}}, ClientLimited},
+		{"no memory, and no harm", Trial{RTT: Latency{Mean: 30}, Queues: &Queues{Pressed: true}}, OK},
 		{"lag", Trial{LagP99: 21, RTT: Latency{Mean: 10_000}}, ClientLimited},
 		{"lag for its round trip", Trial{LagP99: 6, RTT: Latency{Mean: 100}}, ClientLimited},
 		{"lag that is rest", Trial{LagP99: 6, Rest: 5, RTT: Latency{Mean: 10}}, OK},

@@ -1,6 +1,7 @@
 package loadclient
 
 import (
+	"bytes"
 	"net"
 	"testing"
 	"time"
@@ -89,6 +90,28 @@ func TestFragmentsAreHeard(t *testing.T) {
 	f := ws.NewFrame(ws.OpText, false, []byte(`a["`))
 	if err := w.conns[0].feedRaw(ws.MustCompileFrame(f)); err != nil || !w.hears {
 		t.Errorf("heard: %v, %v", w.hears, err)
+	}
+}
+
+// What a server sends in many small frames, to a connection that need not be looked at, is read with few calls, and
+// noted once for each: a client that is behind has the least time for it.
+func TestSmallFramesShareReads(t *testing.T) {
+	t.Parallel()
+	w := newTestWorker(t, SockJS)
+	c := w.conns[0]
+	c.skims = true
+	const frames = 200
+	one := wire(SockJS, someMessages(10))
+	s := c.link.sockets()[0]
+	s.fd = receives(t, bytes.Repeat(one, frames))
+	if err := w.receive(s); err != nil {
+		t.Fatal(err)
+	}
+	if w.frames != frames || w.bytes != frames*len(one) {
+		t.Fatalf("%d frames, %d bytes, want %d of %d", w.frames, w.bytes, frames, len(one))
+	}
+	if w.reads > 5 || c.ahead.len() > w.reads {
+		t.Errorf("%d reads of %d bytes, and %d notes", w.reads, w.bytes, c.ahead.len())
 	}
 }
 

@@ -36,6 +36,8 @@ type Target struct {
 	Greeting     *regexp.Regexp // messages that are not of the run and no surprise; nil for none
 	Payload      Payload        // what is sent; the zero value is that of 2011
 	Compress     bool           // permessage-deflate, without context of the server's: RFC 7692
+
+	receiveBuffer int // of each socket, in bytes: SO_RCVBUF; 0 leaves it to the kernel
 }
 
 // ParseTarget reads a URL: ws://host:port/path?query, or wss, http, https. With SockJS the path is the service's

@@ -47,6 +47,7 @@ type worker struct {
 	writes               int
 	heardAt              int64 // when part of a message was read last, in ns since the start of the trial
 	hears                bool  // one was since the last look at the clock
+	readAt               int64 // when something was read last, in ns since the start of the trial
 	returned             int   // own messages
 	rttSum               int64 // ns
 	idle                 time.Duration
@@ -496,26 +497,31 @@ func (w *worker) receive(s *socket) error {
 		n, err := rawcall.Read(s.fd, w.read)
 		return w.received(s, n, err)
 	}
+	piece := skimBytes
 	for left := readBytes; left > 0 && (s.skim > 0 || s.c.skims); {
-		n, want, err := w.skim(s)
+		large := s.skim >= skimBytes
+		n, want, err := w.skim(s, min(piece, left))
 		if n <= 0 || err != nil {
 			return w.received(s, n, err)
 		}
 		if left -= n; n < want { // there is no more
 			break
 		}
+		if piece *= 2; large || s.skim >= skimBytes {
+			piece = skimBytes
+		}
 	}
 	return nil
 }
 
-// skim takes a piece off a socket of which the messages are not looked at, of want bytes at most. What is left of a
-// large frame is thrown away; small ones are read, many with a call.
-func (w *worker) skim(s *socket) (n, want int, err error) {
+// skim takes something off a socket of which the messages are not looked at, of want bytes at most. What is left of a
+// large frame is thrown away; small ones are read, a piece with a call.
+func (w *worker) skim(s *socket, piece int) (n, want int, err error) {
 	if s.skim < skimBytes {
-		if n, err = rawcall.Read(s.fd, w.read[:skimBytes]); n > 0 {
+		if n, err = rawcall.Read(s.fd, w.read[:piece]); n > 0 {
 			err = w.received(s, n, err)
 		}
-		return n, skimBytes, err
+		return n, piece, err
 	}
 	want = min(s.skim, readBytes)
 	if n, err = rawcall.Discard(s.fd, want); n > 0 {
@@ -526,12 +532,13 @@ func (w *worker) skim(s *socket) (n, want int, err error) {
 	return n, want, err
 }
 
-// skimBytes is what is read at a time of a connection whose frames are skimmed: copying so much costs less than a
-// system call.
+// skimBytes is what is read first of a connection whose frames are skimmed: copying so much costs less than a system
+// call. While all that comes are small frames each read takes twice as much as the last.
 const skimBytes = 4 << 10
 
-// countRead counts a read.
+// countRead counts a read, and notes when it was.
 func (w *worker) countRead(n int) {
+	w.readAt = w.clock()
 	w.reads++
 	w.bytes += n
 }

@@ -35,6 +35,7 @@ func Examine() Findings {
 		m.descriptors(),
 		m.somaxconn(),
 		m.portRange(),
+		m.socketMemory(),
 		m.congestion(),
 		m.governor(),
 		m.steal(),

@@ -166,22 +166,24 @@ func TestThreadsOfOneCore(t *testing.T) {
 func TestDoctorAdvises(t *testing.T) {
 	t.Parallel()
 	bad := fake(t, map[string]string{
-		"proc/sys/net/core/somaxconn":              "128\n",
-		"proc/sys/net/ipv4/ip_local_port_range":    "32768\t40000\n",
-		"proc/sys/net/ipv4/tcp_congestion_control": "bbr\n",
-		"proc/stat": "cpu 100 0 100 700 0 0 0 100 0 0\ncpu0 1\n",
+		"proc/sys/net/core/somaxconn":                          "128\n",
+		"proc/sys/net/ipv4/ip_local_port_range":                "32768\t40000\n",
+		"proc/sys/net/ipv4/tcp_congestion_control":             "bbr\n",
+		"proc/sys/net/ipv4/tcp_mem":                            "30000\t60000\t90000\n",
+		"proc/stat":                                            "cpu 100 0 100 700 0 0 0 100 0 0\ncpu0 1\n",
 		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
 	})
 	good := fake(t, map[string]string{
-		"proc/sys/net/core/somaxconn":              "4096\n",
-		"proc/sys/net/ipv4/ip_local_port_range":    "10000 65535\n",
-		"proc/sys/net/ipv4/tcp_congestion_control": "cubic\n",
-		"proc/stat": "cpu 100 0 100 800 0 0 0 1 0 0\n",
+		"proc/sys/net/core/somaxconn":                          "4096\n",
+		"proc/sys/net/ipv4/ip_local_port_range":                "10000 65535\n",
+		"proc/sys/net/ipv4/tcp_congestion_control":             "cubic\n",
+		"proc/sys/net/ipv4/tcp_mem":                            tcpMemoryWanted + "\n",
+		"proc/stat":                                            "cpu 100 0 100 800 0 0 0 1 0 0\n",
 		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
 	})
 	empty := fake(t, nil)
 	for _, look := range []func(machine) Finding{
-		machine.somaxconn, machine.portRange, machine.congestion, machine.governor, machine.steal,
+		machine.somaxconn, machine.portRange, machine.socketMemory, machine.congestion, machine.governor, machine.steal,
 	} {
 		if f := look(bad); f.Advice == "" || f.Value == "" {
 			t.Errorf("nothing to say of %+v", f)
@@ -191,6 +193,30 @@ func TestDoctorAdvises(t *testing.T) {
 		}
 		if f := look(empty); f.Advice != "" || f.Value == "" {
 			t.Errorf("a machine that does not tell: %+v", f)
+		}
+	}
+}
+
+// Sockets that nobody reads from may have half of what TCP has without pressure.
+func TestReceiveBuffer(t *testing.T) {
+	t.Parallel()
+	memory := fmt.Sprint((800<<20)/os.Getpagesize(), " 2000000 3000000\n")
+	for _, tt := range []struct {
+		memory, most  string
+		sockets, want int
+	}{
+		{memory, "4194304", 2000, 800 << 20 / 8000},
+		{memory, "4194304", 100, 2 << 20},
+		{memory, "4194304", 25, 0}, // more than the kernel grants
+		{memory, "212992", 500, 0},
+		{memory, "4194304", 20_000, receiveBufferMin},
+		{memory, "4194304", 0, 0},
+		{"", "4194304", 2000, 0},
+		{memory, "", 2000, 0},
+	} {
+		m := fake(t, map[string]string{"proc/sys/net/ipv4/tcp_mem": tt.memory, "proc/sys/net/core/rmem_max": tt.most})
+		if got := m.receiveBuffer(tt.sockets); got != tt.want {
+			t.Errorf("%d sockets, at most %q: %d, want %d", tt.sockets, tt.most, got, tt.want)
 		}
 	}
 }
@@ -205,7 +231,7 @@ func TestReport(t *testing.T) {
 	if want := "ok    a  1  \nlook  b  2  make it 3\n1 of 2 settings deserve a look\n"; b.String() != want {
 		t.Errorf("got %q", b.String())
 	}
-	if len(Examine()) < 9 {
+	if len(Examine()) < 10 {
 		t.Error("settings are missing")
 	}
 }

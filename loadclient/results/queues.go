@@ -16,6 +16,9 @@ type Queues struct {
 	// Quiet is for how long no message had come when the drain ended and every socket had been looked at once more, in
 	// ms; 0 if nothing was missing.
 	Quiet float64 `json:"quiet_ms"`
+	// Pressed tells that this machine's kernel was short of memory for TCP's sockets in the window, so that it dropped
+	// segments (tcp_mem, ip-sysctl.rst).
+	Pressed bool `json:"memory_pressure,omitempty"`
 }
 
 // UnreadTime is how long the client takes to receive what lay unread, in ms.
