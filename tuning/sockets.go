@@ -21,7 +21,8 @@ func (m machine) tcpMemory() (int, bool) {
 
 // ReceiveBuffer is what each of so many sockets may set as its receive buffer (SO_RCVBUF, socket(7)), in bytes, so that
 // all of them together take half of what TCP may have without pressure, if nobody reads them; the other half is for
-// those who send. 0 is to leave it to the kernel: few sockets need no bound, and it grants no more than rmem_max.
+// those who send. It is no less than a segment of loopback takes, however many there are. 0 is to leave it to the
+// kernel: few sockets need no bound, and it grants no more than rmem_max.
 func ReceiveBuffer(sockets int) int { return machine{root: "/"}.receiveBuffer(sockets) }
 
 func (m machine) receiveBuffer(sockets int) int {
