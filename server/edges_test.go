@@ -65,11 +65,12 @@ func TestReceiverThatComesDuringTheDrain(t *testing.T) {
 	s := start(t, server.Config{DrainWindow: time.Second, CloseTimeout: time.Second})
 	late := s.dial(t)
 	late.say("POST /echo/0/late/xhr_streaming HTTP/1.1\r\nHost: x\r\nContent-Le")
+	poster := s.dial(t) // its request has begun, too: an idle connection may be closed first of all
+	poster.say("POST /echo/0/late/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n[")
 	s.dial(t).poll("/echo/0/late", "o")
 	poll := s.dial(t)
 	poll.say("POST /echo/0/late/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 	s.eventually(t, "the poll waits", func(st server.Stats) bool { return st.Requests == 2 })
-	poster := s.dial(t)
 	down := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -82,7 +83,7 @@ func TestReceiverThatComesDuringTheDrain(t *testing.T) {
 			_ = c.Close()
 		}
 	}
-	poster.post("/echo/0/late", `["x"]`) // ends the poll
+	poster.say(`"x"]`) // ends the poll
 	_, _ = poll.response()
 	late.say("ngth: 0\r\n\r\n")
 	_ = late.SetDeadline(time.Now().Add(patience))
