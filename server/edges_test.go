@@ -84,6 +84,9 @@ func TestReceiverThatComesDuringTheDrain(t *testing.T) {
 		}
 	}
 	poster.say(`"x"]`) // ends the poll
+	if resp, got := poster.response(); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("xhr_send: %d %q", resp.StatusCode, got)
+	}
 	_, _ = poll.response()
 	late.say("ngth: 0\r\n\r\n")
 	_ = late.SetDeadline(time.Now().Add(patience))
