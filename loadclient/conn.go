@@ -99,7 +99,7 @@ func (c *conn) frameEnd() {
 
 // elements takes a part of the messages: compares it with what the others received, or is the first to.
 func (c *conn) elements(p []byte) {
-	c.w.hears = true
+	c.w.heardAt = c.w.readAt
 	switch {
 	case c.alone != nil:
 		c.pos += len(p)

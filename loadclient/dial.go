@@ -57,7 +57,6 @@ func (d dialed) close() {
 
 // dialAll opens the connections with some indexes, so many a room, in that order or shuffled; or none.
 func dialAll(ctx context.Context, t Target, indexes []int, room int, inOrder bool) ([]dialed, error) {
-	t.receiveBuffer = tuning.ReceiveBuffer(len(indexes))
 	conns := make([]dialed, len(indexes))
 	for i := range conns {
 		conns[i] = nothingDialed

@@ -86,7 +86,11 @@ func TestReceiveBuffersAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range l.parts[0].(*local).workers[0].conns {
+	w := l.parts[0].(*local).workers[0]
+	if got := w.target.receiveBuffer; got != want {
+		t.Errorf("%d of what is opened again, want %d", got, want)
+	}
+	for _, c := range w.conns {
 		fd := c.link.sockets()[0].fd
 		if got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil || got != 2*want {
 			t.Fatalf("%d, %v, want twice %d (socket(7))", got, err, want)

@@ -87,6 +87,7 @@ func (l *local) open(ctx context.Context) error {
 		cpus = tuning.CPUs{-1}
 	}
 	indexes := l.Share.indexes(l.Connections)
+	l.Target.receiveBuffer = tuning.ReceiveBuffer(len(indexes) * Sockets(l.Target.Protocol)) // opened again later, too
 	for _, cpu := range cpus[:min(len(cpus), len(indexes))] {
 		w, err := newWorker(l.Target, cpu, l.IDBase)
 		if err != nil {

@@ -32,16 +32,16 @@ type pressure struct{ times, ms float64 }
 
 // pressures is the pressure since the machine began, and whether there is any now. What cannot be read is none.
 func pressures() (p pressure, now bool) {
-	self, err := procfs.Self()
+	machine, err := procfs.NewDefaultFS()
+	if err != nil {
+		return p, false
+	}
+	self, err := machine.Self()
 	if err != nil {
 		return p, false
 	}
 	if stat, err := self.Netstat(); err == nil {
 		p.times, p.ms = known(stat.TCPMemoryPressures), known(stat.TCPMemoryPressuresChrono)
-	}
-	machine, err := procfs.NewDefaultFS()
-	if err != nil {
-		return p, false
 	}
 	protocols, err := machine.NetProtocols()
 	return p, err == nil && protocols["TCP"].Pressure == 1

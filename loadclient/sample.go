@@ -70,7 +70,7 @@ func (c *conn) neverCompared() bool { return c.w.plan.sample && !c.read && c.ski
 
 // skip counts bytes of messages that nobody looks at.
 func (c *conn) skip(n int) {
-	c.w.hears = true
+	c.w.heardAt = c.w.readAt
 	c.pos += n
 	switch {
 	case c.pos <= c.reference.end:

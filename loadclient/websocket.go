@@ -161,7 +161,7 @@ func (l *webSocketLink) payload(p []byte) error {
 	case l.frame.OpCode.IsControl():
 		l.ctl = append(l.ctl, p...)
 	default:
-		l.c.w.hears = true
+		l.c.w.heardAt = l.c.w.readAt
 		l.parts = append(l.parts, p...)
 	}
 	return nil

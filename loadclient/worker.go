@@ -46,7 +46,6 @@ type worker struct {
 	frames, reads, bytes int
 	writes               int
 	heardAt              int64 // when part of a message was read last, in ns since the start of the trial
-	hears                bool  // one was since the last look at the clock
 	readAt               int64 // when something was read last, in ns since the start of the trial
 	returned             int   // own messages
 	rttSum               int64 // ns
@@ -451,9 +450,6 @@ func (w *worker) poll(timeout time.Duration) error {
 				return err
 			}
 		}
-	}
-	if w.hears {
-		w.hears, w.heardAt = false, w.clock()
 	}
 	if n > 0 {
 		w.live.publish(w)

@@ -56,8 +56,7 @@ func (m *Machine) Difference(other Machine) (setting, is, others string) {
 var sysctls = []string{
 	"net/core/somaxconn", "net/core/rmem_max", "net/core/wmem_max", "net/core/busy_poll",
 	"net/ipv4/tcp_mem", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem", "net/ipv4/tcp_congestion_control",
-	"net/ipv4/ip_local_port_range",
-	"kernel/sched_autogroup_enabled",
+	"net/ipv4/ip_local_port_range", "kernel/sched_autogroup_enabled",
 }
 
 // ThisMachine describes the machine that the process runs on.
