@@ -1,6 +1,7 @@
 package loadclient
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -18,6 +19,25 @@ func TestGauge(t *testing.T) {
 	took := newGauge(append(cpus[:1:1], 1<<20), time.Hour).stop() // the second is none
 	if len(took) != 2 || took[0] < time.Microsecond || took[0] > time.Second || took[1] != 0 {
 		t.Errorf("a piece of work took %v", took)
+	}
+}
+
+// What interrupts some of the pieces of work is not the CPU's speed.
+func TestGaugeIsNotInterrupted(t *testing.T) {
+	t.Parallel()
+	runtime.LockOSThread() // its clock is read
+	defer runtime.UnlockOSThread()
+	const long = 20 * time.Millisecond
+	pieces := 0
+	took := undisturbed(func() uint64 {
+		if pieces++; pieces != gaugePieces-1 {
+			for begin := threadTime(); threadTime() < begin+long; {
+			}
+		}
+		return 0
+	})
+	if pieces != gaugePieces || took >= long {
+		t.Errorf("the least of %d pieces took %v, and one was not interrupted for %v", pieces, took, long)
 	}
 }
 
