@@ -3,7 +3,7 @@
 
 gauge.py OLD NEW OUT: OLD and NEW are programs, OUT gets a line of JSON for each trial. To be run in the repository, on a
 machine with two CPUs, after make build and bin/benchmarks --install."""
-import json, os, subprocess, sys, tempfile, time
+import json, subprocess, sys, time
 
 old, new, out = sys.argv[1:4]
 node = [["taskset", "-c", "0", "node", "benchmarks/peers/sockjs-node/server.js", "127.0.0.1"], []]
@@ -21,18 +21,15 @@ with open(out, "a") as log:
         time.sleep(1.5)
         for round in range(6):
             for version, client in (("old", old), ("new", new)):
-                with tempfile.TemporaryDirectory() as d:
-                    file = os.path.join(d, "trial.jsonl")
-                    subprocess.run([client, "trial", "--cpus", "1", "--target", f"ws://127.0.0.1:{port}/broadcast",
-                                    "--connections", str(connections), "--rate", str(int(rate)), "--window", "3s",
-                                    "--out", file] + args, capture_output=True, timeout=60)
-                    for line in open(file) if os.path.exists(file) else []:
-                        t = json.loads(line).get("trial")
-                        if t:
-                            log.write(json.dumps({
-                                "server": name, "connections": connections, "nominal_rate": t["nominal_rate"],
-                                "client": version, "client_version": t["client_version"], "verdict": t["verdict"],
-                                "mean_ms": t["rtt_ms"]["mean"], "noise": t.get("noise")}) + "\n")
-                            log.flush()
+                printed = subprocess.run(
+                    [client, "trial", "--cpus", "1", "--target", f"ws://127.0.0.1:{port}/broadcast", "-c",
+                     str(connections), "--rate", str(int(rate)), "--json"] + args,
+                    capture_output=True, text=True, timeout=60, check=False).stdout
+                t = next(t for t in map(json.loads, printed.splitlines()) if "verdict" in t)
+                log.write(json.dumps({
+                    "server": name, "connections": connections, "nominal_rate": t["nominal_rate"], "client": version,
+                    "client_version": t["client_version"], "verdict": t["verdict"], "mean_ms": t["rtt_ms"]["mean"],
+                    "noise": t.get("noise")}) + "\n")
+                log.flush()
         server.terminate()
         server.wait()
