@@ -272,7 +272,7 @@ const (
 const laterCurve = "--curve=0.5"
 
 // measureRetrying measures, and once more if that ended at the load client, which may have had a bad minute on a shared
-// machine. What is found then counts, whatever it is.
+// machine. What is found then counts, unless it is a worse bound ([results.Discarded]).
 func (b *bench) measureRetrying(ctx context.Context, c *contestant, level, block int) error {
 	if err := b.measure(ctx, c, level, block); err != nil {
 		return err

@@ -25,7 +25,8 @@ type Record struct {
 	Wall       *Wall       `json:"wall,omitempty"`
 }
 
-// Discarded says that the last search before it at a level does not count, because it is made again. Its trials do.
+// Discarded says that the last search before it at a level is made again, and that the next one counts. Its trials
+// count too: when it had carried more than the next one, and neither found the server's end, it stays.
 type Discarded struct {
 	Connections int    `json:"connections"`
 	Reason      string `json:"reason"`
@@ -82,13 +83,20 @@ func (p *Provenance) fill(block int) {
 // Searches are those of a result file that count, in the order in which they were made.
 func Searches(records []Record) []Saturation {
 	var all []Saturation
+	again := map[int]Saturation{} // by level, what is made again
 	for _, r := range records {
 		switch {
 		case r.Saturation != nil:
-			all = append(all, *r.Saturation)
+			s := *r.Saturation
+			if first, made := again[s.Connections]; made && s.LowerBound() && s.Rate < first.Rate {
+				s = first // what was carried then is a bound still
+			}
+			delete(again, s.Connections)
+			all = append(all, s)
 		case r.Discarded != nil:
 			for i, s := range slices.Backward(all) {
 				if s.Connections == r.Discarded.Connections {
+					again[s.Connections] = s
 					all = slices.Delete(all, i, i+1)
 					break
 				}

@@ -3,6 +3,7 @@ package results
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -107,5 +108,36 @@ func TestNextBlock(t *testing.T) {
 	}
 	if n := NextBlock(records(found(1, 2))); n != 3 {
 		t.Errorf("the block after the second is %d", n)
+	}
+}
+
+// What was carried before a search was made again is a lower bound still, unless the server's own end was found then.
+func TestSearchMadeAgain(t *testing.T) {
+	t.Parallel()
+	search := func(connections int, rate float64, limit Verdict) Record {
+		return Record{Saturation: &Saturation{Connections: connections, Rate: rate, Limit: limit}}
+	}
+	again := Record{Discarded: &Discarded{Connections: 25}}
+	for _, tt := range []struct {
+		first   float64
+		records []Record
+		want    float64
+	}{
+		{244, []Record{again, search(25, 223, ClientLimited)}, 244},
+		{244, []Record{again, search(25, 223, Noisy)}, 244},
+		{223, []Record{again, search(25, 244, ClientLimited)}, 244},
+		{244, []Record{again, search(25, 223, Overloaded)}, 223},
+		{244, []Record{again, search(100, 400, ClientLimited), search(25, 223, ClientLimited)}, 244},
+		{244, []Record{again, search(25, 250, ClientLimited), again, search(25, 223, ClientLimited)}, 250},
+	} {
+		got := Searches(append([]Record{search(25, tt.first, ClientLimited)}, tt.records...))
+		got = slices.DeleteFunc(got, func(s Saturation) bool { return s.Connections != 25 })
+		if len(got) != 1 || got[0].Rate != tt.want {
+			t.Errorf("%g and then %+v: %+v, want %g", tt.first, tt.records, got, tt.want)
+		}
+	}
+	two := Searches([]Record{search(25, 244, ClientLimited), again, search(25, 223, ClientLimited), search(25, 1, Noisy)})
+	if len(two) != 2 || two[1].Rate != 1 {
+		t.Errorf("another block's search: %+v", two)
 	}
 }
