@@ -24,7 +24,7 @@ type gauge struct {
 }
 
 const (
-	// gaugeTime is how often pieces of work are done. Each takes 15 to 40 µs, all of them up to a 150th of a CPU's time.
+	// gaugeTime is how often pieces of work are done. Each takes 15 to 40 µs, all up to a 150th of a CPU's time.
 	gaugeTime   = 30 * time.Millisecond
 	gaugePieces = 5 // in a row, of which the least counts
 	gaugeRounds = 20_000
@@ -88,7 +88,7 @@ func (g *gauge) stop() (means []time.Duration) {
 }
 
 // undisturbed is the least time of several pieces in a row. The first has cold caches, and the kernel counts interrupts
-// as time of the thread that they interrupt: where a server wakes the client often they would be taken for a slow CPU. A
+// as time of the thread that they interrupt, which would look like a slow CPU where a server wakes the client often. A
 // neighbour's bursts are longer than all pieces together.
 func undisturbed(do func() uint64) time.Duration {
 	least := timed(do)

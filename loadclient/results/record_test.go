@@ -136,7 +136,8 @@ func TestSearchMadeAgain(t *testing.T) {
 			t.Errorf("%g and then %+v: %+v, want %g", tt.first, tt.records, got, tt.want)
 		}
 	}
-	two := Searches([]Record{search(25, 244, ClientLimited), again, search(25, 223, ClientLimited), search(25, 1, Noisy)})
+	first, second := search(25, 244, ClientLimited), search(25, 223, ClientLimited)
+	two := Searches([]Record{first, again, second, search(25, 1, Noisy)})
 	if len(two) != 2 || two[1].Rate != 1 {
 		t.Errorf("another block's search: %+v", two)
 	}
