@@ -313,7 +313,7 @@ func (b *bench) measure(ctx context.Context, c *contestant, level, block int) er
 		}
 	}
 	search := slices.Concat([]string{"run", "--levels", strconv.Itoa(level), "--out", b.file(c.Name)}, l.args())
-	if block > 0 {
+	if block > 0 && !slices.ContainsFunc(b.Search, func(arg string) bool { return strings.HasPrefix(arg, "--curve") }) {
 		search = append(search, laterCurve)
 	}
 	search = append(search, b.Search...)

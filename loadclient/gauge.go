@@ -24,9 +24,9 @@ type gauge struct {
 }
 
 const (
-	// gaugeTime is how often pieces of work are done. Each takes 15 to 40 µs, all up to a 150th of a CPU's time.
+	// gaugeTime is how often pieces of work are done. Each takes 15 to 40 µs, all up to a 250th of a CPU's time.
 	gaugeTime   = 30 * time.Millisecond
-	gaugePieces = 5 // in a row, of which the least counts
+	gaugePieces = 3 // in a row, of which the least counts
 	gaugeRounds = 20_000
 )
 
@@ -77,7 +77,8 @@ func (g *gauge) stop() (means []time.Duration) {
 			continue
 		}
 		slices.Sort(took)
-		took = slices.DeleteFunc(took, func(t time.Duration) bool { return t < took[len(took)/2]/2 })
+		jumped := took[len(took)/2] / 2
+		took = slices.DeleteFunc(took, func(t time.Duration) bool { return t < jumped })
 		speed := 0.
 		for _, t := range took {
 			speed += 1 / float64(max(t, 1))
@@ -87,9 +88,9 @@ func (g *gauge) stop() (means []time.Duration) {
 	return means
 }
 
-// undisturbed is the least time of several pieces in a row. The first has cold caches, and the kernel counts interrupts
-// as time of the thread that they interrupt, which would look like a slow CPU where a server wakes the client often. A
-// neighbour's bursts are longer than all pieces together.
+// undisturbed is the least time of a few pieces in a row. The first has cold caches, and the kernel counts interrupts
+// as time of the thread that they interrupt, which would look like a slow CPU where a server wakes the client often.
+// What a neighbour takes in bursts shorter than all pieces together is hidden with them.
 func undisturbed(do func() uint64) time.Duration {
 	least := timed(do)
 	for range gaugePieces - 1 {

@@ -152,6 +152,7 @@ func (x *LevelSummary) blocks() {
 func (s *Server) trials(x *LevelSummary) {
 	var idle, half, light, recovered memories
 	var p99Half, lightRTT, work []float64
+	halves := map[int]*halfLoad{} // by block
 	for i := range s.Trials {
 		t := &s.Trials[i]
 		if t.Connections != x.Connections {
@@ -160,7 +161,7 @@ func (s *Server) trials(x *LevelSummary) {
 		if w := t.GaugedWork(); w > 0 {
 			work = append(work, w)
 		}
-		switch share := t.Nominal / x.Rate.Median; {
+		switch {
 		case t.Phase == PhaseIdle:
 			idle.add(t)
 		case t.Phase == PhaseLight:
@@ -168,13 +169,38 @@ func (s *Server) trials(x *LevelSummary) {
 			lightRTT = append(lightRTT, t.RTT.Mean)
 		case t.Phase == PhaseRecovered:
 			recovered.add(t)
-		case (t.Phase == PhaseCurve || t.Phase == PhaseRamp) && t.Verdict == OK && share > halfLow && share < halfHigh:
-			half.add(t)
-			p99Half = append(p99Half, t.RTT.P99)
+		case (t.Phase == PhaseCurve || t.Phase == PhaseRamp) && t.Verdict == OK && x.isHalf(t):
+			h := halves[t.Block]
+			if h == nil {
+				h = &halfLoad{}
+				halves[t.Block] = h
+			}
+			h.add(t)
+			h.p99 = append(h.p99, t.RTT.P99)
 		}
+	}
+	for _, h := range halves {
+		half.append(h.median())
+		p99Half = append(p99Half, Median(h.p99...))
 	}
 	x.Idle, x.Half, x.Light, x.Recovered = idle.median(), half.median(), light.median(), recovered.median()
 	x.P99Half, x.LightRTT, x.Work = Median(p99Half...), Median(lightRTT...), Median(work...)
+}
+
+// halfLoad is what a block's trials at half its saturation say: a block counts once, however many it has.
+type halfLoad struct {
+	memories
+	p99 []float64
+}
+
+// isHalf tells whether a trial is at half of what was found in its block, more or less.
+func (x *LevelSummary) isHalf(t *Trial) bool {
+	for i := range x.Searches {
+		if f := &x.Searches[i]; f.Block == t.Block {
+			return t.Nominal > halfLow*f.Rate && t.Nominal < halfHigh*f.Rate
+		}
+	}
+	return false
 }
 
 // SlowCPU is the share of the best speed of a run's CPUs below which figures are not to be compared with others.
@@ -222,13 +248,19 @@ func (t *Trial) GaugedWork() float64 {
 type memories struct{ rss, anon, file, sockets []float64 }
 
 func (m *memories) add(t *Trial) {
-	if t == nil || t.Server == nil || t.Server.RSS == 0 {
+	if t != nil && t.Server != nil {
+		u := t.Server
+		m.append(Memory{float64(u.RSS), float64(u.Anon), float64(u.File), float64(u.KernelSockets)})
+	}
+}
+
+func (m *memories) append(x Memory) {
+	if x.RSS == 0 {
 		return
 	}
-	m.rss = append(m.rss, float64(t.Server.RSS))
-	if u := t.Server; u.Anon > 0 { // measured: not even an idle process has none
-		m.anon, m.file = append(m.anon, float64(u.Anon)), append(m.file, float64(u.File))
-		m.sockets = append(m.sockets, float64(u.KernelSockets))
+	m.rss = append(m.rss, x.RSS)
+	if x.Anon > 0 { // measured: not even an idle process has none
+		m.anon, m.file, m.sockets = append(m.anon, x.Anon), append(m.file, x.File), append(m.sockets, x.KernelSockets)
 	}
 }
 

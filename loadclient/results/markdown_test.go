@@ -65,7 +65,7 @@ func TestMarkdown(t *testing.T) {
 	}, map[string][]Record{
 		"sockloop": {
 			trial(PhaseIdle, 1, 10), trial(PhaseLight, 1e5, 14), trial(PhaseRecovered, 1e5, 15),
-			trial(PhaseCurve, 60e6, 17),
+			trial(PhaseCurve, 40e6, 17),
 			most(1, 72e6), most(2, 112.5e6),
 			search(1, 80e6, nil), search(2, 125e6, nil), search(3, 120e6, func(s *Saturation) { s.Sustained = 0 }),
 		},

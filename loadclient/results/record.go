@@ -25,8 +25,8 @@ type Record struct {
 	Wall       *Wall       `json:"wall,omitempty"`
 }
 
-// Discarded says that the last search before it at a level is made again, and that the next one counts. Its trials
-// count too: when it had carried more than the next one, and neither found the server's end, it stays.
+// Discarded says that the last search before it at a level is made again, and that the block's next one counts. What
+// was carried before counts too: of two that did not find the server's end the higher bounds stay.
 type Discarded struct {
 	Connections int    `json:"connections"`
 	Reason      string `json:"reason"`
@@ -83,27 +83,44 @@ func (p *Provenance) fill(block int) {
 // Searches are those of a result file that count, in the order in which they were made.
 func Searches(records []Record) []Saturation {
 	var all []Saturation
-	again := map[int]Saturation{} // by level, what is made again
+	again := map[int]int{} // by level, the place of what is made again
 	for _, r := range records {
 		switch {
 		case r.Saturation != nil:
 			s := *r.Saturation
-			if first, made := again[s.Connections]; made && s.LowerBound() && s.Rate < first.Rate {
-				s = first // what was carried then is a bound still
-			}
+			i, made := again[s.Connections]
 			delete(again, s.Connections)
-			all = append(all, s)
+			if made && all[i].Block == s.Block {
+				all[i] = s.after(all[i])
+			} else {
+				all = append(all, s)
+			}
 		case r.Discarded != nil:
 			for i, s := range slices.Backward(all) {
 				if s.Connections == r.Discarded.Connections {
-					again[s.Connections] = s
-					all = slices.Delete(all, i, i+1)
+					again[s.Connections] = i
 					break
 				}
 			}
 		}
 	}
 	return all
+}
+
+// after is what counts of a search that was made again after the first. When it found the server's end, that is it;
+// otherwise a worse bound never replaces a better one, unless the rates between them fell.
+func (s Saturation) after(first Saturation) Saturation {
+	if !s.LowerBound() {
+		return s
+	}
+	if s.Rate < first.Rate && (s.Fell == 0 || s.Fell > first.Rate) {
+		s.Rate, s.Held, s.Fell, s.Limit, s.Reason = first.Rate, first.Held, first.Fell, first.Limit, first.Reason
+	}
+	if s.Sustained < first.Sustained {
+		s.Sustained, s.SustainedUnmeasured, s.Best = first.Sustained, first.SustainedUnmeasured, first.Best
+	}
+	s.MaxDelivered = max(s.MaxDelivered, first.MaxDelivered)
+	return s
 }
 
 // NextBlock is the block after those that a result file has.

@@ -114,31 +114,43 @@ func TestNextBlock(t *testing.T) {
 // What was carried before a search was made again is a lower bound still, unless the server's own end was found then.
 func TestSearchMadeAgain(t *testing.T) {
 	t.Parallel()
-	search := func(connections int, rate float64, limit Verdict) Record {
-		return Record{Saturation: &Saturation{Connections: connections, Rate: rate, Limit: limit}}
+	search := func(connections, block int, rate, fell float64, limit Verdict) Record {
+		return Record{Saturation: &Saturation{
+			Provenance: Provenance{Block: block}, Connections: connections, Rate: rate, Fell: fell, Limit: limit,
+			Sustained: 200, SustainedUnmeasured: rate, MaxDelivered: rate - 1,
+		}}
 	}
-	again := Record{Discarded: &Discarded{Connections: 25}}
-	for _, tt := range []struct {
-		first   float64
-		records []Record
-		want    float64
+	first, again := search(25, 1, 244, 0, ClientLimited), Record{Discarded: &Discarded{Connections: 25}}
+	worse := search(25, 1, 223, 0, Noisy)
+	sustained := search(25, 1, 223, 0, ClientLimited)
+	sustained.Saturation.Sustained = 210
+	for name, tt := range map[string]struct {
+		then []Record
+		want []float64 // rates
+		held float64   // what the first sustained
 	}{
-		{244, []Record{again, search(25, 223, ClientLimited)}, 244},
-		{244, []Record{again, search(25, 223, Noisy)}, 244},
-		{223, []Record{again, search(25, 244, ClientLimited)}, 244},
-		{244, []Record{again, search(25, 223, Overloaded)}, 223},
-		{244, []Record{again, search(100, 400, ClientLimited), search(25, 223, ClientLimited)}, 244},
-		{244, []Record{again, search(25, 250, ClientLimited), again, search(25, 223, ClientLimited)}, 250},
+		"nothing behind it":           {[]Record{again}, []float64{244}, 200},
+		"a worse bound":               {[]Record{again, worse}, []float64{244}, 200},
+		"a worse one, longer carried": {[]Record{again, sustained}, []float64{244}, 210},
+		"a better bound":              {[]Record{again, search(25, 1, 250, 0, ClientLimited)}, []float64{250}, 200},
+		"the server's end":            {[]Record{again, search(25, 1, 223, 230, Overloaded)}, []float64{223}, 200},
+		"rates between them fell":     {[]Record{again, search(25, 1, 223, 230, ClientLimited)}, []float64{223}, 200},
+		"another level between": {
+			[]Record{again, search(100, 1, 400, 0, Noisy), worse}, []float64{244, 400}, 200,
+		},
+		"another block behind": {[]Record{again, search(25, 2, 223, 0, Noisy)}, []float64{244, 223}, 200},
+		"not made again":       {[]Record{again, worse, search(25, 2, 1, 0, Noisy)}, []float64{244, 1}, 200},
 	} {
-		got := Searches(append([]Record{search(25, tt.first, ClientLimited)}, tt.records...))
-		got = slices.DeleteFunc(got, func(s Saturation) bool { return s.Connections != 25 })
-		if len(got) != 1 || got[0].Rate != tt.want {
-			t.Errorf("%g and then %+v: %+v, want %g", tt.first, tt.records, got, tt.want)
+		got := Searches(append([]Record{first}, tt.then...))
+		var rates []float64
+		for _, s := range got {
+			rates = append(rates, s.Rate)
 		}
-	}
-	first, second := search(25, 244, ClientLimited), search(25, 223, ClientLimited)
-	two := Searches([]Record{first, again, second, search(25, 1, Noisy)})
-	if len(two) != 2 || two[1].Rate != 1 {
-		t.Errorf("another block's search: %+v", two)
+		if !slices.Equal(rates, tt.want) || got[0].Sustained != tt.held {
+			t.Errorf("%s: %v, want %v; sustained %g, want %g", name, rates, tt.want, got[0].Sustained, tt.held)
+		}
+		if name == "a worse bound" && got[0].MaxDelivered != 243 {
+			t.Errorf("%s: at most %g were delivered", name, got[0].MaxDelivered)
+		}
 	}
 }
