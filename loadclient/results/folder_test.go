@@ -91,7 +91,7 @@ func TestLevelSummary(t *testing.T) {
 		"sustained": {x.Sustained.Median, 900}, "delivered": {x.SustainedDelivered, 880},
 		"share": {x.CeilingShare, 1000. / 8000}, "CPU": {x.CPUPerMicro, 1e6 * 0.9 / 880},
 		"p99 at half": {x.P99Half, 5.75},
-		"idle": {x.Idle.RSS, 11}, "half": {x.Half.RSS, 22}, "full": {x.Full.RSS, 30},
+		"idle":        {x.Idle.RSS, 11}, "half": {x.Half.RSS, 22}, "full": {x.Full.RSS, 30},
 		"light": {x.Light.RSS, 15}, "recovered": {x.Recovered.RSS, 16},
 		"anonymous": {x.Idle.Anon, 7}, "file": {x.Idle.File, 4}, "sockets": {x.Idle.KernelSockets, 7},
 	} {
