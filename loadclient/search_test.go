@@ -372,6 +372,10 @@ func TestJudge(t *testing.T) {
 		{"late sends", Trial{Sent: 1000, Received: 1, SentLate: 6}, ClientLimited},
 		{"a few late sends", Trial{Sent: 1000, Received: 1, SentLate: 5}, OK},
 		{"no memory for sockets", Trial{RTT: Latency{Mean: 300}, Queues: &Queues{Pressed: true}}, ClientLimited},
+		{
+			"no memory, which lies unsent in the server's sockets",
+			Trial{RTT: Latency{Mean: 300}, Queues: &Queues{Pressed: true, Unread: 1, Unsent: 2}}, Overloaded,
+		},
 		{"no memory, and no harm", Trial{RTT: Latency{Mean: 30}, Queues: &Queues{Pressed: true}}, OK},
 		{"lag", Trial{LagP99: 21, RTT: Latency{Mean: 10_000}}, ClientLimited},
 		{"lag for its round trip", Trial{LagP99: 6, RTT: Latency{Mean: 100}}, ClientLimited},

@@ -80,7 +80,7 @@ func clientLimited(t *Trial, over bool) (Verdict, string) {
 			100*float64(t.SentLate)/float64(t.Sent))
 	case t.LagP99 > lagMax || late > lagNegligible && late > lagShareMax*t.RTT.Mean:
 		reason = fmt.Sprintf("the schedule lagged %.1f ms at p99", t.LagP99)
-	case over && t.Queues != nil && t.Queues.Pressed:
+	case over && t.Queues != nil && t.Queues.Pressed && t.Queues.Unread >= t.Queues.Unsent: // not the server's doing
 		reason = "the kernel was short of memory for sockets, and dropped segments: raise net.ipv4.tcp_mem"
 	case over && t.Busiest() > busyMax && t.Queues.UnreadTime(t) > unreadMin*t.RTT.Mean:
 		reason = fmt.Sprintf("the client never caught up with its sockets, in which %.1f MB lay unread",
