@@ -419,8 +419,8 @@ func TestAttackStalledReaders(t *testing.T) {
 	time.Sleep(window)
 	share := 100 * float64(p.cpu()-before) / float64(window)
 	t.Logf("%d stalled readers cost %.1f %% of a core", readers, share)
-	if share >= 3 {
-		t.Errorf("%d stalled readers cost %.1f %% of a core, want less than 3", readers, share)
+	if share >= 10 { // 1 to 4 with the race detector, by machine; a loop that they wake takes all of it
+		t.Errorf("%d stalled readers cost %.1f %% of a core, want less than 10", readers, share)
 	}
 }
 

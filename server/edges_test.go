@@ -109,13 +109,19 @@ func (b *tearing) OnOpen(s *server.Session)                    { s.Subscribe(b.t
 func (b *tearing) OnClose(*server.Session, server.CloseReason) {}
 func (b *tearing) OnMessage(s *server.Session, m *server.Message) {
 	large, small := server.Text([]byte(strings.Repeat("x", 1000))), server.Text([]byte("hi"))
-	fill := func() {
-		for range 505 {
+	publish := func(n int) {
+		for range n {
 			b.topic.Publish(&large)
 		}
 	}
-	fill()
-	if string(m.Text()) == "tear" {
+	fill := func() { publish(505) }
+	switch string(m.Text()) {
+	case "some":
+		publish(50)
+	case "fill":
+		fill()
+	case "tear":
+		fill()
 		_ = s.Send(&small) // seals
 		fill()
 		_ = s.Send(&small)
@@ -143,11 +149,15 @@ func TestFarewellIsNotWrittenInsideAFrame(t *testing.T) {
 	talker := s.join(t, "/tearing")
 	go func() { _, _ = io.Copy(io.Discard, talker.Conn) }()
 	s.eventually(t, "both are in", func(st server.Stats) bool { return st.Sessions == 2 })
-	for s.stats(t).ConnectionsBlocked == 0 {
+	say := func(what string) {
 		published := s.stats(t).MessagesPublished
-		talker.send(`"fill"`)
+		talker.send(what)
 		s.eventually(t, "it is out", func(st server.Stats) bool { return st.MessagesPublished > published })
 	}
+	for s.stats(t).ConnectionsBlocked == 0 { // in steps that are small to the log: it is not to fall off unseen
+		say(`"some"`)
+	}
+	say(`"fill"`)
 	talker.send(`"tear"`)
 	_ = slow.SetDeadline(time.Now().Add(patience))
 	resp, err := http.ReadResponse(slow.r, nil)
