@@ -415,13 +415,17 @@ func TestAttackStalledReaders(t *testing.T) {
 	_ = talker.Close()
 	time.Sleep(500 * time.Millisecond)
 	const window = 2 * time.Second
-	before := p.cpu()
-	time.Sleep(window)
-	share := 100 * float64(p.cpu()-before) / float64(window)
-	t.Logf("%d stalled readers cost %.1f %% of a core", readers, share)
-	if share >= 10 { // 1 to 4 with the race detector, by machine; a loop that they wake takes all of it
-		t.Errorf("%d stalled readers cost %.1f %% of a core, want less than 10", readers, share)
+	share := 100.
+	for range 5 { // what was sent may still be cleared away in the first
+		before := p.cpu()
+		time.Sleep(window)
+		share = min(share, 100*float64(p.cpu()-before)/float64(window))
+		t.Logf("%d stalled readers cost %.1f %% of a core at least", readers, share)
+		if share < 3 {
+			return
+		}
 	}
+	t.Errorf("%d stalled readers cost %.1f %% of a core, want less than 3", readers, share)
 }
 
 // Without a free descriptor the server waits, without spinning, and goes on when there are some.
