@@ -24,7 +24,7 @@ type gauge struct {
 }
 
 const (
-	// gaugeTime is how often pieces of work are done. Each takes 15 to 40 µs, all up to a 250th of a CPU's time.
+	// gaugeTime is how often pieces of work are done. Each takes 15 to 40 µs, which is a 250th of the time at most.
 	gaugeTime   = 30 * time.Millisecond
 	gaugePieces = 3 // in a row, of which the least counts
 	gaugeRounds = 20_000

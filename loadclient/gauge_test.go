@@ -37,7 +37,7 @@ func TestGaugeIsNotInterrupted(t *testing.T) {
 		return 0
 	})
 	if pieces != gaugePieces || took >= long {
-		t.Errorf("the least of %d pieces took %v, and one was not interrupted for %v", pieces, took, long)
+		t.Errorf("the least of %d pieces took %v, where one took less than %v", pieces, took, long)
 	}
 }
 

@@ -107,13 +107,13 @@ func Searches(records []Record) []Saturation {
 	return all
 }
 
-// after is what counts of a search that was made again after the first. When it found the server's end, that is it;
-// otherwise a worse bound never replaces a better one, unless the rates between them fell.
+// after is what counts of a search that was made again after the first: its own figures, if it found the server's end
+// or saw a rate fall that the first had held, and else the better bound of each.
 func (s Saturation) after(first Saturation) Saturation {
-	if !s.LowerBound() {
+	if !s.LowerBound() || s.Fell > 0 && s.Fell <= first.Rate {
 		return s
 	}
-	if s.Rate < first.Rate && (s.Fell == 0 || s.Fell > first.Rate) {
+	if s.Rate < first.Rate {
 		s.Rate, s.Held, s.Fell, s.Limit, s.Reason = first.Rate, first.Held, first.Fell, first.Limit, first.Reason
 	}
 	if s.Sustained < first.Sustained {

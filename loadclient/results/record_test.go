@@ -120,37 +120,38 @@ func TestSearchMadeAgain(t *testing.T) {
 			Sustained: 200, SustainedUnmeasured: rate, MaxDelivered: rate - 1,
 		}}
 	}
-	first, again := search(25, 1, 244, 0, ClientLimited), Record{Discarded: &Discarded{Connections: 25}}
+	bound := func(rate, fell float64) Record { return search(25, 1, rate, fell, ClientLimited) }
+	first, again := bound(244, 0), Record{Discarded: &Discarded{Connections: 25}}
 	worse := search(25, 1, 223, 0, Noisy)
-	sustained := search(25, 1, 223, 0, ClientLimited)
+	sustained := bound(223, 0)
 	sustained.Saturation.Sustained = 210
 	for name, tt := range map[string]struct {
-		then []Record
-		want []float64 // rates
-		held float64   // what the first sustained
+		then      []Record
+		rates     []float64
+		sustained float64 // by the first of them, as delivered
+		delivered float64
 	}{
-		"nothing behind it":           {[]Record{again}, []float64{244}, 200},
-		"a worse bound":               {[]Record{again, worse}, []float64{244}, 200},
-		"a worse one, longer carried": {[]Record{again, sustained}, []float64{244}, 210},
-		"a better bound":              {[]Record{again, search(25, 1, 250, 0, ClientLimited)}, []float64{250}, 200},
-		"the server's end":            {[]Record{again, search(25, 1, 223, 230, Overloaded)}, []float64{223}, 200},
-		"rates between them fell":     {[]Record{again, search(25, 1, 223, 230, ClientLimited)}, []float64{223}, 200},
+		"nothing behind it":           {[]Record{again}, []float64{244}, 200, 243},
+		"a worse bound":               {[]Record{again, worse}, []float64{244}, 200, 243},
+		"a worse one, longer carried": {[]Record{again, sustained}, []float64{244}, 210, 243},
+		"a better bound":              {[]Record{again, bound(250, 0)}, []float64{250}, 200, 249},
+		"the server's end":            {[]Record{again, search(25, 1, 223, 230, Overloaded)}, []float64{223}, 200, 222},
+		"what it had held fell":       {[]Record{again, bound(223, 230)}, []float64{223}, 200, 222},
+		"what fell is higher":         {[]Record{again, bound(223, 250)}, []float64{244}, 200, 243},
 		"another level between": {
-			[]Record{again, search(100, 1, 400, 0, Noisy), worse}, []float64{244, 400}, 200,
+			[]Record{again, search(100, 1, 400, 0, Noisy), worse}, []float64{244, 400}, 200, 243,
 		},
-		"another block behind": {[]Record{again, search(25, 2, 223, 0, Noisy)}, []float64{244, 223}, 200},
-		"not made again":       {[]Record{again, worse, search(25, 2, 1, 0, Noisy)}, []float64{244, 1}, 200},
+		"another block behind": {[]Record{again, search(25, 2, 223, 0, Noisy)}, []float64{244, 223}, 200, 243},
+		"not made again":       {[]Record{again, worse, search(25, 2, 1, 0, Noisy)}, []float64{244, 1}, 200, 243},
 	} {
 		got := Searches(append([]Record{first}, tt.then...))
 		var rates []float64
 		for _, s := range got {
 			rates = append(rates, s.Rate)
 		}
-		if !slices.Equal(rates, tt.want) || got[0].Sustained != tt.held {
-			t.Errorf("%s: %v, want %v; sustained %g, want %g", name, rates, tt.want, got[0].Sustained, tt.held)
-		}
-		if name == "a worse bound" && got[0].MaxDelivered != 243 {
-			t.Errorf("%s: at most %g were delivered", name, got[0].MaxDelivered)
+		if !slices.Equal(rates, tt.rates) || got[0].Sustained != tt.sustained || got[0].MaxDelivered != tt.delivered {
+			t.Errorf("%s: %v, %+v; want %v, of the first %g sustained and %g delivered",
+				name, rates, got[0], tt.rates, tt.sustained, tt.delivered)
 		}
 	}
 }
