@@ -55,7 +55,7 @@ func (b *bench) measureAll(ctx context.Context) error {
 			}
 			for _, c := range b.contestants {
 				wanted := slices.Contains(b.Levels, n) || slices.Contains(b.suite.full, c.Name)
-				if b.has(c, n, block) || !wanted {
+				if !b.due(c, n, block) || !wanted {
 					continue
 				}
 				fmt.Printf("\n%s at %d connections, block %d of %d:\n", c.Name, n, block+1, b.Blocks)
@@ -238,6 +238,11 @@ func (b *bench) has(c *contestant, level, block int) bool {
 	return slices.ContainsFunc(b.searches(c, level), func(s results.Saturation) bool { return s.Block == block+1 })
 }
 
+// due tells whether a contestant is to be measured at a level, in a block: it has not been, or it is to be made again.
+func (b *bench) due(c *contestant, level, block int) bool {
+	return !b.has(c, level, block) || b.Again && b.ended(c, level, block, results.Noisy) != nil
+}
+
 // searches are those of a contestant at a level that count.
 func (b *bench) searches(c *contestant, level int) []results.Saturation {
 	records, _ := results.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
@@ -272,21 +277,42 @@ const (
 const laterCurve = "--curve=0.5"
 
 // measureRetrying measures, and once more if that ended at the load client, which may have had a bad minute on a shared
-// machine. What is found then counts, unless it is a worse bound ([results.Discarded]).
+// machine. What is found then counts, unless it is a worse bound ([results.Discarded]). So does what is found in place
+// of an earlier search.
 func (b *bench) measureRetrying(ctx context.Context, c *contestant, level, block int) error {
+	if err := b.discard(c, b.ended(c, level, block, results.Noisy)); err != nil {
+		return err
+	}
 	if err := b.measure(ctx, c, level, block); err != nil {
 		return err
 	}
-	found := b.searches(c, level)
-	if len(found) == 0 || found[len(found)-1].Limit != results.ClientLimited {
+	limited := b.ended(c, level, block, results.ClientLimited)
+	if limited == nil {
 		return nil
 	}
-	discarded := results.Discarded{Connections: level, Reason: found[len(found)-1].Reason}
-	if err := b.append(c, results.Record{Discarded: &discarded}); err != nil {
+	if err := b.discard(c, limited); err != nil {
 		return err
 	}
 	fmt.Println("It ended at the load client and not at the server: once more.")
 	return b.measure(ctx, c, level, block)
+}
+
+// ended is the search of a contestant at a level, in a block, if that is what it ended at; else nil.
+func (b *bench) ended(c *contestant, level, block int, at results.Verdict) *results.Saturation {
+	for _, s := range b.searches(c, level) {
+		if s.Block == block+1 && s.Limit == at {
+			return &s
+		}
+	}
+	return nil
+}
+
+// discard says in the results that a search is made again; nil is none.
+func (b *bench) discard(c *contestant, s *results.Saturation) error {
+	if s == nil {
+		return nil
+	}
+	return b.append(c, results.Record{Discarded: &results.Discarded{Connections: s.Connections, Reason: s.Reason}})
 }
 
 // measure starts a server, and measures it at a level: without load, getting warm, and searching its capacity.

@@ -25,8 +25,8 @@ type Record struct {
 	Wall       *Wall       `json:"wall,omitempty"`
 }
 
-// Discarded says that the last search before it at a level is made again, and that the block's next one counts. What
-// was carried before counts too: of two that did not find the server's end the higher bounds stay.
+// Discarded says that the next search at a level is one of a block made again, and counts in its place. What was
+// carried before counts too: of two that did not find the server's end the higher bounds stay.
 type Discarded struct {
 	Connections int    `json:"connections"`
 	Reason      string `json:"reason"`
@@ -83,25 +83,25 @@ func (p *Provenance) fill(block int) {
 // Searches are those of a result file that count, in the order in which they were made.
 func Searches(records []Record) []Saturation {
 	var all []Saturation
-	again := map[int]int{} // by level, the place of what is made again
+	again := map[int]bool{} // by level: what comes next is made again
 	for _, r := range records {
 		switch {
 		case r.Saturation != nil:
 			s := *r.Saturation
-			i, made := again[s.Connections]
+			first := -1
+			if again[s.Connections] {
+				first = slices.IndexFunc(all, func(o Saturation) bool {
+					return o.Connections == s.Connections && o.Block == s.Block
+				})
+			}
 			delete(again, s.Connections)
-			if made && all[i].Block == s.Block {
-				all[i] = s.after(all[i])
+			if first >= 0 {
+				all[first] = s.after(all[first])
 			} else {
 				all = append(all, s)
 			}
 		case r.Discarded != nil:
-			for i, s := range slices.Backward(all) {
-				if s.Connections == r.Discarded.Connections {
-					again[s.Connections] = i
-					break
-				}
-			}
+			again[r.Discarded.Connections] = true
 		}
 	}
 	return all

@@ -142,7 +142,10 @@ func TestSearchMadeAgain(t *testing.T) {
 			[]Record{again, search(100, 1, 400, 0, Noisy), worse}, []float64{244, 400}, 200, 243,
 		},
 		"another block behind": {[]Record{again, search(25, 2, 223, 0, Noisy)}, []float64{244, 223}, 200, 243},
-		"not made again":       {[]Record{again, worse, search(25, 2, 1, 0, Noisy)}, []float64{244, 1}, 200, 243},
+		"an earlier block": {
+			[]Record{search(25, 2, 230, 0, Noisy), again, bound(250, 0)}, []float64{250, 230}, 200, 249,
+		},
+		"not made again": {[]Record{again, worse, search(25, 2, 1, 0, Noisy)}, []float64{244, 1}, 200, 243},
 	} {
 		got := Searches(append([]Record{first}, tt.then...))
 		var rates []float64
