@@ -470,9 +470,9 @@ func TestControlMessagesAreBounded(t *testing.T) {
 // Agents that are on the server's machine see the same queues of it, and their own.
 func TestQueuesOfAgents(t *testing.T) {
 	t.Parallel()
-	got := together(together(Queues{Unread: 1, Unsent: 5, Left: 7}, Queues{Unread: 2, Unsent: 5, Left: 7}),
+	got := together(together(Queues{Unread: 1, Unsent: 5, Left: 7, Unheard: 9}, Queues{Unread: 2, Unsent: 5, Left: 7}),
 		Queues{Unread: 3, Unsent: -1})
-	if want := (Queues{Unread: 6, Unsent: 5, Left: 7}); got != want {
+	if want := (Queues{Unread: 6, Unsent: 5, Left: 7, Unheard: 9}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -2,7 +2,6 @@ package loadclient
 
 import (
 	"context"
-	"os"
 	"time"
 )
 
@@ -59,14 +58,9 @@ func (k *levelKeeper) reopen() error {
 	return err
 }
 
-const (
-	// recoveryMax is how long a server may take to work off what an overload has left it with; the next trial would
-	// find it busy, and blame its own rate for that.
-	recoveryMax = time.Minute
-	// quietCPU is the CPU that a server uses that has nothing to do, or hardly any.
-	quietCPU  = 0.2
-	quietTime = 250 * time.Millisecond
-)
+// recoveryMax is how long a server may take to work off what an overload has left it with; the next trial would find it
+// busy, and blame its own rate for that.
+const recoveryMax = time.Minute
 
 // quiet waits until nothing else uses the CPUs.
 func (k *levelKeeper) quiet(most time.Duration) time.Duration {
@@ -88,16 +82,9 @@ func (k *levelKeeper) quiet(most time.Duration) time.Duration {
 
 // recover leaves the server alone until it is quiet.
 func (k *levelKeeper) recover() {
-	if wait(k.ctx, k.coolDown) != nil || k.config.Probe == nil || k.config.Probe.pid == os.Getpid() {
+	if wait(k.ctx, k.coolDown) != nil {
 		return
 	}
-	for waited := time.Duration(0); waited < recoveryMax; waited += quietTime {
-		before := k.config.Probe.sample()
-		if wait(k.ctx, quietTime) != nil {
-			return
-		}
-		if used := k.config.Probe.since(before); used == nil || used.CPU < quietCPU {
-			return
-		}
+	for waited := time.Duration(0); waited < recoveryMax && k.config.Probe.atWork(k.ctx); waited += quietTime {
 	}
 }

@@ -36,7 +36,7 @@ func (l *local) measured(seen observation) measurement {
 		Recorded: newRecording(), Senders: make([]senderTally, l.Connections),
 		Noise: seen.noise, Queues: seen.queues,
 	}
-	m.Queues.Left = left(l.Target.Addr)
+	m.Queues.Left, m.Queues.Unheard = left(l.Target.Addr)
 	m.Recorded.reset(l.plan.window)
 	for i, w := range l.workers {
 		end := l.ends[i]
@@ -81,7 +81,7 @@ func (m *measurement) add(o *measurement) {
 // together are the queues of two parts. One that is on the server's machine sees all of the server's.
 func together(a, b Queues) Queues {
 	return Queues{Unread: a.Unread + b.Unread, Unsent: max(a.Unsent, b.Unsent), Left: max(a.Left, b.Left),
-		Pressed: a.Pressed || b.Pressed}
+		Unheard: max(a.Unheard, b.Unheard), Pressed: a.Pressed || b.Pressed}
 }
 
 // firstOf is the earlier of two times, of which 0 is none.
@@ -187,6 +187,7 @@ type execution struct {
 	measured []measurement
 	checked  []integrity
 	server   *Usage
+	atWork   bool // the server was, when the drain was over
 }
 
 // account adds up what all have sent and received.
@@ -258,7 +259,7 @@ func (l *Level) result(x *execution, m *measurement, c integrity) Trial {
 		Slope: slope(r.buckets, s.rate*bucketTime.Seconds()),
 	}
 	q := m.Queues
-	q.Quiet = max(0, milliseconds(m.Drained-m.HeardAt))
+	q.Quiet, q.AtWork = max(0, milliseconds(m.Drained-m.HeardAt)), x.atWork
 	t.Queues = &q
 	if m.Received > 0 {
 		n := float64(m.Received)

@@ -1,6 +1,7 @@
 package loadclient
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -73,6 +74,26 @@ func (p *ServerProbe) since(s usageSample) *Usage {
 		u.CPU = (cpu - s.cpu).Seconds() / time.Since(s.at).Seconds()
 	}
 	return u
+}
+
+const (
+	// quietCPU is the CPU that a server uses that has nothing to do, or hardly any.
+	quietCPU  = 0.2
+	quietTime = 250 * time.Millisecond
+)
+
+// atWork tells whether the server is busy, which takes quietTime to see. One that cannot be read is not, nor one in
+// this process, which would be us; nor when ctx ends meanwhile.
+func (p *ServerProbe) atWork(ctx context.Context) bool {
+	if p == nil || p.pid == os.Getpid() {
+		return false
+	}
+	before := p.sample()
+	if wait(ctx, quietTime) != nil {
+		return false
+	}
+	used := p.since(before)
+	return used != nil && used.CPU >= quietCPU
 }
 
 // memory is the usage now, without CPU time; nil when the process cannot be read.

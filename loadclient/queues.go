@@ -102,17 +102,19 @@ func unsent(addr string) int64 {
 }
 
 // left is what the kernel of a server on this machine has not brought over: not sent yet, or lost and to be sent again.
-// What it has sent and nobody has acknowledged yet lies in the receiver's socket, which reads it.
-func left(addr string) (n int64) {
+// What it has sent and nobody has acknowledged yet lies in the receiver's socket, which reads it. unheard is what the
+// server itself has not read.
+func left(addr string) (n, unheard int64) {
 	sockets, _ := localSocketsWith(addr, netlink.SocketDiagTCPInfo,
 		func(s *netlink.InetDiagTCPInfoResp) *netlink.Socket { return s.InetDiagMsg })
 	for _, s := range sockets {
 		if s.TCPInfo == nil || s.InetDiagMsg.State != netlink.TCP_ESTABLISHED {
 			continue
 		}
+		unheard += int64(s.InetDiagMsg.RQueue)
 		if n += int64(s.TCPInfo.Notsent_bytes); s.TCPInfo.Lost > 0 || s.TCPInfo.Backoff > 0 {
 			n += int64(s.InetDiagMsg.WQueue)
 		}
 	}
-	return n
+	return n, unheard
 }
