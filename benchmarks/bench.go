@@ -235,12 +235,25 @@ func (b *bench) has(c *contestant, level, block int) bool {
 	if len(b.suite.rates) > 0 {
 		return b.hasRates(c, level, block)
 	}
-	return slices.ContainsFunc(b.searches(c, level), func(s results.Saturation) bool { return s.Block == block+1 })
+	return b.last(c, level, block) != nil
 }
 
-// due tells whether a contestant is to be measured at a level, in a block: it has not been, or it is to be made again.
+// due tells whether a contestant is to be measured at a level, in a block: it has not been, or its search is to be made
+// again.
 func (b *bench) due(c *contestant, level, block int) bool {
-	return !b.has(c, level, block) || b.Again && b.ended(c, level, block, results.Noisy) != nil
+	s := b.last(c, level, block)
+	return !b.has(c, level, block) || b.Again && s != nil && s.Limit == results.Noisy
+}
+
+// last is the last search of a contestant at a level, in a block, whether it counts or not; nil is none.
+func (b *bench) last(c *contestant, level, block int) *results.Saturation {
+	records, _ := results.ReadFile(b.file(c.Name)) // of one that breaks off, what is there
+	for _, r := range slices.Backward(records) {
+		if s := r.Saturation; s != nil && s.Connections == level && s.Block == block+1 {
+			return s
+		}
+	}
+	return nil
 }
 
 // searches are those of a contestant at a level that count.
@@ -277,42 +290,29 @@ const (
 const laterCurve = "--curve=0.5"
 
 // measureRetrying measures, and once more if that ended at the load client, which may have had a bad minute on a shared
-// machine. What is found then counts, unless it is a worse bound ([results.Discarded]). So does what is found in place
-// of an earlier search.
+// machine. What is found then counts, unless it is a worse bound ([results.Discarded]). What has been measured already
+// ([bench.due]) is made again in the same way.
 func (b *bench) measureRetrying(ctx context.Context, c *contestant, level, block int) error {
-	if err := b.discard(c, b.ended(c, level, block, results.Noisy)); err != nil {
+	if err := b.measureAgain(ctx, c, level, block); err != nil {
 		return err
 	}
-	if err := b.measure(ctx, c, level, block); err != nil {
-		return err
-	}
-	limited := b.ended(c, level, block, results.ClientLimited)
-	if limited == nil {
+	if s := b.last(c, level, block); s == nil || s.Limit != results.ClientLimited {
 		return nil
-	}
-	if err := b.discard(c, limited); err != nil {
-		return err
 	}
 	fmt.Println("It ended at the load client and not at the server: once more.")
-	return b.measure(ctx, c, level, block)
+	return b.measureAgain(ctx, c, level, block)
 }
 
-// ended is the search of a contestant at a level, in a block, if that is what it ended at; else nil.
-func (b *bench) ended(c *contestant, level, block int, at results.Verdict) *results.Saturation {
-	for _, s := range b.searches(c, level) {
-		if s.Block == block+1 && s.Limit == at {
-			return &s
+// measureAgain measures, and says before in the results that an earlier search of the block does not count, if there is
+// one.
+func (b *bench) measureAgain(ctx context.Context, c *contestant, level, block int) error {
+	if s := b.last(c, level, block); s != nil {
+		again := results.Record{Discarded: &results.Discarded{Connections: level, Reason: s.Reason}}
+		if err := b.append(c, again); err != nil {
+			return err
 		}
 	}
-	return nil
-}
-
-// discard says in the results that a search is made again; nil is none.
-func (b *bench) discard(c *contestant, s *results.Saturation) error {
-	if s == nil {
-		return nil
-	}
-	return b.append(c, results.Record{Discarded: &results.Discarded{Connections: s.Connections, Reason: s.Reason}})
+	return b.measure(ctx, c, level, block)
 }
 
 // measure starts a server, and measures it at a level: without load, getting warm, and searching its capacity.

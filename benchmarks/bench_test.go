@@ -179,13 +179,14 @@ func TestSearchMadeAgain(t *testing.T) {
 		made   int
 		found  float64
 	}{
-		"no":                   {"OVERLOADED\n", false, 1, 1},
-		"once":                 {"CLIENT-LIMITED\nOVERLOADED\n", false, 2, 2},
-		"twice":                {"CLIENT-LIMITED\nCLIENT-LIMITED\n", false, 2, 2},
-		"busy":                 {"NOISY\nOVERLOADED\n", false, 1, 1},
-		"busy, asked for":      {"NOISY\nOVERLOADED\n", true, 2, 2},
-		"busy, and the client": {"NOISY\nCLIENT-LIMITED\nOVERLOADED\n", true, 3, 3},
-		"not busy, asked for":  {"OVERLOADED\nOVERLOADED\n", true, 1, 1},
+		"no":                      {"OVERLOADED 9\n", false, 1, 9},
+		"once":                    {"CLIENT-LIMITED 9\nOVERLOADED 8\n", false, 2, 8},
+		"twice":                   {"CLIENT-LIMITED 8\nCLIENT-LIMITED 9\n", false, 2, 9},
+		"busy":                    {"NOISY 9\nOVERLOADED 8\n", false, 1, 9},
+		"busy, asked for":         {"NOISY 9\nOVERLOADED 8\n", true, 2, 8},
+		"busy, and the client":    {"NOISY 9\nCLIENT-LIMITED 8\nOVERLOADED 7\n", true, 3, 7},
+		"the client, and busy":    {"CLIENT-LIMITED 9\nNOISY 8\nOVERLOADED 7\n", true, 3, 7},
+		"not busy, and asked for": {"OVERLOADED 9\nOVERLOADED 8\n", true, 1, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

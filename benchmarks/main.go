@@ -31,7 +31,7 @@ type flags struct {
 	Levels    []int         `help:"Connections. Default: the suite's." placeholder:"N,…"`
 	Blocks    int           `help:"Times that every server is measured, in turn." default:"1"`
 	Fresh     bool          `help:"Replace the results in --out. Without it they are added to."`
-	Again     bool          `help:"Make searches again that ended because the machine was busy, each once."`
+	Again     bool          `help:"Make searches again that ended because the machine was busy, each once; of suites that search."`
 	Install   bool          `help:"Measure nothing: install the peers."`
 	Search    []string      `help:"Further arguments of sockload run, such as --search=--profile=search." placeholder:"ARG,…"`
 	Warm      time.Duration `help:"How long a server gets warm before its search." default:"3s"`

@@ -293,6 +293,30 @@ func TestStartSkew(t *testing.T) {
 	}
 }
 
+// What an agent beside the server sees of it holds for those that are far off: it has not lost what it has not read.
+func TestQueuesOfTheServerAreOfAllAgents(t *testing.T) {
+	t.Parallel()
+	l := &Level{LevelConfig: LevelConfig{
+		Connections: 2, Threshold: saturationRTT, Agents: &Agents{Addrs: []string{"near", "far"}},
+	}, parts: make([]part, 2)}
+	for unheard, want := range map[int64]Verdict{0: TargetFailed, 1: Overloaded} {
+		x := &execution{
+			plan:    trialPlan{window: time.Second, schedule: l.sends(0, time.Second)},
+			heard:   []time.Duration{time.Millisecond, time.Millisecond},
+			checked: []integrity{{NotCompleted: 1}, {NotCompleted: 1}},
+		}
+		for _, q := range []Queues{{Unheard: unheard}, {Unsent: -1}} {
+			x.measured = append(x.measured, measurement{
+				Connections: 1, Recorded: newRecording(), Senders: make([]senderTally, 2), Queues: q,
+				Sent: 2, Received: 1, HeardAt: time.Second, Drained: 5 * time.Second,
+			})
+		}
+		if got := l.gather(x); got.Verdict != want {
+			t.Errorf("%d bytes unread: %s, %s", unheard, got.Verdict, got.Reason)
+		}
+	}
+}
+
 // Each agent listens to the CPUs that it has, with connections open or without.
 func TestNoiseOverAgents(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ func (l *local) measured(seen observation) measurement {
 		Recorded: newRecording(), Senders: make([]senderTally, l.Connections),
 		Noise: seen.noise, Queues: seen.queues,
 	}
-	m.Queues.Left, m.Queues.Unheard = left(l.Target.Addr)
+	m.Queues.Left, m.Queues.Unheard = remains(l.Target.Addr)
 	m.Recorded.reset(l.plan.window)
 	for i, w := range l.workers {
 		end := l.ends[i]
@@ -187,7 +187,7 @@ type execution struct {
 	measured []measurement
 	checked  []integrity
 	server   *Usage
-	atWork   bool // the server was, when the drain was over
+	atWork   bool // messages were missing when the drain was over, and the server was busy
 }
 
 // account adds up what all have sent and received.
@@ -224,6 +224,7 @@ func (l *Level) gather(x *execution) Trial {
 	parts := make([]Trial, len(l.parts))
 	for i := range parts {
 		parts[i] = l.result(x, &x.measured[i], x.checked[i])
+		parts[i].Queues.Left, parts[i].Queues.Unheard = t.Queues.Left, t.Queues.Unheard // who is far off sees none
 		judge(&parts[i], l.Threshold)
 		t.Agents = append(t.Agents, agentOf(l.Agents.Addrs[i], &parts[i], x.heard[i]))
 	}
@@ -320,7 +321,7 @@ func (t *integrity) compare(got *tally, sent []senderTally, connections int, sho
 	t.Foreign += got.foreign * connections
 	t.Greetings += got.greetings * connections
 	if short && duplicated == 0 {
-		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: what is on its way tells
+		t.NotCompleted += lost * connections // cut off by the end of the drain, or lost: the queues tell
 		return
 	}
 	t.Lost += lost * connections

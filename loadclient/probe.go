@@ -82,8 +82,8 @@ const (
 	quietTime = 250 * time.Millisecond
 )
 
-// atWork tells whether the server is busy, which takes quietTime to see. One that cannot be read is not, nor one in
-// this process, which would be us; nor when ctx ends meanwhile.
+// atWork tells whether the server is busy, which takes quietTime to see. It is false if its process cannot be read or
+// is this one, whose CPU is the client's own, or if ctx ends.
 func (p *ServerProbe) atWork(ctx context.Context) bool {
 	if p == nil || p.pid == os.Getpid() {
 		return false

@@ -101,10 +101,10 @@ func unsent(addr string) int64 {
 	return n
 }
 
-// left is what the kernel of a server on this machine has not brought over: not sent yet, or lost and to be sent again.
-// What it has sent and nobody has acknowledged yet lies in the receiver's socket, which reads it. unheard is what the
-// server itself has not read.
-func left(addr string) (n, unheard int64) {
+// remains is what had not arrived when the trial was over, with a server on this machine. left is what its kernel has
+// not brought over: not sent yet, or lost and to be sent again; what it has sent and nobody has acknowledged yet lies
+// in the receiver's socket, which reads it. unheard is what the server has not read.
+func remains(addr string) (left, unheard int64) {
 	sockets, _ := localSocketsWith(addr, netlink.SocketDiagTCPInfo,
 		func(s *netlink.InetDiagTCPInfoResp) *netlink.Socket { return s.InetDiagMsg })
 	for _, s := range sockets {
@@ -112,9 +112,9 @@ func left(addr string) (n, unheard int64) {
 			continue
 		}
 		unheard += int64(s.InetDiagMsg.RQueue)
-		if n += int64(s.TCPInfo.Notsent_bytes); s.TCPInfo.Lost > 0 || s.TCPInfo.Backoff > 0 {
-			n += int64(s.InetDiagMsg.WQueue)
+		if left += int64(s.TCPInfo.Notsent_bytes); s.TCPInfo.Lost > 0 || s.TCPInfo.Backoff > 0 {
+			left += int64(s.InetDiagMsg.WQueue)
 		}
 	}
-	return n, unheard
+	return left, unheard
 }

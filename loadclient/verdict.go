@@ -32,7 +32,7 @@ const (
 	saturationRTT = 200.0 // ms, the threshold of 2011
 )
 
-// judge gives the verdict, and counts as lost what is missing when nothing is on its way. Whose fault long round trips
+// judge gives the verdict, and counts as lost what is missing and cannot come any more. Whose fault long round trips
 // are is read off the queues: what lay unread in the client's own sockets was the client's, everything else the
 // server's, whatever the CPUs of both did.
 func judge(t *Trial, threshold float64) {

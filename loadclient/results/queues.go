@@ -13,12 +13,12 @@ type Queues struct {
 	// Left is what the server's kernel had not brought over when the trial was over: not sent yet, or lost by a network
 	// and to be sent again (TCP_INFO, tcp(7)).
 	Left int64 `json:"left_bytes"`
-	// Unheard is what had come for the server by then, and lay unread in its sockets (sock_diag(7)).
+	// Unheard is what had come for the server when the trial was over, and lay unread in its sockets (sock_diag(7)).
 	Unheard int64 `json:"unheard_bytes"`
 	// Quiet is for how long no message had come when the drain ended and every socket had been looked at once more, in
 	// ms; 0 if nothing was missing.
 	Quiet float64 `json:"quiet_ms"`
-	// AtWork tells that messages were missing, and that the server was busy when the drain was over.
+	// AtWork tells that messages were missing when the drain was over, and that the server was busy then.
 	AtWork bool `json:"server_at_work,omitempty"`
 	// Pressed tells that this machine's kernel was short of memory for TCP's sockets in the window, so that it dropped
 	// segments (tcp_mem, ip-sysctl.rst).
@@ -50,13 +50,14 @@ func (q *Queues) Silent() bool {
 // Where says in words where the bytes of an overloaded trial waited.
 func (q *Queues) Where(t *Trial) string {
 	switch {
-	case q == nil || t.RTT.Mean <= 0:
+	case q == nil:
 		return ""
 	case q.Unheard > 0 && q.Quiet >= quietMin:
-		return fmt.Sprintf("the server said nothing for %.1f s, and had %.1f kB still to read", q.Quiet/1e3,
-			float64(q.Unheard)/1e3)
+		return fmt.Sprintf("the server said nothing for %.1f s, and had %d bytes still to read", q.Quiet/1e3, q.Unheard)
 	case q.AtWork && q.Quiet >= quietMin:
 		return fmt.Sprintf("the server said nothing for %.1f s, and was still at work", q.Quiet/1e3)
+	case t.RTT.Mean <= 0:
+		return ""
 	case q.Unsent > q.Unread && q.Unsent > 1<<20:
 		return fmt.Sprintf("%.1f MB waited in the server's sockets", float64(q.Unsent)/1e6)
 	case q.UnreadTime(t) > t.RTT.Mean/4:

@@ -28,11 +28,11 @@ func TestWhereItWaited(t *testing.T) {
 	t.Parallel()
 	trial := Trial{RTT: Latency{Mean: 400}, Delivered: 1000, BytesPerMessage: 10}
 	for want, q := range map[string]Queues{
-		"the server said nothing for 1.5 s, and had 2.0 kB still to read": {Unheard: 2000, Quiet: 1500},
-		"the server said nothing for 1.5 s, and was still at work":        {AtWork: true, Quiet: 1500},
-		"the messages waited in the server's program":                     {Unheard: 2000},
-		"2.0 MB waited in the server's sockets":                           {Unread: 1, Unsent: 2_000_000},
-		"0.0 MB waited in the client's sockets":                           {Unread: 1001},
+		"the server said nothing for 1.5 s, and had 2000 bytes still to read": {Unheard: 2000, Quiet: 1500},
+		"the server said nothing for 1.5 s, and was still at work":            {AtWork: true, Quiet: 1500},
+		"the messages waited in the server's program":                         {Unheard: 2000},
+		"2.0 MB waited in the server's sockets":                               {Unread: 1, Unsent: 2_000_000},
+		"0.0 MB waited in the client's sockets":                               {Unread: 1001},
 	} {
 		if got := q.Where(&trial); got != want {
 			t.Errorf("%+v: %q, want %q", q, got, want)

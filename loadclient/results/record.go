@@ -25,8 +25,9 @@ type Record struct {
 	Wall       *Wall       `json:"wall,omitempty"`
 }
 
-// Discarded says that the next search at a level is one of a block made again, and counts in its place. What was
-// carried before counts too: of two that did not find the server's end the higher bounds stay.
+// Discarded says that the next search at a level counts in place of its block's earlier one, if there is any: a server
+// may fail to start meanwhile. What was carried before counts too: of two that did not find the server's end the higher
+// bounds stay.
 type Discarded struct {
 	Connections int    `json:"connections"`
 	Reason      string `json:"reason"`
@@ -83,7 +84,7 @@ func (p *Provenance) fill(block int) {
 // Searches are those of a result file that count, in the order in which they were made.
 func Searches(records []Record) []Saturation {
 	var all []Saturation
-	again := map[int]bool{} // by level: what comes next is made again
+	again := map[int]bool{} // by level: the next search replaces its block's earlier one
 	for _, r := range records {
 		switch {
 		case r.Saturation != nil:
