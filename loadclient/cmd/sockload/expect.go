@@ -51,6 +51,14 @@ func arrivals(value func(*results.Latency) float64) quantity {
 
 func count(value func(*results.Trial) float64) quantity { return quantity{false, value} }
 
+// losses are not known while messages are missing that may still come.
+func losses(t *results.Trial) float64 {
+	if t.NotCompleted > 0 {
+		return math.NaN()
+	}
+	return float64(t.Lost)
+}
+
 // usage is a quantity of the server, where its process is known.
 func usage(value func(*results.Usage) float64) quantity {
 	return count(func(t *results.Trial) float64 {
@@ -70,7 +78,7 @@ var quantities = map[string]quantity{
 	"max":           roundTrips(func(l *results.Latency) float64 { return l.Max }),
 	"arrival_mean":  arrivals(func(l *results.Latency) float64 { return l.Mean }),
 	"arrival_p99":   arrivals(func(l *results.Latency) float64 { return l.P99 }),
-	"lost":          count(func(t *results.Trial) float64 { return float64(t.Lost) }),
+	"lost":          count(losses),
 	"duplicated":    count(func(t *results.Trial) float64 { return float64(t.Duplicated) }),
 	"reordered":     count(func(t *results.Trial) float64 { return float64(t.Reordered) }),
 	"foreign":       count(func(t *results.Trial) float64 { return float64(t.Foreign) }),

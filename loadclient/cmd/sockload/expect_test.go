@@ -58,6 +58,7 @@ func TestExpectationsOfNothing(t *testing.T) {
 		text  string
 		trial results.Trial
 	}{
+		{"lost==0", results.Trial{NotCompleted: 1}},
 		{"p99<1s", results.Trial{}},
 		{"p99<1s", results.Trial{RTT: answered, OwnMissing: 1}},
 		{"arrival_p99<1s", results.Trial{RTT: answered}},
