@@ -241,8 +241,14 @@ func (b *bench) has(c *contestant, level, block int) bool {
 // due tells whether a contestant is to be measured at a level, in a block: it has not been, or its search is to be made
 // again.
 func (b *bench) due(c *contestant, level, block int) bool {
-	s := b.last(c, level, block)
-	return !b.has(c, level, block) || b.Again && s != nil && s.Limit == results.Noisy
+	if !b.has(c, level, block) {
+		return true
+	}
+	last := b.last(c, level, block)
+	return b.Again && last != nil && slices.ContainsFunc(b.searches(c, level), func(s results.Saturation) bool {
+		busy := s.Limit == results.Noisy || last.Limit == results.Noisy // the last is not always the one that counts
+		return s.Block == block+1 && s.LowerBound() && busy
+	})
 }
 
 // last is the last search of a contestant at a level, in a block, whether it counts or not; nil is none.

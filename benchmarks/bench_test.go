@@ -186,6 +186,7 @@ func TestSearchMadeAgain(t *testing.T) {
 		"busy, asked for":         {"NOISY 9\nOVERLOADED 8\n", true, 2, 8},
 		"busy, and the client":    {"NOISY 9\nCLIENT-LIMITED 8\nOVERLOADED 7\n", true, 3, 7},
 		"the client, and busy":    {"CLIENT-LIMITED 9\nNOISY 8\nOVERLOADED 7\n", true, 3, 7},
+		"a busy one counts":       {"NOISY 9\nCLIENT-LIMITED 8\nCLIENT-LIMITED 7\nOVERLOADED 6\n", true, 4, 6},
 		"not busy, and asked for": {"OVERLOADED 9\nOVERLOADED 8\n", true, 1, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -203,7 +204,7 @@ func TestSearchMadeAgain(t *testing.T) {
 			}
 			c := &contestant{peer: &peer{}, Name: "x", Protocol: results.WebSocket, Path: "/",
 				Run: []string{filepath.Join(built.Bin, "fixed"), "--addr", "{addr}", "--capacity", "20000"}}
-			for _, b.Again = range []bool{false, tt.again} { // the second is a run that goes on
+			for _, b.Again = range []bool{false, tt.again, tt.again} { // runs that go on
 				if !b.due(c, 3, 0) {
 					continue
 				}

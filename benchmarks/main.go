@@ -224,8 +224,11 @@ func run(ctx context.Context, f flags) error {
 	if b.contestants, err = b.suite.contestants(peers, f.Only); err != nil {
 		return err
 	}
-	if b.Out == "" && f.Report {
-		return errors.New("--report: of which results? --out names their folder")
+	if b.Out == "" && (f.Report || f.Again) {
+		return errors.New("--report, --again: of which results? --out names their folder")
+	}
+	if f.Again && f.Fresh {
+		return errors.New("--again makes searches of --out again, and --fresh removes them: use one of the two")
 	}
 	if b.Out == "" {
 		host, err := os.Hostname()

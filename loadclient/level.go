@@ -199,7 +199,9 @@ func (l *Level) trial(s schedule, window time.Duration, begun func()) (t Trial, 
 		return Trial{}, err
 	}
 	sent := x.account(l)
-	x.atWork = sent.Short && l.Probe.atWork(l.ctx)
+	if x.atWork = sent.Short && l.Probe.atWork(l.ctx); l.ctx.Err() != nil {
+		return Trial{}, l.ctx.Err()
+	}
 	err = l.each(func(ctx context.Context, i int, p part) (err error) {
 		x.checked[i], err = p.check(ctx, sent)
 		return err

@@ -36,7 +36,7 @@ func (l *local) measured(seen observation) measurement {
 		Recorded: newRecording(), Senders: make([]senderTally, l.Connections),
 		Noise: seen.noise, Queues: seen.queues,
 	}
-	m.Queues.Left, m.Queues.Unheard = remains(l.Target.Addr)
+	m.Queues.Left, m.Queues.Unheard = l.remains()
 	m.Recorded.reset(l.plan.window)
 	for i, w := range l.workers {
 		end := l.ends[i]

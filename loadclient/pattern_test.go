@@ -154,6 +154,34 @@ func TestWhoIsAtWorkHasNotLost(t *testing.T) {
 	}
 }
 
+// What lies unread at somebody else's socket of the same port has nothing to do with a loss.
+func TestUnreadOfOthersIsNotOurs(t *testing.T) {
+	t.Parallel()
+	url := newRoom(t, room.Faults{SilentAfter: 5})
+	to := target(t, url, SockJS, TargetOptions{})
+	_, port, err := net.SplitHostPort(to.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.2", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close() //nolint:errcheck // nothing was accepted
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", other.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // nothing is said any more
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	got := once(t, url, LevelConfig{Connections: 2, Drain: 1500 * time.Millisecond}, 50)
+	if got.Lost == 0 || got.Queues.Unheard > 0 {
+		t.Errorf("%+v, %+v", got, *got.Queues)
+	}
+}
+
 // brokenOff is a trial of ten messages with two connections, and a server that sends each to both, and does something
 // else before the fifth.
 func brokenOff(t *testing.T, before func([]net.Conn) error) Trial {

@@ -101,14 +101,16 @@ func unsent(addr string) int64 {
 	return n
 }
 
-// remains is what had not arrived when the trial was over, with a server on this machine. left is what its kernel has
-// not brought over: not sent yet, or lost and to be sent again; what it has sent and nobody has acknowledged yet lies
-// in the receiver's socket, which reads it. unheard is what the server has not read.
-func remains(addr string) (left, unheard int64) {
-	sockets, _ := localSocketsWith(addr, netlink.SocketDiagTCPInfo,
+// remains is what had not arrived when the trial was over, of our connections with a server on this machine. left is
+// what its kernel has not brought over: not sent yet, or lost and to be sent again; what it has sent and nobody has
+// acknowledged yet lies in the receiver's socket, which reads it. unheard is what the server has not read.
+func (l *local) remains() (left, unheard int64) {
+	sockets, _ := localSocketsWith(l.Target.Addr, netlink.SocketDiagTCPInfo,
 		func(s *netlink.InetDiagTCPInfoResp) *netlink.Socket { return s.InetDiagMsg })
+	ours := l.ports()
 	for _, s := range sockets {
-		if s.TCPInfo == nil || s.InetDiagMsg.State != netlink.TCP_ESTABLISHED {
+		established := s.TCPInfo != nil && s.InetDiagMsg.State == netlink.TCP_ESTABLISHED
+		if !established || !ours[int(s.InetDiagMsg.ID.DestinationPort)] {
 			continue
 		}
 		unheard += int64(s.InetDiagMsg.RQueue)
@@ -117,4 +119,22 @@ func remains(addr string) (left, unheard int64) {
 		}
 	}
 	return left, unheard
+}
+
+// ports are the local ones of all connections.
+func (l *local) ports() map[int]bool {
+	ours := map[int]bool{}
+	for _, w := range l.workers {
+		for _, c := range w.conns {
+			for _, s := range c.link.sockets() {
+				switch a, _ := unix.Getsockname(s.fd); a := a.(type) {
+				case *unix.SockaddrInet4:
+					ours[a.Port] = true
+				case *unix.SockaddrInet6:
+					ours[a.Port] = true
+				}
+			}
+		}
+	}
+	return ours
 }

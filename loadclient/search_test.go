@@ -368,6 +368,14 @@ func TestJudge(t *testing.T) {
 		{"fine", Trial{Sent: 1000, Received: 1, RTT: Latency{Mean: 5}}, OK},
 		{"slow", Trial{Sent: 1000, Received: 1, RTT: Latency{Mean: 200}}, Overloaded},
 		{"unfinished", Trial{Sent: 1000, Received: 1, NotCompleted: 1}, Overloaded},
+		{"unfinished, and next to nothing unread", Trial{
+			Sent: 1000, Received: 1, NotCompleted: 1, RTT: Latency{Mean: 4}, Delivered: 1000, BytesPerMessage: 10,
+			Queues: &Queues{Unread: 100},
+		}, Overloaded},
+		{"unfinished, and much unread", Trial{
+			Sent: 1000, Received: 1, NotCompleted: 1, RTT: Latency{Mean: 4}, Delivered: 1000, BytesPerMessage: 10,
+			Queues: &Queues{Unread: 1000},
+		}, ClientLimited},
 		{"lost", Trial{Sent: 1000, Received: 1, Lost: 1}, TargetFailed},
 		{"late sends", Trial{Sent: 1000, Received: 1, SentLate: 6}, ClientLimited},
 		{"a few late sends", Trial{Sent: 1000, Received: 1, SentLate: 5}, OK},

@@ -42,12 +42,15 @@ func judge(t *Trial, threshold float64) {
 	if t.NotCompleted > 0 && t.Queues.Silent() {
 		t.Lost, t.NotCompleted = t.Lost+t.NotCompleted, 0
 	}
-	over := t.RTT.Mean >= threshold || t.NotCompleted > 0
+	over := 0. // how long messages took, in ms, if that was too long: those that are missing took longer than any
+	if t.RTT.Mean >= threshold || t.NotCompleted > 0 {
+		over = max(t.RTT.Mean, threshold)
+	}
 	t.Verdict, t.Reason = OK, ""
-	if over {
+	if over > 0 {
 		t.Verdict, t.Reason = Overloaded, t.Queues.Where(t)
 	}
-	for _, rule := range []func(*Trial, bool) (Verdict, string){failed, noisy, clientLimited} {
+	for _, rule := range []func(*Trial, float64) (Verdict, string){failed, noisy, clientLimited} {
 		if v, reason := rule(t, over); v != "" {
 			t.Verdict, t.Reason = v, reason
 			return
@@ -55,7 +58,7 @@ func judge(t *Trial, threshold float64) {
 	}
 }
 
-func failed(t *Trial, _ bool) (Verdict, string) {
+func failed(t *Trial, _ float64) (Verdict, string) {
 	switch {
 	case t.Sent > 0 && t.Received == 0:
 		return TargetFailed, "nothing came back"
@@ -65,14 +68,14 @@ func failed(t *Trial, _ bool) (Verdict, string) {
 	return "", ""
 }
 
-func noisy(t *Trial, _ bool) (Verdict, string) {
+func noisy(t *Trial, _ float64) (Verdict, string) {
 	if reason := tooMuch(t.Noise); reason != "" {
 		return Noisy, reason
 	}
 	return "", ""
 }
 
-func clientLimited(t *Trial, over bool) (Verdict, string) {
+func clientLimited(t *Trial, over float64) (Verdict, string) {
 	late, reason := t.LagP99-t.Rest, ""
 	switch {
 	case float64(t.SentLate) > notSentMax*float64(t.Sent):
@@ -80,12 +83,12 @@ func clientLimited(t *Trial, over bool) (Verdict, string) {
 			100*float64(t.SentLate)/float64(t.Sent))
 	case t.LagP99 > lagMax || late > lagNegligible && late > lagShareMax*t.RTT.Mean:
 		reason = fmt.Sprintf("the schedule lagged %.1f ms at p99", t.LagP99)
-	case over && t.Queues != nil && t.Queues.Pressed && t.Queues.Unread >= t.Queues.Unsent: // not the server's doing
+	case over > 0 && t.Queues != nil && t.Queues.Pressed && t.Queues.Unread >= t.Queues.Unsent: // not the server's
 		reason = "the kernel was short of memory for sockets, and dropped segments: raise net.ipv4.tcp_mem"
-	case over && t.Busiest() > busyMax && t.Queues.UnreadTime(t) > unreadMin*t.RTT.Mean:
+	case over > 0 && t.Busiest() > busyMax && t.Queues.UnreadTime(t) > unreadMin*over:
 		reason = fmt.Sprintf("the client never caught up with its sockets, in which %.1f MB lay unread",
 			float64(t.Queues.Unread)/1e6)
-	case over && t.Queues != nil && t.Queues.UnreadTime(t) > unreadMax*t.RTT.Mean:
+	case over > 0 && t.Queues.UnreadTime(t) > unreadMax*over:
 		reason = fmt.Sprintf("%.1f MB lay unread in the client's sockets, %.0f ms of what it received",
 			float64(t.Queues.Unread)/1e6, t.Queues.UnreadTime(t))
 	default:

@@ -415,17 +415,20 @@ func TestAttackStalledReaders(t *testing.T) {
 	_ = talker.Close()
 	time.Sleep(500 * time.Millisecond)
 	const window = 2 * time.Second
-	share := 100.
-	for range 5 { // what was sent may still be cleared away in the first
+	free := 0
+	for range 5 { // what was sent may still be cleared away in the first, and the other server be busy in one
 		before := p.cpu() - without.cpu()
 		time.Sleep(window)
-		share = min(share, 100*float64(p.cpu()-without.cpu()-before)/float64(window))
-		t.Logf("%d stalled readers cost %.1f %% of a core at least", readers, share)
+		share := 100 * float64(p.cpu()-without.cpu()-before) / float64(window)
+		t.Logf("%d stalled readers cost %.1f %% of a core", readers, share)
 		if share < 3 {
+			free++
+		}
+		if free == 2 {
 			return
 		}
 	}
-	t.Errorf("%d stalled readers cost %.1f %% of a core, want less than 3", readers, share)
+	t.Errorf("%d stalled readers cost 3 %% of a core or more in all windows but %d, want less in two", readers, free)
 }
 
 // Without a free descriptor the server waits, without spinning, and goes on when there are some.
