@@ -244,7 +244,7 @@ func (b *bench) due(c *contestant, level, block int) bool {
 	if !b.has(c, level, block) {
 		return true
 	}
-	last := b.last(c, level, block)
+	last := b.last(c, level, block) // nil in suites that search nothing
 	return b.Again && last != nil && slices.ContainsFunc(b.searches(c, level), func(s results.Saturation) bool {
 		busy := s.Limit == results.Noisy || last.Limit == results.Noisy // the last is not always the one that counts
 		return s.Block == block+1 && s.LowerBound() && busy

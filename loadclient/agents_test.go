@@ -491,12 +491,12 @@ func TestControlMessagesAreBounded(t *testing.T) {
 	}
 }
 
-// Agents that are on the server's machine see the same queues of it, and their own.
+// Agents that are on the server's machine see the same that it has not sent, and the rest of their own connections.
 func TestQueuesOfAgents(t *testing.T) {
 	t.Parallel()
-	got := together(together(Queues{Unread: 1, Unsent: 5, Left: 7, Unheard: 9}, Queues{Unread: 2, Unsent: 5, Left: 7}),
-		Queues{Unread: 3, Unsent: -1})
-	if want := (Queues{Unread: 6, Unsent: 5, Left: 7, Unheard: 9}); got != want {
+	one, other := Queues{Unread: 1, Unsent: 5, Left: 7, Unheard: 9}, Queues{Unread: 2, Unsent: 5, Left: 7, Unheard: 1}
+	got := together(together(one, other), Queues{Unread: 3, Unsent: -1})
+	if want := (Queues{Unread: 6, Unsent: 5, Left: 14, Unheard: 10}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -78,10 +78,11 @@ func (m *measurement) add(o *measurement) {
 	m.HeardAt, m.Drained = max(m.HeardAt, o.HeardAt), firstOf(m.Drained, o.Drained)
 }
 
-// together are the queues of two parts. One that is on the server's machine sees all of the server's.
+// together are the queues of two parts. One that is on the server's machine sees all that the server has not sent, but
+// what remains only of its own connections.
 func together(a, b Queues) Queues {
-	return Queues{Unread: a.Unread + b.Unread, Unsent: max(a.Unsent, b.Unsent), Left: max(a.Left, b.Left),
-		Unheard: max(a.Unheard, b.Unheard), Pressed: a.Pressed || b.Pressed}
+	return Queues{Unread: a.Unread + b.Unread, Unsent: max(a.Unsent, b.Unsent), Left: a.Left + b.Left,
+		Unheard: a.Unheard + b.Unheard, Pressed: a.Pressed || b.Pressed}
 }
 
 // firstOf is the earlier of two times, of which 0 is none.

@@ -10,10 +10,10 @@ type Queues struct {
 	// Unsent lay in the server's, sent by it and not taken over by the client's kernel (sock_diag(7)); -1 if the server
 	// is on another machine.
 	Unsent int64 `json:"server_unsent_bytes"`
-	// Left is what the server's kernel had not brought over when the trial was over: not sent yet, or lost by a network
-	// and to be sent again (TCP_INFO, tcp(7)).
+	// Left is what the server's kernel had not brought over to us when the trial was over: not sent yet, or lost by a
+	// network and to be sent again (TCP_INFO, tcp(7)).
 	Left int64 `json:"left_bytes"`
-	// Unheard is what had come for the server when the trial was over, and lay unread in its sockets (sock_diag(7)).
+	// Unheard is what we had sent and lay unread in the server's sockets then (sock_diag(7)).
 	Unheard int64 `json:"unheard_bytes"`
 	// Quiet is for how long no message had come when the drain ended and every socket had been looked at once more, in
 	// ms; 0 if nothing was missing.

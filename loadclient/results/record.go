@@ -89,18 +89,15 @@ func Searches(records []Record) []Saturation {
 		switch {
 		case r.Saturation != nil:
 			s := *r.Saturation
-			first := -1
-			if again[s.Connections] {
-				first = slices.IndexFunc(all, func(o Saturation) bool {
-					return o.Connections == s.Connections && o.Block == s.Block
-				})
-			}
-			delete(again, s.Connections)
-			if first >= 0 {
-				all[first] = s.after(all[first])
+			i := slices.IndexFunc(all, func(o Saturation) bool {
+				return o.Connections == s.Connections && o.Block == s.Block
+			})
+			if again[s.Connections] && i >= 0 {
+				all[i] = s.after(all[i])
 			} else {
 				all = append(all, s)
 			}
+			delete(again, s.Connections)
 		case r.Discarded != nil:
 			again[r.Discarded.Connections] = true
 		}
